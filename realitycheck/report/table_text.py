@@ -1,0 +1,509 @@
+"""Tables for people: Markdown and LaTeX beside Parquet and CSV with every digit.
+
+A table is first turned into a `TableText` (strings, bold cells, footnotes), which Markdown, LaTeX
+and the HTML report then set in their own way.
+"""
+
+import math
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from realitycheck.methods.floors import FLOORS
+
+# The study sets only IoU above this in bold, "since lower values are too low to offer
+# practical value". Compared before rounding.
+BOLD_ABOVE_IOU = 0.60
+_MISSING = "–"
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "–": "--",
+    "—": "---",
+    "−": r"$-$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "µ": r"$\mu$",
+    "\n": " ",
+    # A space that does not break, so that a number keeps its unit
+    "\u00a0": "~",
+}
+
+
+@dataclass(frozen=True)
+class TableText:
+    """A table as people read it.
+
+    Attributes:
+        caption: What the table shows.
+        header: Column titles, length C.
+        rows: Cells, R rows of length C; the first column is text, see `n_text_columns`.
+        bold: Which cells are bold, R rows of length C.
+        marks: Footnote letters of each row ("a, c" or ""), length R; they belong to the cell
+            before the numbers.
+        footnotes: Letter and text of each footnote.
+        legend: Sentences that explain the columns.
+        n_text_columns: How many columns are set left; the others are numbers, set right.
+        rules_before: Rows that begin a new block (a new data set).
+    """
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    bold: list[list[bool]]
+    marks: list[str]
+    footnotes: list[tuple[str, str]]
+    legend: list[str]
+    n_text_columns: int
+    rules_before: list[int]
+
+
+def table_text(table: pd.DataFrame, caption: str | None = None) -> TableText:
+    """Put a segmentation or classification table into words.
+
+    Two decimals for scores, one for percentages; the published value stands beside ours with the
+    difference; a score that is a range is printed as one ("0.31–0.45"); a value that is not
+    known is a dash.
+
+    Args:
+        table: What `segmentation_table` or `classification_table` gives.
+        caption: Caption; a plain description of the table if not given.
+
+    Returns:
+        The text of the table.
+
+    Raises:
+        ValueError: If the table is neither of the two.
+    """
+    names = {True: "mean_iou", False: "f2"}
+    is_segmentation = _is_segmentation(table)
+    describe = _segmentation_row if is_segmentation else _classification_row
+    header = _SEGMENTATION_HEADER if is_segmentation else _CLASSIFICATION_HEADER
+    letters = _letters([note for text in table["note"] for note in _notes(text)])
+    rows, bold, marks, rules = [], [], [], []
+    for position, (_, row) in enumerate(table.iterrows()):
+        is_new = position == 0 or row["dataset"] != table["dataset"].iloc[position - 1]
+        if is_new and position:
+            rules.append(position)
+        cells = [row["dataset_name"] if is_new else "", row["method_name"], _prompt(row)]
+        rows.append(cells + describe(row))
+        is_bold = is_segmentation and _is_bold(row[names[is_segmentation]])
+        bold.append([False] * 3 + [is_bold] + [False] * (len(header) - 4))
+        marks.append(", ".join(letters[note] for note in _notes(row["note"])))
+    legend = _legend(table, is_segmentation)
+    return TableText(
+        caption=caption or _CAPTIONS[is_segmentation],
+        header=header,
+        rows=rows,
+        bold=bold,
+        marks=marks,
+        footnotes=[(letter, note) for note, letter in letters.items()],
+        legend=legend,
+        n_text_columns=3,
+        rules_before=rules,
+    )
+
+
+def study_text(table: pd.DataFrame, caption: str | None = None) -> TableText:
+    """Put a table into the study's shape: a row a data set, a column a method.
+
+    Below each data set stand the study's own values. A method with more than one prompt on a data
+    set has a column a prompt. Floors of verdicts are one column, the best of them; the floor of
+    masks is a column like a method.
+
+    Args:
+        table: As for `table_text`.
+        caption: As for `table_text`.
+
+    Returns:
+        The text of the table.
+
+    Raises:
+        ValueError: If the table is neither of the two, or two rows fall into one cell.
+    """
+    is_segmentation = _is_segmentation(table)
+    value, published = ("mean_iou", "published_iou") if is_segmentation else ("f2", "published_f2")
+    shown = table if is_segmentation else table[~table["kind"].isin(FLOORS)]
+    n_prompts = shown.groupby(["dataset", "method"])["prompt"].nunique()
+    has_prompts = n_prompts.groupby("method").max() > 1
+    titles = {}
+    for _, row in shown.iterrows():
+        by_prompt = bool(has_prompts[row["method"]])
+        key = (row["method"], row["prompt"] if by_prompt else "")
+        titles[key] = f"{row['method_name']} ({row['prompt']})" if by_prompt else row["method_name"]
+    header = ["Data set", *titles.values()] + ([] if is_segmentation else ["Best floor"])
+    rows, bold, rules = [], [], []
+    for dataset in dict.fromkeys(table["dataset"]):
+        own = table[table["dataset"] == dataset]
+        cells, theirs = {}, {}
+        for _, row in own[own["method"].isin(shown["method"])].iterrows():
+            key = next(
+                key
+                for key in ((row["method"], row["prompt"]), (row["method"], ""))
+                if key in titles
+            )
+            if key in cells:
+                raise ValueError(
+                    f"the study's table has one cell for {key[0]} on {dataset}, but the table has "
+                    "two rows for it"
+                )
+            cells[key], theirs[key] = row, row[published]
+        if rows:
+            rules.append(len(rows))
+        line = [_score_range(cells[key], value) if key in cells else _MISSING for key in titles]
+        strong = [
+            is_segmentation and key in cells and _is_bold(cells[key][value]) for key in titles
+        ]
+        if not is_segmentation:
+            line.append(_score(own["f2_floor"].iloc[0]))
+            strong.append(False)
+        rows.append([own["dataset_name"].iloc[0], *line])
+        bold.append([False, *strong])
+        if any(pd.notna(number) for number in theirs.values()):
+            line = [_score(theirs.get(key)) for key in titles]
+            strong = [is_segmentation and _is_bold(theirs.get(key)) for key in titles]
+            padding = len(header) - 1 - len(line)
+            rows.append(["  as published", *line, *[_MISSING] * padding])
+            bold.append([False, *strong, *[False] * padding])
+    return TableText(
+        caption=caption or _CAPTIONS[is_segmentation],
+        header=header,
+        rows=rows,
+        bold=bold,
+        marks=[""] * len(rows),
+        footnotes=[],
+        legend=_study_legend(table, is_segmentation),
+        n_text_columns=1,
+        rules_before=rules,
+    )
+
+
+def render_markdown(text: TableText, notes: Sequence[str] = ()) -> str:
+    """Set a table in Markdown (GitHub's tables).
+
+    Args:
+        text: The table.
+        notes: Further lines below it, such as where the numbers come from.
+
+    Returns:
+        The Markdown source, ending in a line break.
+    """
+    align = [":--"] * text.n_text_columns + ["--:"] * (len(text.header) - text.n_text_columns)
+    lines = [f"**{_markdown(text.caption)}**", ""]
+    lines += [_markdown_line([_markdown(cell) for cell in text.header]), _markdown_line(align)]
+    for cells, strong, mark in zip(text.rows, text.bold, text.marks, strict=True):
+        printed = [
+            f"**{_markdown(cell)}**" if is_bold else _markdown(cell)
+            for cell, is_bold in zip(cells, strong, strict=True)
+        ]
+        if mark:
+            place = min(1, text.n_text_columns - 1)
+            printed[place] += f" <sup>{mark}</sup>"
+        lines.append(_markdown_line(printed))
+    below = [f"<sup>{letter}</sup> {_markdown(note)}" for letter, note in text.footnotes]
+    below += [_markdown(line) for line in (*text.legend, *notes)]
+    for line in below:
+        lines += ["", line]
+    return "\n".join(lines) + "\n"
+
+
+def render_latex(text: TableText, label: str, *, notes: Sequence[str] = ()) -> str:
+    r"""Set a table in LaTeX, for `\input` in an article with booktabs and graphicx.
+
+    A table wider than the line is scaled down to it.
+
+    Args:
+        text: The table.
+        label: What `\ref` finds it by.
+        notes: Further lines below it.
+
+    Returns:
+        The LaTeX source, ending in a line break.
+    """
+    columns = "l" * text.n_text_columns + "r" * (len(text.header) - text.n_text_columns)
+    lines = [
+        r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
+        r"\begin{table}[htbp]",
+        r"\centering",
+        rf"\caption{{{escape_latex(text.caption)}}}",
+        rf"\label{{{label}}}",
+        r"\small",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(escape_latex(cell) for cell in text.header) + r" \\",
+        r"\midrule",
+    ]
+    for number, (cells, strong, mark) in enumerate(
+        zip(text.rows, text.bold, text.marks, strict=True)
+    ):
+        if number in text.rules_before:
+            lines.append(r"\addlinespace")
+        printed = []
+        for cell, is_bold in zip(cells, strong, strict=True):
+            escaped = escape_latex(cell)
+            if cell.startswith("  "):
+                escaped = r"\quad " + escaped.lstrip()
+            printed.append(rf"\textbf{{{escaped}}}" if is_bold else escaped)
+        if mark:
+            printed[min(1, text.n_text_columns - 1)] += rf"\textsuperscript{{{mark}}}"
+        lines.append(" & ".join(printed) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}%", "}"]
+    below = [
+        rf"\textsuperscript{{{letter}}} {escape_latex(note)}" for letter, note in text.footnotes
+    ]
+    below += [escape_latex(line) for line in (*text.legend, *notes)]
+    if below:
+        lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright"]
+        lines += [line + r"\par" for line in below]
+        lines.append(r"\end{minipage}")
+    lines.append(r"\end{table}")
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Escape what LaTeX would take as a command, character by character."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def write_table(
+    table: pd.DataFrame,
+    folder: str | Path,
+    *,
+    stem: str,
+    caption: str | None = None,
+    notes: Sequence[str] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> dict[str, Path]:
+    """Write a table for machines and for people.
+
+    `{stem}.parquet` and `{stem}.csv` hold every column in full precision; `{stem}.md` and
+    `{stem}.tex` what people read; `{stem}_study.md` and `{stem}_study.tex` the study's shape.
+
+    Args:
+        table: What `segmentation_table` or `classification_table` gives.
+        folder: Where to write; created if it is not there.
+        stem: File name without its ending, also LaTeX's label ("tab:" before it).
+        caption: Caption of the tables for people.
+        notes: Lines below them: where the numbers come from, a warning.
+        metadata: Written into the Parquet file's metadata.
+
+    Returns:
+        The path of each file by "parquet", "csv", "md", "tex", "study_md", "study_tex".
+
+    Raises:
+        ValueError: If the table is neither of the two.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    full, study = table_text(table, caption), study_text(table, caption)
+    endings = {"parquet": ".parquet", "csv": ".csv", "md": ".md", "tex": ".tex"}
+    endings |= {"study_md": "_study.md", "study_tex": "_study.tex"}
+    paths = {name: folder / f"{stem}{ending}" for name, ending in endings.items()}
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    pq.write_table(
+        content.replace_schema_metadata({**(content.schema.metadata or {}), **(metadata or {})}),
+        paths["parquet"],
+    )
+    table.to_csv(paths["csv"], index=False, lineterminator="\n")
+    texts = {
+        "md": render_markdown(full, notes),
+        "tex": render_latex(full, f"tab:{stem}", notes=notes),
+        "study_md": render_markdown(study, notes),
+        "study_tex": render_latex(study, f"tab:{stem}_study", notes=notes),
+    }
+    for name, source in texts.items():
+        paths[name].write_text(source, encoding="utf-8")
+    return paths
+
+
+_CAPTIONS = {
+    True: "Segmentation: IoU of predicted defect masks",
+    False: "Classification: F2 of verdicts on parts",
+}
+_SEGMENTATION_HEADER = [
+    *("Data set", "Method", "Prompt", "IoU [interval]", "Images", "Pooled IoU"),
+    *("Good parts with a mask", "Study's IoU", "Difference"),
+]
+_CLASSIFICATION_HEADER = [
+    *("Data set", "Method", "Prompt", "F2 [interval]", "Best floor", "NOK / OK", "Precision"),
+    *("Slip rate (bound)", "Overkill rate (bound)", "Study's F2", "Difference"),
+]
+
+
+def _segmentation_row(row: pd.Series) -> list[str]:
+    return [
+        _with_interval(row, "mean_iou"),
+        str(row["n_scored"]),
+        _score(row["pooled_iou"]),
+        _percent_range(row, "ok_with_mask_rate"),
+        _score(row["published_iou"]),
+        _difference(row["iou_minus_published"]),
+    ]
+
+
+def _classification_row(row: pd.Series) -> list[str]:
+    words = row["published_words"]
+    return [
+        _with_interval(row, "f2"),
+        _score(row["f2_floor"]),
+        f"{row['n_nok']} / {row['n_ok']}",
+        _score_range(row, "precision"),
+        _with_bound(row, "slip_rate"),
+        _with_bound(row, "overkill_rate"),
+        words if pd.notna(words) else _score(row["published_f2"]),
+        _difference(row["f2_minus_published"]),
+    ]
+
+
+def _legend(table: pd.DataFrame, is_segmentation: bool) -> list[str]:
+    confidence = _confidence(table)
+    if is_segmentation:
+        return [
+            "IoU: mean over the given number of defective images with ground truth; in brackets "
+            f"the {confidence} bootstrap interval, stratified by category. Bold: above "
+            f"{BOLD_ABOVE_IOU:.2f}. Pooled IoU: over all pixels of the same images. Difference: "
+            "ours minus the study's."
+        ]
+    return [
+        f"NOK is the positive class. F2 with its {confidence} bootstrap interval, stratified by "
+        "label and category; best floor: the highest F2 without any model on the same images. "
+        "Slip rate: defective parts that pass; overkill rate: good parts that are rejected; in "
+        f"brackets their one-sided {confidence} Clopper–Pearson upper bounds. Difference: ours "
+        "minus the study's."
+    ]
+
+
+def _study_legend(table: pd.DataFrame, is_segmentation: bool) -> list[str]:
+    own = table[["dataset", "dataset_name"]].drop_duplicates()
+    counts = []
+    for dataset, name in own.itertuples(index=False):
+        rows = table[table["dataset"] == dataset]
+        if is_segmentation:
+            numbers = sorted(set(rows["n_scored"]))
+            counts.append(f"{name}: {' or '.join(map(str, numbers))} defective images")
+        else:
+            counts.append(f"{name}: {rows['n_nok'].iloc[0]} NOK, {rows['n_ok'].iloc[0]} OK")
+    what = (
+        f"Mean IoU over defective images; bold: above {BOLD_ABOVE_IOU:.2f}."
+        if is_segmentation
+        else "F2; best floor: the highest F2 without any model on the same images."
+    )
+    return [f"{what} Our numbers of images: {'; '.join(counts)}."]
+
+
+def _is_segmentation(table: pd.DataFrame) -> bool:
+    if {"mean_iou", "published_iou", "note"} <= set(table.columns):
+        return True
+    if {"f2", "published_f2", "note"} <= set(table.columns):
+        return False
+    raise ValueError(
+        "expected a segmentation table (with mean_iou) or a classification table (with f2), but "
+        f"got the columns {', '.join(map(str, table.columns))}"
+    )
+
+
+def _letters(notes: list[str]) -> dict[str, str]:
+    """Give each note a letter in the order of appearance: a to z, then aa, ab and so on."""
+    letters = {}
+    for note in dict.fromkeys(notes):
+        number, letter = len(letters), ""
+        while number >= 0:
+            letter = string.ascii_lowercase[number % 26] + letter
+            number = number // 26 - 1
+        letters[note] = letter
+    return letters
+
+
+def _notes(text: object) -> list[str]:
+    return [note for note in str(text).split("; ") if note] if pd.notna(text) else []
+
+
+def _prompt(row: pd.Series) -> str:
+    return _MISSING if row["prompt"] == "none" else row["prompt"]
+
+
+def _confidence(table: pd.DataFrame) -> str:
+    levels = sorted(set(table["confidence"].dropna()))
+    return " or ".join(f"{level * 100:g} %" for level in levels).replace(" %", "\u00a0%")
+
+
+def _is_bold(iou: object) -> bool:
+    return bool(pd.notna(iou) and iou > BOLD_ABOVE_IOU)
+
+
+def _score(value: object) -> str:
+    return _MISSING if value is None or pd.isna(value) else f"{value:.2f}"
+
+
+def _percent(value: object) -> str:
+    return _MISSING if value is None or pd.isna(value) else f"{100 * value:.1f}\u00a0%"
+
+
+def _score_range(row: pd.Series, name: str) -> str:
+    """Print one number where the range is a point, else the range itself."""
+    if pd.notna(row[name]):
+        return _score(row[name])
+    if pd.isna(row[f"{name}_worst"]) and pd.isna(row[f"{name}_best"]):
+        return _MISSING
+    return f"{_score(row[f'{name}_worst'])}–{_score(row[f'{name}_best'])}"
+
+
+def _percent_range(row: pd.Series, name: str) -> str:
+    if pd.notna(row[name]):
+        return _percent(row[name])
+    ends = sorted(end for end in (row[f"{name}_worst"], row[f"{name}_best"]) if pd.notna(end))
+    if len(ends) < 2 or ends[0] == ends[1]:
+        return _percent(ends[0]) if ends else _MISSING
+    return f"{100 * ends[0]:.1f}–{_percent(ends[1])}"
+
+
+def _with_interval(row: pd.Series, name: str) -> str:
+    value = _score_range(row, name)
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return value if pd.isna(low) or pd.isna(high) else f"{value} [{low:.2f}, {high:.2f}]"
+
+
+def _with_bound(row: pd.Series, name: str) -> str:
+    value, high = _percent_range(row, name), row[f"{name}_high"]
+    return value if pd.isna(high) or value == _MISSING else f"{value} (≤\u00a0{_percent(high)})"
+
+
+def _difference(value: object) -> str:
+    if value is None or pd.isna(value):
+        return _MISSING
+    rounded = round(float(value), 2)
+    sign = "−" if rounded < 0 else "+" if rounded > 0 else "±"
+    return f"{sign}{math.fabs(rounded):.2f}"
+
+
+def _markdown(text: str) -> str:
+    """Escape what would break a cell or become markup."""
+    escaped = text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    for character in "*_`<>":
+        escaped = escaped.replace(character, f"\\{character}")
+    return escaped
+
+
+def _markdown_line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
