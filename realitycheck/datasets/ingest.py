@@ -1,0 +1,302 @@
+"""Look into every file of a data set before anything expensive is done with it.
+
+All images and masks are decoded completely, and all faults are collected, so that a user mends a
+data set once and not once per fault.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from realitycheck.datasets.records import LABELS, Fault, Record
+from realitycheck.images import (
+    DEFECT,
+    IDENTITY,
+    ImageError,
+    ImageFacts,
+    image_facts,
+    intensity_problem,
+    read_truth_with_digest,
+)
+
+COLUMNS = (
+    "image_id",
+    "category",
+    "label",
+    "defect_type",
+    "split",
+    "group",
+    "image_path",
+    "mask_path",
+    "width_px",
+    "height_px",
+    "bit_depth",
+    "n_channels",
+    "sha256",
+    "mask_sha256",
+)
+"""Columns of a manifest without its key `dataset`; the digests are of the files' bytes."""
+
+_INTEGERS = ("width_px", "height_px", "bit_depth", "n_channels")
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What one image and its mask turned out to be; None where a file cannot be read."""
+
+    facts: ImageFacts | None
+    mask_sha256: str | None
+    faults: tuple[Fault, ...]
+
+
+def check_records(
+    records: Sequence[Record],
+    listing_faults: Iterable[Fault] = (),
+    *,
+    truth_encoding: str = "binary",
+    intensity: Mapping[str, object] = IDENTITY,
+    requires_masks: bool = False,
+    allow_duplicates: bool = False,
+    root: Path = Path("."),
+    n_workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[pd.DataFrame, list[Fault]]:
+    """Check all images and masks of a data set, and tabulate them.
+
+    Found are: files that are missing, damaged, cut short or of no known kind; depths that the
+    intensity mapping cannot take; masks of another size than the image as it is shown, with
+    other values, empty on a defective part or not empty on a good one; defective parts without
+    mask where others have one; two images with one id; the same picture twice, byte for byte or
+    saved in two ways; no OK or no NOK image among the test images.
+
+    Memory holds `n_workers` decoded images at a time.
+
+    Args:
+        records: What a format's listing found.
+        listing_faults: What was wrong already; returned first.
+        truth_encoding: How masks are written, `binary` or `trimap`.
+        intensity: How images become 8-bit, as for `read_image`.
+        requires_masks: Whether every NOK image needs a mask. If not, a data set without any mask
+            is accepted (IoU is then not available), but not one with some.
+        allow_duplicates: Whether the same picture may occur twice, as in some public sets.
+        root: Folder that faults of the whole set are reported for.
+        n_workers: Threads that decode.
+        progress: Called with the number of records done and of all, after each.
+
+    Returns:
+        The manifest, one row per record sorted by `image_id`, with `COLUMNS` (paths as given;
+        None where there is no mask, defect type or group; sizes are missing where the image cannot
+        be read), and the faults. Only a manifest without faults is fit for use.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    if n_workers < 1:
+        raise ValueError(f"n_workers must be at least 1, found {n_workers}")
+    intensity_problem(8, intensity)  # Bad settings show here and not in every image.
+    records = sorted(records, key=lambda record: (record.image_id, str(record.image_path)))
+
+    def look(record: Record) -> _Looked:
+        return _look_at(record, truth_encoding, intensity)
+
+    looked = []
+    with ThreadPoolExecutor(n_workers) as pool:
+        for found in pool.map(look, records):
+            looked.append(found)
+            if progress is not None:
+                progress(len(looked), len(records))
+
+    faults = list(listing_faults)
+    if records or not faults:
+        faults += _label_faults(records, root)
+    faults += _id_faults(records)
+    faults += _missing_mask_faults(records, requires_masks, root)
+    for found in looked:
+        faults += found.faults
+    if not allow_duplicates:
+        faults += _duplicate_faults(records, looked)
+    return _manifest(records, looked), faults
+
+
+def _look_at(record: Record, truth_encoding: str, intensity: Mapping[str, object]) -> _Looked:
+    """Decode an image and its mask, and compare them."""
+    facts, truth, mask_sha256 = None, None, None
+    faults = []
+    try:
+        facts = image_facts(record.image_path)
+    except ImageError as error:
+        faults.append(Fault(error.path, error.problem, error.remedy))
+    else:
+        problem = intensity_problem(facts.bit_depth, intensity)
+        if problem:
+            faults.append(Fault(record.image_path, *problem))
+    if record.mask_path is not None:
+        try:
+            truth, mask_sha256 = read_truth_with_digest(record.mask_path, encoding=truth_encoding)
+        except ImageError as error:
+            problem = error.problem
+            if not record.mask_path.exists():
+                problem = f"expected the mask of {record.image_path}, found no file"
+            faults.append(Fault(error.path, problem, error.remedy))
+    if truth is not None:
+        faults += _compare(record, facts, truth)
+    return _Looked(facts, mask_sha256, tuple(faults))
+
+
+def _compare(record: Record, facts: ImageFacts | None, truth: np.ndarray) -> list[Fault]:
+    faults = []
+    height, width = truth.shape
+    if facts is not None and (height, width) != (facts.height_px, facts.width_px):
+        swapped = (width, height) == (facts.height_px, facts.width_px)
+        faults.append(
+            Fault(
+                record.mask_path,
+                f"expected a mask of {facts.width_px} x {facts.height_px} px (width x height) as "
+                f"its image {record.image_path} is shown, found {width} x {height} px",
+                "turn the mask as the image is turned (EXIF orientation)"
+                if swapped
+                else "draw or export the mask at the size of the image",
+            )
+        )
+    is_empty = not (truth == DEFECT).any()
+    if record.label == "NOK" and is_empty:
+        faults.append(
+            Fault(
+                record.mask_path,
+                f"expected defect pixels, because {record.image_path} is NOK, found an empty mask",
+                "draw the defect, or move the image to OK",
+            )
+        )
+    if record.label == "OK" and not is_empty:
+        faults.append(
+            Fault(
+                record.mask_path,
+                f"expected an empty mask or none, because {record.image_path} is OK, found "
+                f"{int((truth == DEFECT).sum())} defect pixels",
+                "remove the mask, or move the image to NOK",
+            )
+        )
+    return faults
+
+
+def _label_faults(records: Sequence[Record], root: Path) -> list[Fault]:
+    counts = {
+        label: sum(record.label == label and record.split == "test" for record in records)
+        for label in LABELS
+    }
+    return [
+        Fault(
+            Path(root),
+            f"expected OK and NOK images in the test split, found {counts['OK']} OK and "
+            f"{counts['NOK']} NOK",
+            f"add {label} images, or choose another split",
+        )
+        for label in LABELS
+        if counts[label] == 0
+    ]
+
+
+def _id_faults(records: Sequence[Record]) -> list[Fault]:
+    by_id = defaultdict(list)
+    for record in records:
+        by_id[record.image_id].append(record)
+    return [
+        Fault(
+            same[0].image_path,
+            f"expected an image id of its own, found {image_id!r} also for {_names(same[1:])}",
+            "rename all but one (endings do not count, and characters other than letters, digits, "
+            "point, minus and underscore count as _)",
+        )
+        for image_id, same in by_id.items()
+        if len(same) > 1
+    ]
+
+
+def _missing_mask_faults(
+    records: Sequence[Record], requires_masks: bool, root: Path
+) -> list[Fault]:
+    bad = [record for record in records if record.label == "NOK"]
+    bare = [record for record in bad if record.mask_path is None]
+    if len(bare) < len(bad):
+        return [
+            Fault(
+                record.image_path,
+                f"expected a mask, because {len(bad) - len(bare)} of {len(bad)} NOK images have "
+                "one, found none",
+                "draw the mask, or remove all masks if none are to be used",
+            )
+            for record in bare
+        ]
+    if bare and requires_masks:
+        return [
+            Fault(
+                Path(root),
+                f"expected a mask for each NOK image, found none for all {len(bare)} (first: "
+                f"{bare[0].image_path})",
+                "add the masks, or run only methods that need no mask",
+            )
+        ]
+    return []
+
+
+def _duplicate_faults(records: Sequence[Record], looked: Sequence[_Looked]) -> list[Fault]:
+    by_picture = defaultdict(list)
+    for record, found in zip(records, looked, strict=True):
+        if found.facts is not None:
+            by_picture[found.facts.pixel_digest].append((record, found.facts.sha256))
+    faults = []
+    for same in by_picture.values():
+        if len(same) < 2:
+            continue
+        kind = "the same file" if len({digest for _, digest in same}) == 1 else "the same picture"
+        others = [record for record, _ in same[1:]]
+        both = {record.label for record, _ in same} == set(LABELS)
+        faults.append(
+            Fault(
+                same[0][0].image_path,
+                f"expected a picture of its own, found {kind} also in {_names(others)}"
+                + (", once as OK and once as NOK" if both else ""),
+                "remove all but one, or set allow_duplicates",
+            )
+        )
+    return faults
+
+
+def _names(records: Sequence[Record]) -> str:
+    return ", ".join(str(record.image_path) for record in records)
+
+
+def _manifest(records: Sequence[Record], looked: Sequence[_Looked]) -> pd.DataFrame:
+    rows = []
+    for record, found in zip(records, looked, strict=True):
+        facts = found.facts
+        rows.append(
+            {
+                "image_id": record.image_id,
+                "category": record.category,
+                "label": record.label,
+                "defect_type": record.defect_type,
+                "split": record.split,
+                "group": record.group,
+                "image_path": str(record.image_path),
+                "mask_path": None if record.mask_path is None else str(record.mask_path),
+                "mask_sha256": found.mask_sha256,
+                "sha256": None if facts is None else facts.sha256,
+                **{name: None if facts is None else getattr(facts, name) for name in _INTEGERS},
+            }
+        )
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for name in COLUMNS:
+        if name not in _INTEGERS:
+            table[name] = table[name].astype(object)
+            table[name] = table[name].where(table[name].notna(), None)
+        elif table[name].isna().any():
+            table[name] = table[name].astype("Int64")
+        else:
+            table[name] = table[name].astype("int64")
+    return table
