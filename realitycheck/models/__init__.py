@@ -1,0 +1,1 @@
+"""One module per network: it loads official checkpoints and hides the package behind it."""
