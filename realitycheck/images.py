@@ -128,7 +128,7 @@ def read_image(path: Path, *, intensity: Mapping[str, object] = IDENTITY) -> np.
     grey = _to_8_bit(Path(path), decoded, mapping, low, high)
     if grey.ndim == 2:
         return np.repeat(grey[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(grey)
+    return np.require(grey, requirements=("C_CONTIGUOUS", "WRITEABLE"))
 
 
 def image_facts(path: Path) -> ImageFacts:
@@ -503,7 +503,7 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Map low to 0 and high to 255, linearly, rounded and clipped; flat pictures become 0."""
     if not high > low:
         return np.where(values > high, 255, 0).astype(np.uint8)
-    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
+    scaled = (values.astype(np.float64) - low) * 255.0 / (high - low)
     return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
 
 
