@@ -336,8 +336,9 @@ def encode_crops(
     pixels = (preprocess_clip(image, size_px=size_px) for image in images)
     with torch.inference_mode(), arithmetic(device, precision):
         for batch in _batches(pixels, batch_size):
-            encoded = model.encode_image(torch.stack(batch).to(device), normalize=True)
-            features.append(encoded.float().cpu().numpy())
+            encoded = model.encode_image(torch.stack(batch).to(device))
+            # Scaled in float32, so that the length is 1 at any precision.
+            features.append(torch.nn.functional.normalize(encoded.float(), dim=-1).cpu().numpy())
     return np.concatenate(features)
 
 
