@@ -91,6 +91,40 @@ def choose_images(
     return table[columns].reset_index(drop=True)
 
 
+def iou_notes(scores: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Word the IoU of each image and method for the cells of `plot_overlays`.
+
+    Args:
+        scores: One row an image and method of one data set and prompt, columns image_id, method,
+            iou, predicted_px, status.
+
+    Returns:
+        By (image_id, method): "IoU 0.83"; with the status where it is not "ok"; "nothing found"
+        or "no mask" where there is no IoU to give.
+
+    Raises:
+        ValueError: If an image and method has two rows.
+    """
+    notes: dict[tuple[str, str], str] = {}
+    for row in scores.to_dict("records"):
+        key = (row["image_id"], row["method"])
+        if key in notes:
+            raise ValueError(
+                f"one row an image and method is expected, but {key[0]} under {key[1]} has two; "
+                "choose one prompt"
+            )
+        if pd.isna(row["predicted_px"]):
+            note = "no mask"
+        elif pd.isna(row["iou"]):
+            note = "no ground truth" if row["predicted_px"] else "nothing found"
+        else:
+            note = f"IoU {row['iou']:.2f}"
+        status = row["status"]
+        is_plain = pd.isna(status) or status == "ok"
+        notes[key] = note if is_plain else f"{note} ({str(status).replace('_', ' ')})"
+    return notes
+
+
 def draw_overlay(
     image: np.ndarray, mask: np.ndarray, *, size_px: tuple[int, int] | None = None
 ) -> np.ndarray:
