@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realitycheck.methods.sam_clip import Segmentation
+from realitycheck.methods.segmentation import Segmentation
 from realitycheck.models.clip import LOGIT_SCALE
 from realitycheck.models.clip_surgery import NormAxis, points_from_map, similarity_map
 

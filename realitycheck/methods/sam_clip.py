@@ -8,10 +8,11 @@ Source: Text2Seg, `predict_CLIP`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from realitycheck.methods.segmentation import Segmentation
 from realitycheck.models.clip import LOGIT_SCALE, decode_mask, select_masks
 
 
@@ -32,22 +33,6 @@ class SamClipVariant:
 PUBLISHED = SamClipVariant(swap_canvas=True, inclusive_bbox=True)
 REPAIRED = SamClipVariant(swap_canvas=False, inclusive_bbox=False)
 VARIANTS = {"published": PUBLISHED, "repaired": REPAIRED}
-
-
-class Segmentation(NamedTuple):
-    """What a method says of one image.
-
-    Attributes:
-        mask: bool, shape (H, W); all False unless `status` is `ok`.
-        score: 0 to 1, or None where nothing was compared.
-        n_regions: Masks that were united.
-        status: `ok`, or why the mask is empty.
-    """
-
-    mask: np.ndarray
-    score: float | None
-    n_regions: int
-    status: str
 
 
 def segment(

@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from realitycheck.models.sam import check_image
+from realitycheck.models.weights import check_keys, check_shapes, load_state
+
 if TYPE_CHECKING:
     import torch
 
@@ -225,8 +228,6 @@ def load_clip(
     """
     import torch
 
-    from realitycheck.models.weights import check_keys, check_shapes, load_state
-
     state = {key: value for key, value in load_state(path).items() if key not in _FILE_FACTS}
     sizes = sizes_of(state, path=path)
     if variant is not None:
@@ -272,15 +273,6 @@ def preprocess_clip(image: np.ndarray, *, size_px: int = 224) -> torch.Tensor:
     resized = Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BICUBIC)
     scaled = torch.from_numpy(np.array(resized)).permute(2, 0, 1).to(torch.float32).div(255)
     return (scaled - _channels(CLIP_MEAN)) / _channels(CLIP_STD)
-
-
-def check_image(image: np.ndarray) -> None:
-    """Refuse what is no uint8 RGB image of shape (H, W, 3) with at least one pixel."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(
-            f"image: expected uint8 of shape (H, W, 3) with H and W above 0, found {image.dtype} "
-            f"of shape {image.shape}; map its intensity to 8-bit RGB first"
-        )
 
 
 def _channels(values: Sequence[float]) -> torch.Tensor:

@@ -12,21 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image
 
-from realitycheck.models.clip import CLIP_MEAN, CLIP_STD, arithmetic, check_image, preprocess_clip
+from realitycheck.models.clip import CLIP_MEAN, CLIP_STD, arithmetic, preprocess_clip
+from realitycheck.models.grounding_dino import preprocess
 
 if TYPE_CHECKING:
     import torch
 
 N_SURGERY_BLOCKS = 6
 """The last blocks that run two streams, as published for 12 blocks."""
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-DETECTOR_SHORT_SIDE_PX = 800
-DETECTOR_LONG_SIDE_PX = 1333
 
 NormAxis = Literal["tokens", "channels"]
 
@@ -54,14 +48,9 @@ def surgery_input(
     """
     if not double_norm:
         return preprocess_clip(image, size_px=clip_input_size)
-    import torch
     from torch.nn.functional import interpolate
 
-    check_image(image)
-    size = detector_size(image.shape[0], image.shape[1])
-    resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).to(torch.float32).div(255)
-    pixels = (pixels - _channels(IMAGENET_MEAN)) / _channels(IMAGENET_STD)
+    pixels = preprocess(image)
     square = interpolate(
         pixels[None],
         (clip_input_size, clip_input_size),
@@ -76,24 +65,6 @@ def _channels(values: tuple[float, ...]) -> torch.Tensor:
     import torch
 
     return torch.tensor(values, dtype=torch.float32)[:, None, None]
-
-
-def detector_size(height_px: int, width_px: int) -> tuple[int, int]:
-    """Return the size (H, W) at which GroundingDINO sees an image.
-
-    The short side becomes 800 pixels, or less where the long side would pass 1333.
-
-    >>> detector_size(375, 500)
-    (800, 1066)
-    """
-    short, long = sorted((height_px, width_px))
-    target = DETECTOR_SHORT_SIDE_PX
-    if long / short * target > DETECTOR_LONG_SIDE_PX:
-        target = int(round(DETECTOR_LONG_SIDE_PX * short / long))
-    if short == target:
-        return height_px, width_px
-    other = int(target * long / short)
-    return (target, other) if height_px <= width_px else (other, target)
 
 
 def encode_tokens(

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realitycheck.models.clip import arithmetic, check_image
+from realitycheck.models.clip import arithmetic
+from realitycheck.models.sam import check_image
+from realitycheck.models.weights import check_keys, check_shapes, load_state
 
 if TYPE_CHECKING:
     import torch
@@ -103,8 +105,6 @@ def load_saliency(
     """
     import torch
 
-    from realitycheck.models.weights import check_keys, check_shapes, load_state
-
     state = {
         key: value.to(torch.float32) if value.is_floating_point() else value
         for key, value in load_state(path).items()
@@ -143,7 +143,8 @@ def saliency_features(
     from torch.nn.functional import interpolate, normalize
 
     check_image(image)
-    resized = cv2.resize(image, (input_size_px, input_size_px), interpolation=cv2.INTER_LINEAR)
+    square = (input_size_px, input_size_px)
+    resized = cv2.resize(np.ascontiguousarray(image), square, interpolation=cv2.INTER_LINEAR)
     if bgr:
         resized = np.ascontiguousarray(resized[..., ::-1])
     mean = torch.tensor(IMAGENET_MEAN, dtype=torch.float32) * 255

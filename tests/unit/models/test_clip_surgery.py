@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realitycheck.models import clip, clip_surgery, miniature_clip
+from realitycheck.models.grounding_dino import IMAGENET_MEAN, IMAGENET_STD
 
 
 @pytest.fixture(scope="module")
@@ -23,24 +24,6 @@ def image():
 # Input
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "expected"),
-    [
-        (1024, 1024, (800, 800)),
-        (375, 500, (800, 1066)),
-        (500, 375, (1066, 800)),
-        (800, 900, (800, 900)),
-        (100, 400, (333, 1332)),  # 1333 · 100/400 rounds to 333, and 333 · 4 is the long side
-        (10, 10_000, (1, 1000)),
-    ],
-)
-def test_the_detector_sees_a_short_side_of_800_unless_the_long_one_passes_1333(
-    height, width, expected
-):
-    """The published input goes by way of the detector's tensor."""
-    assert clip_surgery.detector_size(height, width) == expected
-
-
 def test_single_normalisation_is_clips_own_input(image):
     """Repaired, the encoder sees what CLIP was trained on, at any input size."""
     found = clip_surgery.surgery_input(image, double_norm=False, clip_input_size=512)
@@ -51,7 +34,7 @@ def test_double_normalisation_of_a_plain_grey_image_by_hand():
     """A constant image stays constant under every resize, so both normalisations show alone."""
     grey = np.full((60, 90, 3), 51, np.uint8)  # 51 / 255 = 0.2
     found = clip_surgery.surgery_input(grey, double_norm=True)
-    once = (0.2 - np.array(clip_surgery.IMAGENET_MEAN)) / np.array(clip_surgery.IMAGENET_STD)
+    once = (0.2 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
     twice = (once - np.array(clip.CLIP_MEAN)) / np.array(clip.CLIP_STD)
     assert found.shape == (3, 224, 224)
     np.testing.assert_allclose(found.mean((1, 2)).numpy(), twice, atol=1e-4)
