@@ -1,0 +1,435 @@
+"""Tables between stages: their schemas, how they are read and written.
+
+A table is Parquet, keys first, one observation a row. It is checked against its schema when it is
+written, appears in one step (temporary name, then rename), holds no time stamp, and carries in its
+metadata the package version and the digests of what it was computed from. So the same inputs give
+the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from realitycheck.provenance import ARTIFACT_FORMAT, package_version
+
+METADATA_KEY = b"realitycheck"
+
+
+class ArtifactError(ValueError):
+    """A table that does not keep its contract."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns of a table.
+
+    Attributes:
+        name: The table's name in messages.
+        fields: Column types, keys first.
+        keys: Columns that name a row; their combination is unique.
+        allowed: Closed lists of values of some columns.
+        unit_interval: Columns whose values lie within 0 and 1.
+    """
+
+    name: str
+    fields: tuple[tuple[str, pa.DataType], ...]
+    keys: tuple[str, ...]
+    allowed: Mapping[str, frozenset[str]] = None  # type: ignore[assignment]
+    unit_interval: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """Column names in order."""
+        return [name for name, _ in self.fields]
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema."""
+        return pa.schema([pa.field(n, t) for n, t in self.fields])
+
+
+_text, _int, _real, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+LABELS = frozenset({"OK", "NOK"})
+ALIGNMENT_STATUSES = frozenset({"aligned", "kept_original", "not_requested"})
+MASK_STATUSES = frozenset(
+    {
+        "ok",  # a mask was found
+        "no_box",  # the detector found nothing
+        "empty",  # the method found no region
+        "no_mask",  # the automatic generator found nothing
+        "nothing_selected",  # no automatic mask fits the text
+        "constant_map",  # the similarity map is flat
+    }
+)
+VERDICT_STATUSES = frozenset({"answered"})
+
+MANIFEST = Schema(
+    "manifest",
+    (
+        ("dataset", _text),
+        ("image_id", _text),  # category/…/stem, safe as a path
+        ("category", _text),
+        ("label", _text),
+        ("defect_type", _text),  # null on good parts and where none is known
+        ("split", _text),  # test: scored; train: thresholds and references
+        ("group", _text),  # views of one part, one lot; null: every image is its own part
+        ("image_path", _text),
+        ("mask_path", _text),  # null where there is no mask
+        ("width_px", _int),
+        ("height_px", _int),
+        ("bit_depth", _int),
+        ("n_channels", _int),
+        ("sha256", _text),
+        ("mask_sha256", _text),
+    ),
+    ("dataset", "image_id"),
+    {"label": LABELS, "split": frozenset({"train", "test"})},
+)
+
+REFERENCES = Schema(
+    "references",
+    (
+        ("dataset", _text),
+        ("category", _text),
+        ("image_id", _text),  # null where the reference is no image of the data set
+        ("image_path", _text),
+        ("sha256", _text),
+        ("is_scored", _bool),  # whether the reference is itself among the scored images
+    ),
+    ("dataset", "category"),
+)
+
+TRANSFORMS = Schema(
+    "transforms",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("status", _text),
+        *((f"m{r}{c}", _real) for r in range(3) for c in range(3)),  # reference ← image, px
+        ("residual_before", _real),  # 0 same, 1 unrelated; null without a reference
+        ("residual_after", _real),
+        ("overlap", _real),  # share of the reference's canvas that the image covers
+        ("width_px", _int),  # of the aligned image
+        ("height_px", _int),
+        ("pixels_sha256", _text),  # of the aligned pixels
+    ),
+    ("dataset", "image_id"),
+    {"status": ALIGNMENT_STATUSES},
+    ("overlap",),
+)
+
+TRUTH = Schema(
+    "truth",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("has_truth", _bool),  # false: defective, but nobody drew where
+        ("truth_px", _int),
+        ("undecided_px", _int),
+        ("pixels_sha256", _text),
+    ),
+    ("dataset", "image_id"),
+)
+
+ENCODINGS = Schema(
+    "encodings",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("key", _text),  # of the entry in the store
+        ("storage_error", _real),  # largest loss of the stored values, relative to their spread
+    ),
+    ("dataset", "image_id"),
+)
+
+BOXES = Schema(
+    "boxes",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("prompt", _text),
+        ("box_id", _int),  # the detector's query behind the box
+        ("text", _text),
+        ("x_min", _real),
+        ("y_min", _real),
+        ("x_max", _real),
+        ("y_max", _real),
+        ("score", _real),
+        ("token_scores", pa.list_(pa.float32())),  # one a token
+        ("tokens", pa.list_(_text)),  # word pieces of the text, [CLS] … [SEP]
+        ("relative_box", pa.list_(pa.float32())),  # the detector's own cx, cy, w, h
+    ),
+    ("dataset", "image_id", "prompt", "text", "box_id"),
+    unit_interval=("score",),
+)
+
+MASKS = Schema(
+    "masks",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("mask_height_px", _int),
+        ("mask_width_px", _int),
+        ("mask_rle", _text),  # COCO compressed counts
+        ("score", _real),  # null where the method gives none
+        ("n_regions", _int),
+        ("status", _text),
+        ("latency_s", _real),
+    ),
+    ("dataset", "image_id", "method", "prompt"),
+    {"status": MASK_STATUSES},
+)
+
+VERDICTS = Schema(
+    "verdicts",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("sample", _int),
+        ("label_predicted", _text),
+        ("score", _real),
+        ("reasoning", _text),
+        ("status", _text),
+        ("fold", _int),
+        ("model_requested", _text),
+        ("model_returned", _text),
+        ("finish_reason", _text),
+        ("tokens_in", _int),
+        ("tokens_out", _int),
+        ("tokens_thinking", _int),
+        ("cost_usd", _real),
+        ("latency_s", _real),
+    ),
+    ("dataset", "image_id", "method", "prompt", "sample"),
+    {"label_predicted": LABELS, "status": VERDICT_STATUSES},
+    ("score",),
+)
+
+SCORES = Schema(
+    "scores",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("category", _text),
+        ("group", _text),
+        ("label", _text),
+        ("label_predicted", _text),
+        ("score", _real),
+        ("iou", _real),  # null where it is undefined: good parts, parts without truth
+        ("intersection_px", _int),
+        ("union_px", _int),
+        ("truth_px", _int),
+        ("predicted_px", _int),
+        ("defect_type", _text),
+        ("status", _text),
+    ),
+    ("dataset", "image_id", "method", "prompt"),
+    {"label": LABELS, "label_predicted": LABELS},
+    ("iou",),
+)
+
+
+def write_table(
+    rows: pd.DataFrame | Sequence[Mapping[str, Any]],
+    path: str | Path,
+    *,
+    schema: Schema,
+    facts: Mapping[str, Any],
+) -> None:
+    """Check a table against its schema and write it as Parquet, in one step.
+
+    Args:
+        rows: The rows; other columns than the schema's are refused.
+        path: File to write.
+        schema: The contract.
+        facts: What the numbers were computed from: settings digest, weights digests, device,
+            precision, seed. Stored in the file's metadata; must not hold times.
+
+    Raises:
+        ArtifactError: If a column is missing or foreign, a key is repeated, or a value lies outside
+            its range; names the file, the column, the first offender and their number.
+    """
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    if table.empty:
+        table = pd.DataFrame({name: [] for name in schema.columns})
+    check_table(table, schema, where=path)
+    table = table[schema.columns].sort_values(list(schema.keys), kind="stable")
+    arrow = pa.Table.from_pandas(table, schema=schema.arrow, preserve_index=False)
+    described = {
+        "artifact": schema.name,
+        "format": ARTIFACT_FORMAT,
+        "version": package_version(),
+        **facts,
+    }
+    arrow = arrow.replace_schema_metadata(
+        {METADATA_KEY: json.dumps(described, sort_keys=True, default=str).encode()}
+    )
+    write_atomically(path, lambda temporary: pq.write_table(arrow, temporary, compression="zstd"))
+
+
+def check_table(table: pd.DataFrame, schema: Schema, *, where: str | Path) -> None:
+    """Check columns, keys and ranges of a table; see `write_table`."""
+    missing = [c for c in schema.columns if c not in table.columns]
+    foreign = [c for c in table.columns if c not in schema.columns]
+    if missing or foreign:
+        raise ArtifactError(
+            f"{where}: a {schema.name} table has the columns {', '.join(schema.columns)}; "
+            f"missing: {', '.join(missing) or 'none'}; not known: {', '.join(foreign) or 'none'}"
+        )
+    keys = table[list(schema.keys)]
+    if keys.isna().any(axis=None):
+        raise ArtifactError(f"{where}: the keys {', '.join(schema.keys)} must be filled in every row")
+    repeated = keys.duplicated()
+    if repeated.any():
+        first = ", ".join(map(str, keys[repeated].iloc[0]))
+        raise ArtifactError(
+            f"{where}: each {', '.join(schema.keys)} may occur once, but {int(repeated.sum())} of "
+            f"{len(table)} rows repeat one (first: {first})"
+        )
+    for column, values in (schema.allowed or {}).items():
+        bad = ~table[column].isin(values) & table[column].notna()
+        _refuse(bad, table, column, f"one of {', '.join(sorted(values))}", schema, where)
+    for column in schema.unit_interval:
+        numbers = pd.to_numeric(table[column])
+        bad = ((numbers < 0) | (numbers > 1)) & numbers.notna()
+        _refuse(bad, table, column, "within 0 and 1", schema, where)
+
+
+def _refuse(
+    bad: pd.Series, table: pd.DataFrame, column: str, expected: str, schema: Schema, where: Any
+) -> None:
+    if bad.any():
+        first = table[bad].iloc[0]
+        row = ", ".join(str(first[k]) for k in schema.keys)
+        raise ArtifactError(
+            f"{where}: {column} must be {expected}, but {int(bad.sum())} of {len(table)} rows are "
+            f"not (first: {row}: {first[column]!r})"
+        )
+
+
+def read_table(
+    path: str | Path, *, schema: Schema, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Read a table and make sure that it is the one asked for.
+
+    Raises:
+        ArtifactError: If the file is no such table; says what it is and what to do.
+    """
+    try:
+        found = pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtifactError(
+            f"{path}: not a readable Parquet file ({error}); delete it and run again"
+        ) from error
+    missing = [c for c in columns or schema.columns if c not in found.names]
+    if missing:
+        raise ArtifactError(
+            f"{path}: expected a {schema.name} table, but the columns {', '.join(missing)} are not "
+            "there; it was written by another version: delete it and run again"
+        )
+    return pq.read_table(path, columns=list(columns or schema.columns)).to_pandas()
+
+
+def read_facts(path: str | Path) -> dict[str, Any]:
+    """Metadata that `write_table` stored: version, digests, device, precision."""
+    raw = (pq.read_schema(path).metadata or {}).get(METADATA_KEY)
+    return json.loads(raw) if raw else {}
+
+
+def gather(paths: Iterable[str | Path], path: str | Path, *, schema: Schema) -> pd.DataFrame:
+    """Put shard tables together into one; a fact in which the shards differ becomes a list."""
+    paths = list(paths)
+    facts = [read_facts(p) for p in paths]
+    merged: dict[str, Any] = {}
+    for key in sorted({k for f in facts for k in f} - {"artifact", "format", "version"}):
+        values = [f.get(key) for f in facts]
+        distinct = [v for i, v in enumerate(values) if v not in values[:i]]
+        merged[key] = distinct[0] if len(distinct) == 1 else distinct
+    table = pd.concat([read_table(p, schema=schema) for p in paths], ignore_index=True)
+    write_table(table, path, schema=schema, facts=merged)
+    return table
+
+
+def check_rows(table: pd.DataFrame, image_ids: Iterable[str], *, where: str | Path) -> None:
+    """Check that a table has a row for every image of the manifest and no other.
+
+    Raises:
+        ArtifactError: With counts and the first offenders.
+    """
+    wanted, found = set(image_ids), set(table["image_id"])
+    if wanted != found:
+        lost, extra = sorted(wanted - found), sorted(found - wanted)
+        raise ArtifactError(
+            f"{where}: expected one row for each of {len(wanted)} images; {len(lost)} are missing "
+            f"(first: {lost[:1]}), {len(extra)} are not in the manifest (first: {extra[:1]})"
+        )
+
+
+def write_atomically(path: str | Path, write: Any) -> None:
+    """Call `write(temporary)` and move the result to `path`, which so exists whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    os.close(handle)
+    try:
+        write(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file in one step."""
+    write_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+
+
+def encode_mask(mask: np.ndarray) -> str:
+    """Compress a mask, bool (H, W), to COCO counts."""
+    from pycocotools import mask as coco
+
+    return coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
+
+
+def decode_mask(counts: str, *, height_px: int, width_px: int) -> np.ndarray:
+    """Unpack COCO counts to a mask, bool (H, W)."""
+    from pycocotools import mask as coco
+
+    return coco.decode({"size": [height_px, width_px], "counts": counts.encode()}).astype(bool)
+
+
+def masks_of(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Image id and mask, bool (H, W), of each row of a masks table."""
+    for row in table.itertuples():
+        yield (
+            row.image_id,
+            decode_mask(
+                row.mask_rle,
+                height_px=int(row.mask_height_px),
+                width_px=int(row.mask_width_px),
+            ),
+        )
+
+
+def image_file(folder: str | Path, image_id: str) -> Path:
+    """File of an aligned image, a mask or a truth mask below the folder of its kind."""
+    return Path(folder) / f"{image_id}.png"

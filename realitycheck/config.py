@@ -1,0 +1,690 @@
+"""Typed settings: everything a run can be told, checked before its first job.
+
+Reads a plain mapping (the parsed YAML) and returns frozen objects. Every fault is reported in one
+message, with its key path, what was found and what to do. Free of torch, pandas and pyarrow, because
+the Snakefile imports it for every job.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from realitycheck.models.files import network_files
+
+NAME_PATTERN = r"^[a-z0-9_]+$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+#: Prompt name of methods that need no text prompt; it fills the `{prompt}` part of their paths.
+NO_PROMPT = "none"
+
+#: Floors with a mask or a verdict for each image; see `realitycheck.methods.floors`. The coin at the
+#: prevalence has expected counts only and joins in the table.
+MASK_FLOORS = ("whole_image",)
+LABEL_FLOORS = ("reject_everything", "accept_everything")
+
+#: Lowest detector score that is stored. Thresholds at or above it cost no detector run.
+DETECTION_FLOOR = 0.05
+
+
+class SettingsError(ValueError):
+    """All faults of a settings file, one line each."""
+
+    def __init__(self, faults: list[str]):
+        self.faults = faults
+        noun = "fault" if len(faults) == 1 else "faults"
+        super().__init__(
+            f"the settings have {len(faults)} {noun}:\n" + "\n".join(f"  - {f}" for f in faults)
+        )
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+# ---------------------------------------------------------------------------------------- data sets
+
+
+class IntensitySettings(_Strict):
+    """How grey values become 8-bit RGB."""
+
+    mapping: Literal["identity", "window", "fixed"] = Field(
+        "identity",
+        description="identity: 8-bit values as they are, 16-bit divided by 257; window: from the "
+        "image's own quantiles low and high; fixed: from the grey values low and high",
+    )
+    low: float | None = Field(None, description="lower end: a quantile (window) or a grey value")
+    high: float | None = Field(None, description="upper end: a quantile (window) or a grey value")
+
+    @model_validator(mode="after")
+    def _check_ends(self) -> IntensitySettings:
+        if self.mapping == "identity":
+            if self.low is not None or self.high is not None:
+                raise ValueError("low and high mean nothing with mapping 'identity'; remove them")
+            return self
+        if self.low is None or self.high is None or not self.low < self.high:
+            raise ValueError(
+                f"mapping '{self.mapping}' needs low < high, got low={self.low}, high={self.high}"
+            )
+        if self.mapping == "window" and not (0 <= self.low and self.high <= 1):
+            raise ValueError(
+                f"mapping 'window' takes quantiles within 0 and 1, got {self.low} and {self.high}"
+            )
+        return self
+
+
+class AlignmentSettings(_Strict):
+    """Registration of every image to the reference."""
+
+    method: Literal["none", "phase", "ecc", "features"] = Field(
+        "none", description="none | phase (correlation) | ecc (intensity) | features (keypoints)"
+    )
+    motion: Literal["translation", "euclidean", "similarity", "affine", "homography"] = Field(
+        "euclidean", description="what the part may do under the camera"
+    )
+    quarter_turns: bool | Literal["auto"] = Field(
+        "auto",
+        description="whether parts may lie turned by 90, 180, 270 degrees; auto looks for turns "
+        "where the unturned match is poor",
+    )
+
+    @model_validator(mode="after")
+    def _check_motion(self) -> AlignmentSettings:
+        if self.method == "phase" and self.motion in ("affine", "homography"):
+            raise ValueError(
+                f"phase correlation cannot estimate motion '{self.motion}'; use translation, "
+                "euclidean or similarity, or method 'ecc' or 'features'"
+            )
+        return self
+
+
+class SplitSettings(_Strict):
+    """Which images are scored, and which good ones are kept for thresholds and references."""
+
+    kind: Literal["official", "paper", "all"] = Field(
+        "all", description="official: the data set's own split; paper: the study's draw; all"
+    )
+    seed: int = Field(0, ge=0, description="seed of the draw")
+    train_fraction: float = Field(
+        0.0, ge=0.0, lt=1.0, description="share of good images kept for training (folder, all)"
+    )
+
+
+class _DatasetSettings(_Strict):
+    title: str | None = Field(None, description="the product's name for people; default: the key")
+    intensity: IntensitySettings = IntensitySettings()
+    reference: str | dict[str, str] = Field(
+        "auto",
+        description="auto: the medoid of the good training images, one per category; none; a path; "
+        "or {category: path}",
+    )
+    alignment: AlignmentSettings = AlignmentSettings()
+    split: SplitSettings = SplitSettings()
+    shards: int = Field(1, ge=1, le=999, description="number of jobs a GPU stage is cut into")
+    methods: tuple[Name, ...] | None = Field(
+        None, description="method blocks that run on this data set; default: all that apply"
+    )
+    published_as: Literal["industrial_sat", "mvtec_ad", "oxford_iiit_pet"] | None = Field(
+        None, description="row of the study's tables that stands beside ours"
+    )
+    ignore_border: Literal["ignore", "foreground", "background"] = Field(
+        "ignore", description="what a truth pixel counts as that the annotator left undecided"
+    )
+    allow_duplicates: bool = Field(False, description="accept images with identical content")
+
+    #: How truth masks are stored on disk.
+    truth_encoding: ClassVar[str] = "binary"
+    #: Archives that can be fetched for this format (names in `realitycheck.download`).
+    fetchable: ClassVar[bool] = False
+    generated: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _check_alignment(self) -> _DatasetSettings:
+        if self.reference == "none" and self.alignment.method != "none":
+            raise ValueError(
+                f"alignment method '{self.alignment.method}' needs a reference, but reference is "
+                "'none'; set reference: auto or a path, or alignment: {method: none}"
+            )
+        return self
+
+
+class FolderDataset(_DatasetSettings):
+    """Images of one's own: `OK/` and `NOK/[defect type]/`, with `masks/` beside them."""
+
+    format: Literal["folder"]
+    root: str = Field(description="folder that holds the images")
+
+    @model_validator(mode="after")
+    def _check_split(self) -> FolderDataset:
+        if self.split.kind == "paper":
+            raise ValueError("split kind 'paper' is defined for the study's data sets only; use all")
+        return self
+
+
+class MvtecAdDataset(_DatasetSettings):
+    """MVTec AD in its own layout."""
+
+    format: Literal["mvtec_ad"]
+    root: str = Field("resources/datasets/mvtec_ad", description="folder with one folder a category")
+    categories: tuple[str, ...] = Field(
+        ("carpet", "grid", "leather", "tile", "wood"), min_length=1, description="categories used"
+    )
+    fetchable: ClassVar[bool] = True
+
+
+class OxfordPetDataset(_DatasetSettings):
+    """Oxford-IIIT-Pet: cats are NOK, dogs are OK."""
+
+    format: Literal["oxford_iiit_pet"]
+    root: str = Field("resources/datasets/oxford_iiit_pet", description="holds images/, annotations/")
+    reference: str | dict[str, str] = "none"
+    truth_encoding: ClassVar[str] = "trimap"
+    fetchable: ClassVar[bool] = True
+
+
+class SyntheticSatDataset(_DatasetSettings):
+    """Generated scanning-acoustic images with exact truth."""
+
+    format: Literal["synthetic_sat"]
+    split: SplitSettings = SplitSettings(kind="official")
+    n_ok: int = Field(231, ge=1, description="good parts that are scored")
+    n_nok: int = Field(32, ge=1, description="defective parts that are scored")
+    n_train: int = Field(60, ge=0, description="further good parts, for thresholds and the reference")
+    image_size_px: int = Field(512, ge=96, le=4096, description="width and height")
+    seed: int = Field(0, ge=0)
+    bit_depth: Literal[8, 16] = 8
+    max_rotation_deg: float = Field(8.0, ge=0, le=45)
+    max_shift_fraction: float = Field(0.05, ge=0, le=0.3, description="of the width")
+    max_scale_fraction: float = Field(0.03, ge=0, le=0.2)
+    max_brightness_fraction: float = Field(0.30, ge=0, le=0.8)
+    quarter_turns: bool = Field(False, description="parts also lie turned by 90, 180, 270 degrees")
+    generated: ClassVar[bool] = True
+
+
+DatasetSettings = Annotated[
+    FolderDataset | MvtecAdDataset | OxfordPetDataset | SyntheticSatDataset,
+    Field(discriminator="format"),
+]
+
+
+# ---------------------------------------------------------------------------------- prompts, methods
+
+
+class PromptSettings(_Strict):
+    """One named set of prompts. Editing it re-runs what uses it, nothing else."""
+
+    segmentation: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="phrases for the text-prompted segmenters, such as 'defect'"
+    )
+
+    @field_validator("segmentation", mode="after")
+    @classmethod
+    def _check_phrases(cls, phrases: tuple[str, ...]) -> tuple[str, ...]:
+        for phrase in phrases:
+            if not phrase.strip(" ."):
+                raise ValueError(f"a phrase must contain a word, got {phrase!r}")
+        return phrases
+
+
+class _MethodSettings(_Strict):
+    title: str | None = Field(None, description="name in tables; default: the method's usual name")
+
+    needs_prompt: ClassVar[bool] = True
+    needs_reference: ClassVar[bool] = False
+    #: Networks (keys of `models`) the method needs.
+    networks: ClassVar[tuple[str, ...]] = ()
+
+
+class GroundedSamMethod(_MethodSettings):
+    """GroundingDINO proposes boxes, SAM turns each into a mask (Text2Seg)."""
+
+    kind: Literal["grounded_sam"]
+    variant: Literal["published", "repaired"] = "published"
+    box_threshold: float = Field(0.35, ge=DETECTION_FLOOR, lt=1)
+    text_threshold: float = Field(0.25, ge=0.0, lt=1)
+    networks: ClassVar[tuple[str, ...]] = ("sam", "grounding_dino")
+
+
+class PixelDifferenceMethod(_MethodSettings):
+    """Absolute difference to the aligned reference, thresholded on good images."""
+
+    kind: Literal["pixel_difference"]
+    smoothing_sigma_px: float = Field(2.0, ge=0, description="Gaussian smoothing of the difference")
+    max_overkill_rate: Fraction = Field(
+        0.05, description="share of good images that the threshold may reject"
+    )
+    min_area_px: int = Field(20, ge=1, description="smaller regions are dust")
+    n_folds: int = Field(5, ge=2, description="folds where no training images exist")
+    seed: int = Field(0, ge=0)
+    needs_prompt: ClassVar[bool] = False
+    needs_reference: ClassVar[bool] = True
+
+
+MethodSettings = Annotated[GroundedSamMethod | PixelDifferenceMethod, Field(discriminator="kind")]
+METHOD_KINDS = ("grounded_sam", "pixel_difference")
+
+
+# --------------------------------------------------------------------------------------------- models
+
+
+class SamModel(_Strict):
+    """Segment Anything."""
+
+    variant: Literal["vit_h", "vit_l", "vit_b", "miniature"] | dict[str, Any] = Field(
+        "vit_h", description="a known name, or the model's dimensions"
+    )
+    weights: str | None = Field(None, description="checkpoint; default: the known file's place")
+
+    @field_validator("variant", mode="after")
+    @classmethod
+    def _check_dimensions(cls, variant: str | dict[str, Any]) -> str | dict[str, Any]:
+        if isinstance(variant, dict):
+            from realitycheck.models.sam import sam_dimensions
+
+            sam_dimensions(variant)
+        return variant
+
+
+class GroundingDinoModel(_Strict):
+    """GroundingDINO with the folder of its BERT tokenizer and configuration."""
+
+    variant: Literal["swint_ogc", "miniature"] | dict[str, Any] = Field(
+        "swint_ogc", description="a known name, or the model's dimensions"
+    )
+    weights: str | None = None
+    text_encoder: str | None = Field(None, description="folder with BERT's config and tokenizer")
+
+    @field_validator("variant", mode="after")
+    @classmethod
+    def _check_dimensions(cls, variant: str | dict[str, Any]) -> str | dict[str, Any]:
+        if isinstance(variant, dict):
+            from realitycheck.models.grounding_dino import grounding_dino_dimensions
+
+            grounding_dino_dimensions(variant)
+        return variant
+
+
+class ModelsSettings(_Strict):
+    """The networks, one block each."""
+
+    sam: SamModel = SamModel()
+    grounding_dino: GroundingDinoModel = GroundingDinoModel()
+
+
+class ComputeSettings(_Strict):
+    """Where and how the networks run."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["float32"] = "float32"
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    threads: int = Field(2, ge=1, description="CPU threads of a job that runs a network")
+    encoding_dtype: Literal["float32", "float16"] = Field(
+        "float32", description="how image embeddings are stored; float16 halves the disk they take"
+    )
+
+
+class EvaluationSettings(_Strict):
+    """How scores are summed up."""
+
+    n_resamples: int = Field(10_000, ge=200, description="bootstrap resamples")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    seed: int = Field(0, ge=0)
+
+
+class ReportSettings(_Strict):
+    """What is drawn."""
+
+    n_overlays: int = Field(6, ge=1, le=50, description="rows of an overlay figure")
+    seed: int = Field(0, ge=0, description="of the random draw among the rows")
+
+
+class RequirementsSettings(_Strict):
+    """What the product asks of an inspection."""
+
+    max_slip_rate: Fraction = 0.02
+    max_overkill_rate: Fraction = 0.05
+    max_seconds_per_part: float | None = Field(None, gt=0)
+    max_cost_per_part_usd: float | None = Field(None, ge=0)
+
+
+class Settings(_Strict):
+    """All settings of a run."""
+
+    results_dir: str = Field("results", min_length=1, description="folder of everything computed")
+    datasets: dict[Name, DatasetSettings] = Field(min_length=1)
+    prompts: dict[Name, dict[Name, PromptSettings]] = Field(default_factory=dict)
+    methods: dict[Name, MethodSettings] = Field(default_factory=dict)
+    models: ModelsSettings = ModelsSettings()
+    compute: ComputeSettings = ComputeSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
+    requirements: RequirementsSettings = RequirementsSettings()
+
+    # ------------------------------------------------------------------- what follows from them
+
+    def method_names(self, *kinds: str) -> list[str]:
+        """Names of the method blocks of these kinds."""
+        return [name for name, method in self.methods.items() if method.kind in kinds]
+
+    def methods_of(self, dataset: str) -> list[str]:
+        """Names of the method blocks that apply to a data set, in the order of the settings."""
+        settings = self.datasets[dataset]
+        names = settings.methods if settings.methods is not None else tuple(self.methods)
+        return [
+            name
+            for name in names
+            if not (self.methods[name].needs_reference and settings.reference == "none")
+        ]
+
+    def prompts_of(self, dataset: str, method: str) -> list[str]:
+        """Names of the prompt sets a method is run with on a data set."""
+        if not self.methods[method].needs_prompt:
+            return [NO_PROMPT]
+        return [n for n, p in self.prompts.get(dataset, {}).items() if p.segmentation]
+
+    def runs(self) -> list[tuple[str, str, str]]:
+        """Every (data set, method, prompt) that gives masks, floors left out."""
+        return [
+            (dataset, method, prompt)
+            for dataset in self.datasets
+            for method in self.methods_of(dataset)
+            for prompt in self.prompts_of(dataset, method)
+        ]
+
+    def used_networks(self) -> list[str]:
+        """Names of the networks that some run needs."""
+        used = {net for _, method, _ in self.runs() for net in self.methods[method].networks}
+        return sorted(used)
+
+    def generator_settings(self, dataset: str) -> dict[str, Any]:
+        """What a synthetic data set is drawn with."""
+        block = self.datasets[dataset]
+        shared = set(_DatasetSettings.model_fields) | {"format"}
+        return block.model_dump(mode="json", exclude=shared)
+
+    def preparation_settings(self, dataset: str) -> dict[str, Any]:
+        """What the manifest of a data set depends on."""
+        block = self.datasets[dataset]
+        settings = block.model_dump(
+            mode="json",
+            include={"format", "root", "categories", "split", "reference", "intensity"}
+            | {"allow_duplicates"},
+        )
+        if block.generated:
+            settings["root"] = f"{self.results_dir}/raw/{dataset}"
+            settings["format"] = "folder"
+        return {**settings, "truth_encoding": block.truth_encoding}
+
+    def alignment_settings(self, dataset: str) -> dict[str, Any]:
+        """What an aligned image depends on."""
+        return self.datasets[dataset].model_dump(mode="json", include={"alignment", "intensity"})
+
+    def encoder_settings(self) -> dict[str, Any]:
+        """What an image embedding depends on, weights apart."""
+        return {
+            "variant": self.models.sam.model_dump(mode="json")["variant"],
+            "precision": self.compute.precision,
+            "dtype": self.compute.encoding_dtype,
+        }
+
+    def detector_settings(self) -> dict[str, Any]:
+        """What stored boxes depend on, weights and texts apart."""
+        return {
+            "variant": self.models.grounding_dino.model_dump(mode="json")["variant"],
+            "precision": self.compute.precision,
+            "floor": DETECTION_FLOOR,
+        }
+
+    def method_settings(self, method: str) -> dict[str, Any]:
+        """A method block, without the name it has in tables."""
+        return self.methods[method].model_dump(mode="json", exclude={"title"})
+
+    def is_untrained(self, method: str) -> bool:
+        """Whether a method runs on untrained miniature networks, so that its scores mean nothing."""
+        return any(
+            getattr(self.models, net).variant == "miniature"
+            for net in self.methods[method].networks
+        )
+
+
+# -------------------------------------------------------------------------------------------- loading
+
+_REMEDIES = {
+    "missing": "add the key",
+    "union_tag_not_found": "add the key that names the kind",
+    "too_short": "give at least one entry",
+}
+
+
+def load_settings(raw: Mapping[str, Any], *, folder: str | Path = ".") -> Settings:
+    """Check a parsed settings file and return it typed.
+
+    Args:
+        raw: The parsed YAML.
+        folder: Folder that relative paths are looked up in, for the checks of files that must exist.
+
+    Raises:
+        SettingsError: With every fault at once: key path, what was found, what to do.
+    """
+    data = _with_method_kinds(json.loads(json.dumps(raw, default=str)))
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError(_describe(error, data)) from None
+    faults = [*_cross_faults(settings), *_file_faults(settings, Path(folder))]
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _with_method_kinds(data: dict[str, Any]) -> dict[str, Any]:
+    """Fill `kind` of method blocks that are named after their kind."""
+    methods = data.get("methods")
+    if not isinstance(methods, dict):
+        return data
+    filled = {}
+    for name, block in methods.items():
+        block = {} if block is None else block
+        if isinstance(block, dict) and "kind" not in block and name in METHOD_KINDS:
+            block = {"kind": name, **block}
+        filled[name] = block
+    return {**data, "methods": filled}
+
+
+def _describe(error: ValidationError, data: Mapping[str, Any]) -> list[str]:
+    faults = []
+    for item in error.errors():
+        path = _key_path(item["loc"], data)
+        kind = item["type"]
+        found = item.get("input")
+        if kind == "extra_forbidden":
+            known = _known_keys(item["loc"], data)
+            close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+            faults.append(f"{path}: unknown key; {hint}")
+        elif kind == "union_tag_invalid":
+            ctx = item["ctx"]
+            faults.append(
+                f"{path}: {ctx['discriminator']} is {ctx['tag']!r}; use one of {ctx['expected_tags']}"
+            )
+        elif kind == "union_tag_not_found":
+            key = item["ctx"]["discriminator"].strip("'")
+            faults.append(f"{path}: the key '{key}' is missing; add it to say what kind this block is")
+        elif kind == "missing":
+            faults.append(f"{path}: the key is missing; add it")
+        elif kind == "string_pattern_mismatch":
+            faults.append(
+                f"{path}: found {found!r}; use lower-case letters, digits and underscores only"
+            )
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            shown = "" if kind == "value_error" else f" (found {_shorten(found)})"
+            remedy = f"; {_REMEDIES[kind]}" if kind in _REMEDIES else ""
+            faults.append(f"{path}: {message}{shown}{remedy}")
+    return list(dict.fromkeys(faults))
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _key_path(location: Iterable[Any], data: Mapping[str, Any]) -> str:
+    """Write a pydantic location as the user's own key path (without the union tags)."""
+    parts: list[str] = []
+    node: Any = data
+    for step in location:
+        if isinstance(node, dict) and step in node:
+            node = node[step]
+            parts.append(str(step))
+        elif isinstance(node, list) and isinstance(step, int) and step < len(node):
+            node = node[step]
+            parts.append(f"[{step}]")
+        elif step == "[key]":
+            continue
+        elif isinstance(node, dict) and not _is_union_tag(step):
+            parts.append(str(step))
+            node = None
+    return re.sub(r"\.\[", "[", ".".join(parts)) or "(top level)"
+
+
+_UNION_TAGS = {
+    *METHOD_KINDS,
+    "folder",
+    "mvtec_ad",
+    "oxford_iiit_pet",
+    "synthetic_sat",
+}
+
+
+def _is_union_tag(step: Any) -> bool:
+    return not isinstance(step, str) or step in _UNION_TAGS or "[" in step
+
+
+def _known_keys(location: tuple[Any, ...], data: Mapping[str, Any]) -> list[str]:
+    """Keys that the block around a location accepts."""
+    model: Any = Settings
+    node: Any = data
+    for step in location[:-1]:
+        if isinstance(node, dict) and step in node:
+            node = node[step]
+        model = _step_into(model, step, node)
+    fields = getattr(model, "model_fields", {})
+    return sorted(fields)
+
+
+def _step_into(model: Any, step: Any, node: Any) -> Any:
+    for candidate in _models_within(model):
+        tags = {
+            str(arg)
+            for name in ("format", "kind")
+            if name in candidate.model_fields
+            for arg in getattr(candidate.model_fields[name].annotation, "__args__", ())
+        }
+        if step in tags or candidate.__name__ == step:
+            return candidate
+    fields = getattr(model, "model_fields", None)
+    if fields and step in fields:
+        return fields[step].annotation
+    arguments = getattr(model, "__args__", None)
+    if arguments and isinstance(step, str) and not _is_union_tag(step):
+        return arguments[-1]
+    return model
+
+
+def _models_within(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    found: list[type[BaseModel]] = []
+    for argument in getattr(annotation, "__args__", ()):
+        found.extend(_models_within(argument))
+    return found
+
+
+def _cross_faults(settings: Settings) -> list[str]:
+    """Faults between blocks."""
+    faults = []
+    floors = {*MASK_FLOORS, *LABEL_FLOORS, "coin_at_prevalence"}
+    for name in settings.methods:
+        if name in floors:
+            faults.append(f"methods.{name}: this name belongs to a floor; choose another")
+    for dataset, prompts in settings.prompts.items():
+        if dataset not in settings.datasets:
+            known = ", ".join(settings.datasets)
+            faults.append(f"prompts.{dataset}: there is no such data set; data sets: {known}")
+        if NO_PROMPT in prompts:
+            faults.append(
+                f"prompts.{dataset}.{NO_PROMPT}: this name stands for 'no prompt'; choose another"
+            )
+    for dataset, block in settings.datasets.items():
+        unknown = [m for m in block.methods or () if m not in settings.methods]
+        for method in unknown:
+            known = ", ".join(settings.methods) or "none"
+            faults.append(
+                f"datasets.{dataset}.methods: there is no method block '{method}'; blocks: {known}"
+            )
+        if unknown:
+            continue
+        for method in settings.methods_of(dataset):
+            if not settings.prompts_of(dataset, method):
+                faults.append(
+                    f"prompts.{dataset}: method '{method}' needs a text prompt here; add for example "
+                    f"prompts: {{{dataset}: {{plain: {{segmentation: [defect]}}}}}}, or list the "
+                    f"methods to run under datasets.{dataset}.methods"
+                )
+        for method in block.methods or ():
+            if settings.methods[method].needs_reference and block.reference == "none":
+                faults.append(
+                    f"datasets.{dataset}.methods: '{method}' needs a reference image, but "
+                    f"datasets.{dataset}.reference is none; set reference: auto"
+                )
+    return faults
+
+
+def _file_faults(settings: Settings, folder: Path) -> list[str]:
+    """Files and folders that must exist before the first job and cannot be fetched."""
+    faults = []
+    for name, block in settings.datasets.items():
+        if isinstance(block, FolderDataset) and not (folder / block.root).is_dir():
+            faults.append(
+                f"datasets.{name}.root: there is no folder {block.root}; give the folder that holds "
+                "OK/ and NOK/"
+            )
+        references = block.reference if isinstance(block.reference, dict) else {"": block.reference}
+        for category, path in references.items():
+            if path not in ("auto", "none") and not (folder / path).is_file():
+                key = f"datasets.{name}.reference" + (f".{category}" if category else "")
+                faults.append(f"{key}: there is no file {path}; give an image, 'auto' or 'none'")
+    for network in settings.used_networks():
+        for file in network_files(network, getattr(settings.models, network)):
+            if file.path is None:
+                faults.append(
+                    f"models.{network}.{file.key}: this variant has no file of its own; give a path"
+                )
+            elif not file.is_obtainable and not (folder / file.path).exists():
+                faults.append(
+                    f"models.{network}.{file.key}: there is no file {file.path}; put it there"
+                )
+    return faults
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of the settings file, for editors."""
+    schema = Settings.model_json_schema(mode="validation")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "RealityCheck settings"
+    return schema

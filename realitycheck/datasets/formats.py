@@ -1,0 +1,40 @@
+"""From a data set's settings to its records: the one place that knows every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from realitycheck.datasets.folder import list_folder
+from realitycheck.datasets.mvtec_ad import list_mvtec_ad
+from realitycheck.datasets.oxford_iiit_pet import list_oxford_iiit_pet
+from realitycheck.datasets.records import Listing
+
+
+def list_records(settings: Mapping[str, Any]) -> Listing:
+    """List the images of a data set in any format.
+
+    Args:
+        settings: `format`, `root`, `split` (kind, seed, train_fraction), and what the format needs.
+
+    Raises:
+        ValueError: If the format is not known.
+    """
+    root, split = Path(settings["root"]), settings["split"]
+    match settings["format"]:
+        case "folder":
+            return list_folder(
+                root,
+                split=split["kind"],
+                train_fraction=split["train_fraction"],
+                seed=split["seed"],
+            )
+        case "mvtec_ad":
+            return list_mvtec_ad(
+                root, categories=settings["categories"], split=split["kind"], seed=split["seed"]
+            )
+        case "oxford_iiit_pet":
+            return list_oxford_iiit_pet(root, split=split["kind"], seed=split["seed"])
+        case other:
+            raise ValueError(f"format {other!r} cannot be listed; use folder, mvtec_ad or oxford_iiit_pet")

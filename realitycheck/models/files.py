@@ -1,0 +1,85 @@
+"""Which files a network needs, where they lie, and which of them can be fetched or created.
+
+Free of torch: the Snakefile and the settings ask here before any job runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from realitycheck.models.weights import KNOWN_WEIGHTS
+
+WEIGHTS_FOLDER = "resources/weights"
+MINIATURE_FOLDER = f"{WEIGHTS_FOLDER}/miniature"
+
+#: Settings key → names in `KNOWN_WEIGHTS`; more than one name is a folder of files.
+_OFFICIAL: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
+    ("sam", "vit_h"): {"weights": ("sam_vit_h",)},
+    ("sam", "vit_l"): {"weights": ("sam_vit_l",)},
+    ("sam", "vit_b"): {"weights": ("sam_vit_b",)},
+    ("grounding_dino", "swint_ogc"): {
+        "weights": ("grounding_dino_swint_ogc",),
+        "text_encoder": ("bert_base_uncased/config", "bert_base_uncased/vocab"),
+    },
+}
+
+_FOLDERS = {"text_encoder": "bert-base-uncased"}
+
+#: Settings key → file that `write_miniatures` creates.
+_MINIATURE: dict[str, dict[str, str]] = {
+    "sam": {"weights": "sam_miniature.pth"},
+    "grounding_dino": {"weights": "grounding_dino_miniature.pth", "text_encoder": "bert"},
+}
+
+_KEYS = {network: tuple(files) for network, files in _MINIATURE.items()}
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """One file or folder of a network.
+
+    Attributes:
+        key: Its key in the settings (`weights`, `text_encoder`).
+        path: Where it lies, relative to the working directory; None if the settings must say.
+        official: Names in `KNOWN_WEIGHTS` to fetch it from; empty for a user's own file.
+        is_miniature: Whether it is created here with random weights.
+    """
+
+    key: str
+    path: str | None
+    official: tuple[str, ...] = ()
+    is_miniature: bool = False
+
+    @property
+    def is_obtainable(self) -> bool:
+        """Whether the file can be fetched or created, so that it may be absent before a run."""
+        return bool(self.official) or self.is_miniature
+
+
+def network_files(network: str, block: Any) -> list[NetworkFile]:
+    """Files that a network's settings block asks for.
+
+    Args:
+        network: `sam`, `grounding_dino`, …
+        block: Its settings, with `variant` and one attribute a file.
+    """
+    variant = block.variant if isinstance(block.variant, str) else None
+    files = []
+    for key in _KEYS[network]:
+        given = getattr(block, key)
+        if variant == "miniature":
+            default = f"{MINIATURE_FOLDER}/{_MINIATURE[network][key]}"
+            files.append(NetworkFile(key, given or default, is_miniature=given is None))
+        elif (names := _OFFICIAL.get((network, variant or ""), {}).get(key)) is not None:
+            files.append(NetworkFile(key, given or _official_path(key, names), official=names))
+        else:
+            files.append(NetworkFile(key, given))
+    return files
+
+
+def _official_path(key: str, names: tuple[str, ...]) -> str:
+    if key in _FOLDERS:
+        return f"{WEIGHTS_FOLDER}/{_FOLDERS[key]}"
+    return f"{WEIGHTS_FOLDER}/{Path(KNOWN_WEIGHTS[names[0]].file_name)}"

@@ -1,0 +1,173 @@
+"""What the workflow asks while it plans: digests of checked inputs, resources, lists of results.
+
+Read from small files only; free of torch, pandas and pyarrow, because every job of a cluster run
+plans anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from realitycheck.config import LABEL_FLOORS, MASK_FLOORS, NO_PROMPT, Settings
+from realitycheck.datasets.inventory import inventory
+from realitycheck.models.files import network_files
+from realitycheck.provenance import digest_of, shard_digest, stat_signature
+
+UNKNOWN = "unknown"
+
+#: Memory that a job of each network takes beside its images, in MB: its float32 weights, torch, and
+#: the largest intermediate result.
+_NETWORK_MB = {
+    ("sam", "vit_h"): 12_000,
+    ("sam", "vit_l"): 9_000,
+    ("sam", "vit_b"): 7_000,
+    ("grounding_dino", "swint_ogc"): 6_000,
+}
+_SMALL_NETWORK_MB = 3_000
+
+
+class Plan:
+    """Answers of the settings and of what earlier jobs wrote down.
+
+    Args:
+        settings: The settings of the run.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.results = Path(settings.results_dir)
+
+    # --------------------------------------------------------------------------- triggers of re-runs
+
+    def inventory(self, dataset: str) -> str:
+        """Digest of what lies in a data set's folder: names, sizes and times, not content.
+
+        A generated data set has no folder of its own. A fetched one may not be there yet: then the
+        answer is the one its record was made under, so that fetching it does not look like an edit.
+        """
+        block = self.settings.datasets[dataset]
+        if block.generated:
+            return "generated"
+        current = inventory(block.root) if Path(block.root).is_dir() else "absent"
+        return _unless_recorded(self.results / "manifests" / dataset / "digests.json", current)
+
+    def weights_signature(self, network: str) -> str:
+        """Digest of names, sizes and times of a network's files; see `inventory`."""
+        files = network_files(network, getattr(self.settings.models, network))
+        paths = [file.path for file in files if file.path]
+        return _unless_recorded(
+            self.results / "weights" / f"{network}.json", stat_signature(*paths)
+        )
+
+    def images_digest(self, dataset: str, kind: str, shard: str | None = None) -> str:
+        """Digest of the checked images of a shard; see `realitycheck.provenance.shard_digest`."""
+        return shard_digest(self.results / "manifests" / dataset / "digests.json", kind, shard)
+
+    def weights_digest(self, *networks: str) -> dict[str, str]:
+        """Digest of the checked files of each network."""
+        return {n: str(self._record(f"weights/{n}.json").get("digest", UNKNOWN)) for n in networks}
+
+    def n_images(self, dataset: str, split: str = "test") -> int:
+        """Number of images in the manifest; 0 before it is written."""
+        record = self._record(f"manifests/{dataset}/digests.json")
+        return int(record.get("counts", {}).get(split, 0))
+
+    def _record(self, name: str) -> dict[str, Any]:
+        path = self.results / name
+        try:
+            return _json(str(path), path.stat().st_mtime_ns)
+        except FileNotFoundError:
+            return {}
+
+    # ------------------------------------------------------------------------------------- resources
+
+    def memory_mb(self, network: str) -> int:
+        """Memory to ask for in a job that runs a network, in MB."""
+        variant = getattr(self.settings.models, network).variant
+        if isinstance(variant, str):
+            return _NETWORK_MB.get((network, variant), _SMALL_NETWORK_MB)
+        return _NETWORK_MB[("sam", "vit_h")] if network == "sam" else _SMALL_NETWORK_MB
+
+    def runtime_min(self, dataset: str, *, seconds_per_image: float, attempt: int = 1) -> int:
+        """Minutes to ask for: start-up, and the images of a shard; doubled on every attempt."""
+        shards = self.settings.datasets[dataset].shards
+        images = max(self.n_images(dataset), 100) / shards
+        return int(10 + images * seconds_per_image / 60) * 2 ** (attempt - 1)
+
+    # --------------------------------------------------------------------------------------- results
+
+    def mask_runs(self) -> list[tuple[str, str, str]]:
+        """Every (data set, method, prompt) with masks, floors last."""
+        floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
+        return [*self.settings.runs(), *floors]
+
+    def label_runs(self) -> list[tuple[str, str, str]]:
+        """Every (data set, method, prompt) with verdicts, floors last."""
+        floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in LABEL_FLOORS]
+        return [*self.settings.runs(), *floors]
+
+    def paths(self, pattern: str, runs: list[tuple[str, str, str]]) -> list[str]:
+        """Fill `{dataset}`, `{method}` and `{prompt}` of a path for every run."""
+        return [pattern.format(dataset=d, method=m, prompt=p) for d, m, p in runs]
+
+    def method_notes(self) -> dict[str, dict[str, Any]]:
+        """What tables and figures say of each method."""
+        notes: dict[str, dict[str, Any]] = {}
+        for name, block in self.settings.methods.items():
+            note: dict[str, Any] = {"kind": block.kind}
+            if block.title:
+                note["name"] = block.title
+            if getattr(block, "variant", None):
+                note["variant"] = block.variant
+            if self.settings.is_untrained(name):
+                note["note"] = "untrained miniature"
+            notes[name] = note
+        return notes | {floor: {"kind": floor} for floor in (*MASK_FLOORS, *LABEL_FLOORS)}
+
+    def runs_of(self, dataset: str) -> list[tuple[str, str, str]]:
+        """Every (data set, method, prompt) of one data set with masks, floors left out."""
+        return [run for run in self.settings.runs() if run[0] == dataset]
+
+    def dataset_notes(self) -> dict[str, dict[str, Any]]:
+        """What the tables and figures say of each data set."""
+        return {
+            name: {"name": block.title or name.replace("_", " ")}
+            | ({"published_as": block.published_as} if block.published_as else {})
+            for name, block in self.settings.datasets.items()
+        }
+
+    def segmentation_texts(self, dataset: str, prompt: str) -> list[str]:
+        """Phrases of a prompt set."""
+        return list(self.settings.prompts[dataset][prompt].segmentation)
+
+    def captions(self, dataset: str, prompt: str) -> list[str]:
+        """Every text that the detector is asked for under a prompt set."""
+        return self.segmentation_texts(dataset, prompt)
+
+    def network_files(self, network: str) -> list[dict[str, Any]]:
+        """Files of a network, as plain values."""
+        files = network_files(network, getattr(self.settings.models, network))
+        return [dataclasses.asdict(file) for file in files]
+
+
+def _unless_recorded(record: Path, current: str) -> str:
+    """The trigger that a record was made under, as long as the files are those it recorded."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return current
+    return found["trigger"] if found.get("signature") == current else current
+
+
+@functools.lru_cache(maxsize=64)
+def _json(path: str, _mtime_ns: int) -> dict[str, Any]:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def settings_digest(settings: Settings) -> str:
+    """Digest of all settings."""
+    return digest_of(settings.model_dump(mode="json"))[:16]

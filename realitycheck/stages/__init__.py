@@ -1,0 +1,1 @@
+"""What the jobs of each stage do: read artifacts, call methods, write artifacts."""

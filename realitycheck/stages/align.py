@@ -1,0 +1,165 @@
+"""Stage 2: images and truth masks on the canvas of the reference."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from realitycheck.alignment import Aligner, covered, warp_image, warp_mask
+from realitycheck.artifacts import MANIFEST, REFERENCES, image_file, read_table
+from realitycheck.images import read_image, read_truth, write_png
+from realitycheck.provenance import in_shard
+
+_IDENTITY = np.eye(3)
+
+
+def matrix_of(row: Any) -> np.ndarray:
+    """Transform of a row of the transforms table, float64, (3, 3), reference ← image."""
+    return np.array([[getattr(row, f"m{r}{c}") for c in range(3)] for r in range(3)])
+
+
+def pixels_digest(array: np.ndarray) -> str:
+    """Digest of an array's shape and values."""
+    head = f"{array.dtype}/{array.shape}/".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def read_references(path: str | Path, *, intensity: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Reference image, uint8 RGB (H, W, 3), of each category that has one."""
+    table = read_table(path, schema=REFERENCES)
+    return {
+        row.category: read_image(Path(row.image_path), intensity=intensity)
+        for row in table.itertuples()
+    }
+
+
+def align_shard(
+    manifest_path: str | Path,
+    references_path: str | Path,
+    *,
+    shard: str,
+    settings: Mapping[str, Any],
+    folder: str | Path,
+    n_workers: int,
+) -> tuple[int, Iterator[dict[str, Any]]]:
+    """Align the images of one shard and write each as PNG.
+
+    Args:
+        manifest_path: Manifest of the data set.
+        references_path: Its reference images.
+        shard: Name of the shard.
+        settings: `alignment` (method, motion, quarter_turns) and `intensity`.
+        folder: Where the aligned images go.
+        n_workers: Threads.
+
+    Returns:
+        The number of images, and the rows of the transforms table as they are finished.
+    """
+    table = read_table(manifest_path, schema=MANIFEST)
+    images = table[[in_shard(image_id, shard) for image_id in table["image_id"]]]
+    intensity = settings["intensity"]
+    wanted = set(images["category"])
+    aligners = {
+        category: Aligner(reference, **settings["alignment"])
+        for category, reference in read_references(references_path, intensity=intensity).items()
+        if category in wanted
+    }
+
+    def align_one(row: Any) -> dict[str, Any]:
+        image = read_image(Path(row.image_path), intensity=intensity)
+        aligner = aligners.get(row.category)
+        found: dict[str, Any] = {
+            "status": "not_requested",
+            "residual_before": None,
+            "residual_after": None,
+            "overlap": 1.0,
+        }
+        matrix = _IDENTITY
+        if aligner is not None:
+            alignment = aligner.align(image)
+            matrix = alignment.matrix
+            found = {
+                "status": alignment.status,
+                "residual_before": alignment.residual_before,
+                "residual_after": alignment.residual_after,
+                "overlap": alignment.overlap,
+            }
+            if alignment.status == "aligned":
+                height, width = aligner.shape
+                image = warp_image(image, matrix, height_px=height, width_px=width)
+        write_png(image, image_file(folder, row.image_id))
+        return {
+            "dataset": row.dataset,
+            "image_id": row.image_id,
+            **found,
+            **{f"m{r}{c}": float(matrix[r, c]) for r in range(3) for c in range(3)},
+            "width_px": image.shape[1],
+            "height_px": image.shape[0],
+            "pixels_sha256": pixels_digest(image),
+        }
+
+    def rows() -> Iterator[dict[str, Any]]:
+        cv2.setNumThreads(1)  # the threads are ours
+        with ThreadPoolExecutor(n_workers) as pool:
+            yield from pool.map(align_one, images.itertuples())
+
+    return len(images), rows()
+
+
+def covered_pixels(transform: Any, manifest_row: Any) -> np.ndarray:
+    """Pixels of an aligned image that come from the image, bool (H, W); the rest was filled in."""
+    height, width = int(transform.height_px), int(transform.width_px)
+    return covered(
+        matrix_of(transform),
+        source_shape=(int(manifest_row.height_px), int(manifest_row.width_px)),
+        height_px=height,
+        width_px=width,
+    )
+
+
+def align_truth(
+    manifest: pd.DataFrame, transforms: pd.DataFrame, *, truth_encoding: str, folder: str | Path
+) -> Iterator[dict[str, Any]]:
+    """Warp every truth mask with its image's transform and write it as PNG.
+
+    A good image, and a defective one without a mask, has no file; `has_truth` tells them apart from
+    an empty mask.
+
+    Args:
+        manifest: Scored images.
+        transforms: Their transforms.
+        truth_encoding: `binary` or `trimap`, how masks are stored.
+        folder: Where the warped masks go: 0 background, 128 undecided, 255 defect.
+
+    Yields:
+        Rows of the truth table.
+    """
+    for row in manifest.merge(transforms, on=["dataset", "image_id"], suffixes=("", "_aligned")) \
+            .itertuples():
+        size = {"height_px": int(row.height_px_aligned), "width_px": int(row.width_px_aligned)}
+        path = image_file(folder, row.image_id)
+        if row.mask_path is None or pd.isna(row.mask_path):
+            path.unlink(missing_ok=True)
+            has_truth = row.label == "OK"
+            truth = np.zeros((size["height_px"], size["width_px"]), np.uint8)
+        else:
+            has_truth = True
+            truth = read_truth(Path(row.mask_path), encoding=truth_encoding)
+            if row.status == "aligned":
+                truth = warp_mask(truth, matrix_of(row), **size)
+            write_png(truth, path)
+        yield {
+            "dataset": row.dataset,
+            "image_id": row.image_id,
+            "has_truth": has_truth,
+            "truth_px": int((truth == 255).sum()),
+            "undecided_px": int((truth == 128).sum()),
+            "pixels_sha256": pixels_digest(truth),
+        }

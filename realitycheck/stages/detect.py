@@ -1,0 +1,94 @@
+"""Stage 4: boxes for every text of a prompt set, stored down to a low floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from realitycheck.artifacts import image_file
+from realitycheck.images import read_image
+from realitycheck.models.grounding_dino import (
+    Detection,
+    GroundingDinoModel,
+    boxes_to_pixels,
+    detect,
+)
+
+
+def detect_shard(
+    transforms: pd.DataFrame,
+    model: GroundingDinoModel,
+    *,
+    captions: Sequence[str],
+    prompt: str,
+    floor: float,
+    images_folder: str | Path,
+) -> Iterator[list[dict[str, Any]]]:
+    """Detect boxes for every caption; the image backbone runs once an image.
+
+    Yields:
+        The rows of the boxes table for one image, none where nothing passes the floor.
+    """
+    for row in transforms.itertuples():
+        image = read_image(image_file(images_folder, row.image_id))
+        rows = []
+        for caption, found in zip(
+            captions, detect(model, image, captions, floor=floor), strict=True
+        ):
+            corners = boxes_to_pixels(found.boxes, image_size_hw=image.shape[:2])
+            for index, query in enumerate(found.queries.tolist()):
+                x_min, y_min, x_max, y_max = corners[index].tolist()
+                rows.append(
+                    {
+                        "dataset": row.dataset,
+                        "image_id": row.image_id,
+                        "prompt": prompt,
+                        "box_id": query,
+                        "text": caption,
+                        "x_min": x_min,
+                        "y_min": y_min,
+                        "x_max": x_max,
+                        "y_max": y_max,
+                        "score": float(found.scores[index]),
+                        "token_scores": found.token_scores[index].tolist(),
+                        "tokens": list(found.tokens),
+                        "relative_box": found.boxes[index].tolist(),
+                    }
+                )
+        yield rows
+
+
+def stored_detections(boxes: pd.DataFrame, captions: Sequence[str], *, floor: float) -> list[Detection]:
+    """Rebuild what the detector said of one image from the rows of the boxes table.
+
+    Args:
+        boxes: Rows of the image.
+        captions: The texts wanted, one detection each.
+        floor: Floor that the boxes were stored down to.
+    """
+    detections = []
+    for caption in captions:
+        rows = boxes[boxes["text"] == caption].sort_values("box_id", kind="stable")
+        n_tokens = len(rows["tokens"].iloc[0]) if len(rows) else 0
+        detections.append(
+            Detection(
+                caption=caption,
+                tokens=tuple(rows["tokens"].iloc[0]) if len(rows) else (),
+                boxes=_stacked(rows["relative_box"], 4),
+                token_scores=_stacked(rows["token_scores"], n_tokens),
+                scores=rows["score"].to_numpy(np.float32),
+                queries=rows["box_id"].to_numpy(np.int64),
+                floor=floor,
+            )
+        )
+    return detections
+
+
+def _stacked(lists: pd.Series, width: int) -> np.ndarray:
+    if lists.empty:
+        return np.zeros((0, width), np.float32)
+    return np.stack([np.asarray(values, np.float32) for values in lists])

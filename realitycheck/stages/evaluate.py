@@ -1,0 +1,99 @@
+"""Stage 6: predictions beside the truth, one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from realitycheck.artifacts import image_file, masks_of
+from realitycheck.metrics.iou import score_mask
+
+
+def score_masks(
+    manifest: pd.DataFrame,
+    truth: pd.DataFrame,
+    masks: pd.DataFrame,
+    *,
+    truth_folder: str | Path,
+    ignore_border: str,
+) -> Iterator[dict[str, Any]]:
+    """Score each mask against the truth; any mask is the verdict NOK.
+
+    The IoU is undefined on good images and on defective ones that nobody drew a mask for.
+
+    Args:
+        manifest: Scored images.
+        truth: Their truth table.
+        masks: Masks of one method and prompt.
+        truth_folder: Folder of the warped truth masks.
+        ignore_border: What undecided pixels count as.
+
+    Yields:
+        Rows of the scores table.
+    """
+    about = manifest.merge(truth, on=["dataset", "image_id"]).set_index("image_id")
+    verdicts = masks.set_index("image_id")
+    for image_id, mask in masks_of(masks):
+        image, verdict = about.loc[image_id], verdicts.loc[image_id]
+        measured: dict[str, Any] = dict.fromkeys(
+            ("iou", "intersection_px", "union_px", "truth_px")
+        ) | {"predicted_px": int(mask.sum())}
+        if image["has_truth"]:
+            drawn = image["mask_path"] is not None and not pd.isna(image["mask_path"])
+            pixels = (
+                _read_warped(image_file(truth_folder, image_id))
+                if drawn
+                else np.zeros(mask.shape, np.uint8)
+            )
+            score = score_mask(mask, pixels, ignore_border=ignore_border)
+            measured = score._asdict()
+            if image["label"] == "OK":
+                measured["iou"] = None
+        yield _row(image, verdict) | {
+            "image_id": image_id,
+            "label_predicted": "NOK" if mask.any() else "OK",
+            **measured,
+        }
+
+
+def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Put each verdict beside the label.
+
+    Args:
+        manifest: Scored images.
+        verdicts: Verdicts of one method and prompt, one an image.
+
+    Yields:
+        Rows of the scores table, without pixel counts.
+    """
+    about = manifest.set_index("image_id")
+    for verdict in verdicts.itertuples():
+        yield _row(about.loc[verdict.image_id], verdict._asdict()) | {
+            "image_id": verdict.image_id,
+            "label_predicted": verdict.label_predicted,
+            **dict.fromkeys(("iou", "intersection_px", "union_px", "truth_px", "predicted_px")),
+        }
+
+
+def _row(image: Any, verdict: Any) -> dict[str, Any]:
+    return {
+        **{key: verdict[key] for key in ("dataset", "method", "prompt", "score", "status")},
+        **{key: image[key] for key in ("category", "group", "label", "defect_type")},
+    }
+
+
+def _read_warped(path: Path) -> np.ndarray:
+    """Read a truth mask that the align stage wrote: 0, 128 or 255."""
+    import cv2
+
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise FileNotFoundError(
+            f"{path}: the warped truth mask is missing or damaged; delete the truth table beside "
+            "its folder and run again"
+        )
+    return pixels

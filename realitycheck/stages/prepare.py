@@ -1,0 +1,208 @@
+"""Stage 1: raw inputs become a manifest, or one message with everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from realitycheck.alignment import choose_reference
+from realitycheck.artifacts import MANIFEST, REFERENCES, write_table, write_text
+from realitycheck.datasets.formats import list_records
+from realitycheck.datasets.ingest import check_records
+from realitycheck.datasets.records import DatasetError, Fault
+from realitycheck.images import image_facts, read_image
+from realitycheck.job import counting, run_facts
+from realitycheck.provenance import bucket_digests, digest_of
+
+#: Side of the thumbnails among which the medoid is looked for; details below 1/96 do not matter.
+_THUMBNAIL_PX = 96
+#: The medoid is drawn from at most this many images of a category; more change it no further.
+_MAX_CANDIDATES = 300
+
+
+def prepare_dataset(
+    dataset: str,
+    settings: Mapping[str, Any],
+    *,
+    manifest_path: str | Path,
+    train_path: str | Path,
+    references_path: str | Path,
+    digests_path: str | Path,
+    trigger: str,
+    signature: str,
+    n_workers: int,
+) -> None:
+    """Check a data set and write its manifest, training manifest, references and digests.
+
+    Args:
+        dataset: The data set's id.
+        settings: Format, root, split, reference, intensity, truth encoding.
+        manifest_path: Table of the scored images.
+        train_path: Table of the good images kept for thresholds and references.
+        references_path: Table of the reference image of each category.
+        digests_path: JSON that later stages are planned from.
+        trigger: Inventory of the folder that the job was planned under.
+        signature: Inventory of the folder now.
+        n_workers: Threads that decode.
+
+    Raises:
+        DatasetError: With every fault of the data set.
+    """
+    listing = list_records(settings)
+    with counting(f"{dataset}: images checked") as count:
+        table, faults = check_records(
+            listing.records,
+            listing.faults,
+            truth_encoding=settings["truth_encoding"],
+            intensity=settings["intensity"],
+            allow_duplicates=settings["allow_duplicates"],
+            root=Path(settings["root"]),
+            n_workers=n_workers,
+            progress=count,
+        )
+    if faults:
+        raise DatasetError(faults, dataset=dataset)
+    table = table.assign(dataset=dataset)
+    references = _references(dataset, table, settings)
+    scored, train = (table[table["split"] == split] for split in ("test", "train"))
+    facts = run_facts(settings)
+    write_table(references, references_path, schema=REFERENCES, facts=facts)
+    write_table(train, train_path, schema=MANIFEST, facts=facts)
+    write_table(scored, manifest_path, schema=MANIFEST, facts=facts)
+    digests = {
+        "trigger": trigger,
+        "signature": signature,
+        "counts": {"test": len(scored), "train": len(train)},
+        **manifest_digests(scored, train, references),
+    }
+    write_text(json.dumps(digests, indent=1, sort_keys=True), digests_path)
+
+
+def manifest_digests(
+    scored: pd.DataFrame, train: pd.DataFrame, references: pd.DataFrame
+) -> dict[str, dict[str, str]]:
+    """Digest what each later stage depends on, bucket by bucket.
+
+    Returns:
+        `images` and `train_images` (content of the image and of its reference), `truth` (mask and
+        label), `labels` (everything that scores are grouped by).
+    """
+    of_category = dict(zip(references["category"], references["sha256"], strict=True))
+
+    def images(table: pd.DataFrame) -> dict[str, str]:
+        return bucket_digests(
+            {
+                row.image_id: [row.sha256, row.category, of_category.get(row.category)]
+                for row in table.itertuples()
+            }
+        )
+
+    return {
+        "images": images(scored),
+        "train_images": images(train),
+        "truth": bucket_digests(
+            {row.image_id: [row.mask_sha256, row.label] for row in scored.itertuples()}
+        ),
+        "labels": bucket_digests(
+            {
+                row.image_id: [row.category, row.label, row.defect_type, row.group]
+                for row in scored.itertuples()
+            }
+        ),
+    }
+
+
+def _references(dataset: str, table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+    wanted = settings["reference"]
+    rows, faults = [], []
+    if isinstance(wanted, Mapping):
+        absent = sorted(set(table["category"]) - set(wanted))
+        if absent:
+            faults.append(
+                Fault(
+                    Path(settings["root"]),
+                    f"reference names no image for the category {absent[0]} "
+                    f"({len(absent)} of {table['category'].nunique()} are without)",
+                    "name one for each category, or set reference: auto",
+                )
+            )
+    if wanted != "none" and not faults:
+        for category, images in table.groupby("category", sort=True):
+            path = wanted.get(category) if isinstance(wanted, Mapping) else wanted
+            if path == "auto":
+                rows.append(_medoid(dataset, str(category), images, settings))
+            else:
+                rows.append(_given_reference(dataset, str(category), Path(path), table))
+    if faults:
+        raise DatasetError(faults, dataset=dataset)
+    return pd.DataFrame(rows, columns=REFERENCES.columns)
+
+
+def _medoid(
+    dataset: str, category: str, images: pd.DataFrame, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The good training image that is most like all others; without training images, a scored one."""
+    good = images[images["label"] == "OK"]
+    training = good[good["split"] == "train"]
+    candidates = training if len(training) else good
+    if candidates.empty:
+        raise DatasetError(
+            [
+                Fault(
+                    Path(settings["root"]),
+                    f"category {category} has no good image to take as the reference",
+                    "add one, name a reference image, or set reference: none",
+                )
+            ],
+            dataset=dataset,
+        )
+    ordered = sorted(candidates["image_id"], key=lambda image_id: digest_of([0, image_id]))
+    chosen = candidates[candidates["image_id"].isin(ordered[:_MAX_CANDIDATES])]
+    thumbnails = [
+        cv2.resize(
+            read_image(Path(path), intensity=settings["intensity"]),
+            (_THUMBNAIL_PX, _THUMBNAIL_PX),
+            interpolation=cv2.INTER_AREA,
+        )
+        for path in chosen["image_path"]
+    ]
+    row = chosen.iloc[choose_reference(np.stack(thumbnails))]
+    return {
+        "dataset": dataset,
+        "category": category,
+        "image_id": row["image_id"],
+        "image_path": row["image_path"],
+        "sha256": row["sha256"],
+        "is_scored": row["split"] == "test",
+    }
+
+
+def _given_reference(
+    dataset: str, category: str, path: Path, table: pd.DataFrame
+) -> dict[str, Any]:
+    facts = image_facts(path)
+    same = table[table["sha256"] == facts.sha256]
+    return {
+        "dataset": dataset,
+        "category": category,
+        "image_id": None if same.empty else same.iloc[0]["image_id"],
+        "image_path": str(path),
+        "sha256": facts.sha256,
+        "is_scored": bool((same["split"] == "test").any()),
+    }
+
+
+def check_inputs(manifests: Sequence[str | Path], weights: Sequence[str | Path]) -> dict[str, Any]:
+    """Collect the counts and digests of all checked inputs."""
+    read = [(Path(p), json.loads(Path(p).read_text(encoding="utf-8"))) for p in manifests]
+    nets = [(Path(p), json.loads(Path(p).read_text(encoding="utf-8"))) for p in weights]
+    return {
+        "datasets": {path.parent.name: found["counts"] for path, found in read},
+        "networks": {path.stem: found["digest"] for path, found in nets},
+    }

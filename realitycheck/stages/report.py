@@ -1,0 +1,130 @@
+"""Stage 7: scores become tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+from realitycheck.artifacts import (
+    MASKS,
+    SCORES,
+    decode_mask,
+    image_file,
+    read_table,
+    write_atomically,
+)
+from realitycheck.config import NO_PROMPT
+from realitycheck.images import read_image
+from realitycheck.report.figures import choose_images, plot_overlays
+from realitycheck.report.tables import METHOD_NAMES
+
+UNTRAINED = (
+    "untrained miniature networks: they show that the workflow runs; their scores mean nothing"
+)
+
+
+def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Scores of several runs in one table."""
+    return pd.concat([read_table(p, schema=SCORES) for p in paths], ignore_index=True)
+
+
+def untrained_notes(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What stands below a table or above a figure in which untrained networks took part."""
+    names = [name for name, about in methods.items() if about.get("note")]
+    return [f"{', '.join(names)}: {UNTRAINED}."] if names else []
+
+
+def overlay_figure(
+    dataset: str,
+    scores: pd.DataFrame,
+    *,
+    mask_tables: Mapping[tuple[str, str], str | Path],
+    images_folder: str | Path,
+    truth_folder: str | Path,
+    methods: Mapping[str, Mapping[str, Any]],
+    title: str,
+    n_images: int,
+    seed: int,
+) -> matplotlib.figure.Figure:
+    """Draw truth and every method's mask of a few images, chosen by rule.
+
+    Args:
+        dataset: The data set's id.
+        scores: Scores of its runs.
+        mask_tables: Masks table of each (method, prompt).
+        images_folder: Folder of the aligned images.
+        truth_folder: Folder of the warped truth masks.
+        methods: What is said of each method.
+        title: Name of the data set for people.
+        n_images: Rows of the figure.
+        seed: Of the random draw among the rows.
+    """
+    chosen = choose_images(
+        scores, n_random=max(0, n_images - 3), rng=np.random.default_rng([seed, len(dataset)])
+    ).head(n_images)
+    wanted = list(chosen["image_id"])
+    masks = {run: _some_masks(path, wanted) for run, path in mask_tables.items()}
+    names = {
+        f"{method}/{prompt}": _column_title(method, prompt, methods.get(method, {}))
+        for method, prompt in mask_tables
+    }
+
+    def load(image_id: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
+        image = read_image(image_file(images_folder, image_id))
+        truth_path = image_file(truth_folder, image_id)
+        truth = read_image(truth_path)[..., 0] if truth_path.is_file() else None
+        return image, truth, {f"{m}/{p}": masks[m, p][image_id] for m, p in masks}
+
+    rows = scores[scores["image_id"].isin(wanted)]
+    notes = {
+        (row.image_id, f"{row.method}/{row.prompt}"): (
+            "no truth" if pd.isna(row.iou) else f"IoU {row.iou:.2f}"
+        )
+        for row in rows.itertuples()
+    }
+    used = {method: methods.get(method, {}) for method, _ in mask_tables}
+    return plot_overlays(
+        chosen,
+        load,
+        methods=names,
+        cell_notes=notes,
+        title=title,
+        banner=" ".join(untrained_notes(used)),
+        footnote="Defective images chosen by rule: best, median and worst mean IoU over the methods "
+        f"shown, the others drawn with seed {seed}. Yellow: defect (truth), predicted (methods).",
+    )
+
+
+def _column_title(method: str, prompt: str, about: Mapping[str, Any]) -> str:
+    name = about.get("name") or METHOD_NAMES.get(about.get("kind", method), method)
+    return name if prompt == NO_PROMPT else f"{name}\n({prompt})"
+
+
+def _some_masks(path: str | Path, image_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    table = read_table(path, schema=MASKS)
+    rows = table[table["image_id"].isin(image_ids)]
+    return {
+        row.image_id: decode_mask(
+            row.mask_rle, height_px=int(row.mask_height_px), width_px=int(row.mask_width_px)
+        )
+        for row in rows.itertuples()
+    }
+
+
+def save_figure(figure: matplotlib.figure.Figure, *paths: str | Path) -> None:
+    """Write a figure in the format of each path's ending, in one step and without time stamps."""
+    for path in paths:
+        kind = Path(path).suffix.removeprefix(".")
+        metadata = {"Date": None} if kind == "svg" else {}
+        with matplotlib.rc_context({"svg.hashsalt": "realitycheck"}):
+            write_atomically(
+                path,
+                lambda temporary, kind=kind, metadata=metadata: figure.savefig(
+                    temporary, format=kind, metadata=metadata, bbox_inches="tight"
+                ),
+            )

@@ -1,0 +1,69 @@
+"""Stage 4: what every segmentation method shares: one mask an image, as a table and as PNG."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from realitycheck.artifacts import encode_mask, image_file
+from realitycheck.images import write_png
+from realitycheck.methods.segmentation import Segmentation
+
+
+def segment_shard(
+    transforms: pd.DataFrame,
+    segment_one: Callable[[Any], Segmentation],
+    *,
+    method: str,
+    prompt: str,
+) -> Iterator[dict[str, Any]]:
+    """Run a method on every image of a shard.
+
+    Args:
+        transforms: Rows of the shard's aligned images.
+        segment_one: The method: from a row of `transforms` to a segmentation.
+        method: Name of the method block.
+        prompt: Name of the prompt set.
+
+    Yields:
+        Rows of the masks table.
+    """
+    for row in transforms.itertuples():
+        started = time.perf_counter()
+        found = segment_one(row)
+        yield {
+            "dataset": row.dataset,
+            "image_id": row.image_id,
+            "method": method,
+            "prompt": prompt,
+            "mask_height_px": found.mask.shape[0],
+            "mask_width_px": found.mask.shape[1],
+            "mask_rle": encode_mask(found.mask),
+            "score": found.score,
+            "n_regions": found.n_regions,
+            "status": found.status,
+            "latency_s": time.perf_counter() - started,
+        }
+
+
+def write_mask_images(masks: Iterable[tuple[str, np.ndarray]], folder: str | Path) -> int:
+    """Write each mask as PNG, 0 or 255, and remove those of images that are gone.
+
+    Returns:
+        The number of masks.
+    """
+    folder = Path(folder)
+    written = set()
+    for image_id, mask in masks:
+        path = image_file(folder, image_id)
+        write_png(mask, path)
+        written.add(path)
+    for path in folder.rglob("*.png"):
+        if path not in written:
+            path.unlink()
+    return len(written)

@@ -1,0 +1,83 @@
+"""Stage 1: the files of a network are fetched, created or accepted, and always checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from realitycheck.download import fetch
+from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
+from realitycheck.provenance import digest_of, stat_signature
+
+#: Seed of the miniature networks' random weights.
+MINIATURE_SEED = 0
+
+
+def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) -> dict[str, Any]:
+    """Make sure that every file of a network is there and is the right one.
+
+    Args:
+        network: Name of the network.
+        files: Its files, the fields of `realitycheck.models.files.NetworkFile`.
+        trigger: Signature of the files that the job was planned under.
+
+    Returns:
+        The record that later stages read: path and sha256 of each file, one digest of all.
+
+    Raises:
+        OfflineError: If a file is missing and cannot be fetched; says which file to put where.
+        DownloadError: If a file does not have the expected content.
+    """
+    if any(file["is_miniature"] for file in files):
+        _create_miniatures(network, files)
+    for file in files:
+        names = file["official"]
+        for name in names:
+            known = KNOWN_WEIGHTS[name]
+            path = Path(file["path"])
+            fetch(
+                known.url,
+                path / known.file_name if len(names) > 1 else path,
+                sha256=known.sha256,
+                size_bytes=known.size_bytes,
+                mirrors=known.mirrors,
+            )
+    found = {
+        file["key"]: {"path": file["path"], "sha256": weights_digest(file["path"])}
+        for file in files
+    }
+    return {
+        "network": network,
+        "files": found,
+        "digest": digest_of({key: value["sha256"] for key, value in found.items()})[:32],
+        "licences": sorted({KNOWN_WEIGHTS[n].licence for f in files for n in f["official"]}),
+        "is_untrained": any(file["is_miniature"] for file in files),
+        "trigger": trigger,
+        "signature": stat_signature(*(file["path"] for file in files)),
+    }
+
+
+def _create_miniatures(network: str, files: Sequence[Mapping[str, Any]]) -> None:
+    """Create a network's small files with random weights, unless all are there."""
+    from realitycheck.models.miniatures import write_miniatures
+
+    targets = {file["key"]: Path(file["path"]) for file in files if file["is_miniature"]}
+    if all(target.exists() for target in targets.values()):
+        return
+    for target in targets.values():
+        target.parent.mkdir(parents=True, exist_ok=True)
+    beside = next(iter(targets.values())).parent
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".creating-") as folder:
+        made = write_miniatures(folder, seed=MINIATURE_SEED)
+        for key, target in targets.items():
+            if not target.exists():
+                os.replace(made[network if key == "weights" else key], target)
+
+
+def weights_path(record: str | Path, key: str = "weights") -> Path:
+    """Path of one of a network's checked files, out of its record."""
+    return Path(json.loads(Path(record).read_text(encoding="utf-8"))["files"][key]["path"])

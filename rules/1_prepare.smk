@@ -1,0 +1,152 @@
+"""Stage 1, prepare: from raw folders, archives and addresses to checked inputs.
+
+Reads   raw folders, addresses with their sha256
+Writes  <results>/raw/{dataset}/, <results>/manifests/, <results>/weights/, resources/
+
+Network is used here and nowhere else, by local rules.
+"""
+
+
+localrules:
+    fetch_dataset,
+    fetch_weights,
+    check_inputs,
+
+
+rule fetch_dataset:
+    """Download a public data set, check its hash and unpack it, or say what to put where."""
+    output:
+        record="<results>/raw/{dataset}/fetched.json",
+    log:
+        "logs/fetch_dataset/{dataset}.log",
+    benchmark:
+        "benchmarks/fetch_dataset/{dataset}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=240,
+    params:
+        format=lambda wildcards: cfg.datasets[wildcards.dataset].format,
+        root=lambda wildcards: cfg.datasets[wildcards.dataset].root,
+    message:
+        "Data set {wildcards.dataset}: fetch"
+    script:
+        "../scripts/fetch_dataset.py"
+
+
+rule generate_dataset:
+    """Draw a synthetic data set with exact truth."""
+    output:
+        truth="<results>/raw/{dataset}/truth.csv",
+    log:
+        "logs/generate_dataset/{dataset}.log",
+    benchmark:
+        "benchmarks/generate_dataset/{dataset}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: cfg.generator_settings(wildcards.dataset),
+        code=code_of("generate_dataset"),
+    message:
+        "Data set {wildcards.dataset}: generate"
+    script:
+        "../scripts/generate_dataset.py"
+
+
+def raw_record(wildcards):
+    """What must have been written before a data set's folder can be read."""
+    block = cfg.datasets[wildcards.dataset]
+    if block.generated:
+        return [f"{cfg.results_dir}/raw/{wildcards.dataset}/truth.csv"]
+    if block.fetchable:
+        return [ancient(f"{cfg.results_dir}/raw/{wildcards.dataset}/fetched.json")]
+    return []
+
+
+rule prepare_dataset:
+    """Check every image and mask of a data set and list them in a manifest."""
+    input:
+        raw_record,
+    output:
+        manifest="<results>/manifests/{dataset}.parquet",
+        train="<results>/manifests/{dataset}/train.parquet",
+        references="<results>/manifests/{dataset}/references.parquet",
+        digests="<results>/manifests/{dataset}/digests.json",
+    log:
+        "logs/prepare_dataset/{dataset}.log",
+    benchmark:
+        "benchmarks/prepare_dataset/{dataset}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 4
+    resources:
+        mem_mb=2_000,
+        runtime=120,
+    params:
+        settings=lambda wildcards: cfg.preparation_settings(wildcards.dataset),
+        inventory=lambda wildcards: plan.inventory(wildcards.dataset),
+        code=code_of("prepare_dataset"),
+    message:
+        "Data set {wildcards.dataset}: check images and masks"
+    script:
+        "../scripts/prepare_dataset.py"
+
+
+rule fetch_weights:
+    """Download the files of a network, or accept those put there by hand, and check their hashes.
+
+    The files themselves are no outputs: Snakemake would delete a finished download of gigabytes
+    before it asks for it again.
+    """
+    output:
+        record="<results>/weights/{network}.json",
+    log:
+        "logs/fetch_weights/{network}.log",
+    benchmark:
+        "benchmarks/fetch_weights/{network}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=240,
+    params:
+        files=lambda wildcards: plan.network_files(wildcards.network),
+        signature=lambda wildcards: plan.weights_signature(wildcards.network),
+    message:
+        "Network {wildcards.network}: weights"
+    script:
+        "../scripts/fetch_weights.py"
+
+
+checkpoint check_inputs:
+    """Note that every data set and every network's files passed their checks.
+
+    All work that costs anything starts after this point. It is a checkpoint so that what follows is
+    planned anew from the content of the inputs: a file that was only touched re-runs nothing.
+    """
+    input:
+        manifests=expand("<results>/manifests/{dataset}/digests.json", dataset=cfg.datasets),
+        weights=expand("<results>/weights/{network}.json", network=cfg.used_networks()),
+    output:
+        record="<results>/manifests/checked.json",
+    log:
+        "logs/check_inputs/all.log",
+    benchmark:
+        "benchmarks/check_inputs/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    message:
+        "All inputs are checked"
+    script:
+        "../scripts/check_inputs.py"

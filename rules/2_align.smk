@@ -1,0 +1,124 @@
+"""Stage 2, align: every image and its truth on the canvas of the reference.
+
+Reads   <results>/manifests/{dataset}*
+Writes  <results>/aligned/{dataset}/, <results>/truth/{dataset}/
+"""
+
+
+rule align_images:
+    """Register the images of a shard to the reference of their category."""
+    input:
+        checked=ancient(checked_inputs),
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        references=ancient("<results>/manifests/{dataset}/references.parquet"),
+    output:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+    log:
+        "logs/align_images/{dataset}/{shard}.log",
+    benchmark:
+        "benchmarks/align_images/{dataset}/{shard}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 2
+    resources:
+        mem_mb=2_000,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=3, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.alignment_settings(wildcards.dataset),
+        images=lambda wildcards: plan.images_digest(wildcards.dataset, "images", wildcards.shard),
+        code=code_of("align_images"),
+    message:
+        "Data set {wildcards.dataset}: align shard {wildcards.shard}"
+    script:
+        "../scripts/align_images.py"
+
+
+use rule align_images as align_training_images with:
+    input:
+        checked=ancient(checked_inputs),
+        manifest=ancient("<results>/manifests/{dataset}/train.parquet"),
+        references=ancient("<results>/manifests/{dataset}/references.parquet"),
+    output:
+        transforms="<results>/aligned/{dataset}/train_shards/{shard}.parquet",
+    log:
+        "logs/align_training_images/{dataset}/{shard}.log",
+    benchmark:
+        "benchmarks/align_training_images/{dataset}/{shard}.tsv"
+    params:
+        settings=lambda wildcards: cfg.alignment_settings(wildcards.dataset),
+        images=lambda wildcards: plan.images_digest(
+            wildcards.dataset, "train_images", wildcards.shard
+        ),
+        code=code_of("align_images"),
+    message:
+        "Data set {wildcards.dataset}: align training shard {wildcards.shard}"
+
+
+rule gather_transforms:
+    """Put the shards' transforms together, one row an image of the manifest."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        shards=shards_of("<results>/aligned/{dataset}/shards/{shard}.parquet"),
+    output:
+        table="<results>/aligned/{dataset}/transforms.parquet",
+    log:
+        "logs/gather_transforms/{dataset}.log",
+    benchmark:
+        "benchmarks/gather_transforms/{dataset}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=20,
+    params:
+        code=code_of("gather_transforms"),
+    message:
+        "Data set {wildcards.dataset}: gather transforms"
+    script:
+        "../scripts/gather_transforms.py"
+
+
+use rule gather_transforms as gather_training_transforms with:
+    input:
+        manifest=ancient("<results>/manifests/{dataset}/train.parquet"),
+        shards=shards_of("<results>/aligned/{dataset}/train_shards/{shard}.parquet"),
+    output:
+        table="<results>/aligned/{dataset}/train_transforms.parquet",
+    log:
+        "logs/gather_training_transforms/{dataset}.log",
+    benchmark:
+        "benchmarks/gather_training_transforms/{dataset}.tsv"
+    message:
+        "Data set {wildcards.dataset}: gather training transforms"
+
+
+rule align_masks:
+    """Warp the truth masks with the transforms of their images, nearest neighbour."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        transforms="<results>/aligned/{dataset}/transforms.parquet",
+    output:
+        truth="<results>/truth/{dataset}/truth.parquet",
+    log:
+        "logs/align_masks/{dataset}.log",
+    benchmark:
+        "benchmarks/align_masks/{dataset}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        truth_encoding=lambda wildcards: cfg.datasets[wildcards.dataset].truth_encoding,
+        truth=lambda wildcards: plan.images_digest(wildcards.dataset, "truth"),
+        code=code_of("align_masks"),
+    message:
+        "Data set {wildcards.dataset}: align masks"
+    script:
+        "../scripts/align_masks.py"

@@ -1,0 +1,234 @@
+"""Stage 4, segment: from encodings and text prompts to one mask an image.
+
+Reads   <results>/aligned/{dataset}/, <results>/encodings/{dataset}/
+Writes  <results>/detections/{dataset}/{prompt}/, <results>/predictions/{dataset}/{method}/{prompt}/
+"""
+
+
+rule detect_boxes:
+    """Let GroundingDINO propose boxes for every text of a prompt set, down to a low floor."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        weights=ancient("<results>/weights/grounding_dino.json"),
+    output:
+        boxes="<results>/detections/{dataset}/{prompt}/shards/{shard}.parquet",
+    log:
+        "logs/detect_boxes/{dataset}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/detect_boxes/{dataset}/{prompt}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("grounding_dino") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=2, attempt=attempt
+        ),
+    params:
+        settings=cfg.detector_settings(),
+        captions=lambda wildcards: plan.captions(wildcards.dataset, wildcards.prompt),
+        weights=lambda wildcards: plan.weights_digest("grounding_dino"),
+        code=code_of("detect_boxes"),
+    message:
+        "Data set {wildcards.dataset}, prompt {wildcards.prompt}: boxes, shard {wildcards.shard}"
+    script:
+        "../scripts/detect_boxes.py"
+
+
+rule gather_boxes:
+    """Put the shards' boxes together."""
+    input:
+        shards=shards_of("<results>/detections/{dataset}/{prompt}/shards/{shard}.parquet"),
+    output:
+        table="<results>/detections/{dataset}/{prompt}/boxes.parquet",
+    log:
+        "logs/gather_boxes/{dataset}/{prompt}.log",
+    benchmark:
+        "benchmarks/gather_boxes/{dataset}/{prompt}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=20,
+    params:
+        code=code_of("gather_boxes"),
+    message:
+        "Data set {wildcards.dataset}, prompt {wildcards.prompt}: gather boxes"
+    script:
+        "../scripts/gather_boxes.py"
+
+
+rule segment_grounded_sam:
+    """Turn GroundingDINO's boxes into masks with SAM's mask decoder."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        boxes="<results>/detections/{dataset}/{prompt}/shards/{shard}.parquet",
+        embeddings="<results>/encodings/{dataset}/sam_rgb/{shard}.parquet",
+        weights=ancient("<results>/weights/sam.json"),
+    output:
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
+    log:
+        "logs/segment_grounded_sam/{dataset}/{method}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/segment_grounded_sam/{dataset}/{method}/{prompt}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("grounded_sam") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("sam") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        sam=cfg.encoder_settings(),
+        floor=DETECTION_FLOOR,
+        prompts=lambda wildcards: plan.segmentation_texts(wildcards.dataset, wildcards.prompt),
+        weights=lambda wildcards: plan.weights_digest("sam"),
+        code=code_of("segment_grounded_sam"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}, {wildcards.shard}"
+    script:
+        "../scripts/segment_grounded_sam.py"
+
+
+def calibration_transforms(wildcards):
+    """Aligned images that thresholds are set on: training images, else the scored ones, in folds."""
+    checked_inputs(wildcards)
+    has_training = plan.n_images(wildcards.dataset, "train") > 0
+    name = "train_transforms" if has_training else "transforms"
+    return f"{cfg.results_dir}/aligned/{wildcards.dataset}/{name}.parquet"
+
+
+rule calibrate_pixel_difference:
+    """Set the threshold of the pixel difference on good images, never on the image it is used on."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        train=ancient("<results>/manifests/{dataset}/train.parquet"),
+        references=ancient("<results>/manifests/{dataset}/references.parquet"),
+        transforms=calibration_transforms,
+    output:
+        thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
+    log:
+        "logs/calibrate_pixel_difference/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/calibrate_pixel_difference/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("pixel_difference") or ["none"]),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)["intensity"],
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        code=code_of("calibrate_pixel_difference"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, thresholds from good images"
+    script:
+        "../scripts/calibrate_pixel_difference.py"
+
+
+rule segment_pixel_difference:
+    """Threshold the difference to the reference."""
+    input:
+        references=ancient("<results>/manifests/{dataset}/references.parquet"),
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
+    output:
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
+    log:
+        "logs/segment_pixel_difference/{dataset}/{method}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/segment_pixel_difference/{dataset}/{method}/{prompt}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("pixel_difference") or ["none"]),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)["intensity"],
+        code=code_of("segment_pixel_difference"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, {wildcards.shard}"
+    script:
+        "../scripts/segment_pixel_difference.py"
+
+
+rule segment_whole_image:
+    """Floor: the whole image as the mask."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+    output:
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
+    log:
+        "logs/segment_whole_image/{dataset}/{method}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/segment_whole_image/{dataset}/{method}/{prompt}/{shard}.tsv"
+    wildcard_constraints:
+        method="whole_image",
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=20,
+    params:
+        code=code_of("segment_whole_image"),
+    message:
+        "{wildcards.dataset}: floor {wildcards.method}, {wildcards.shard}"
+    script:
+        "../scripts/segment_whole_image.py"
+
+
+rule gather_masks:
+    """Put the shards' masks together, one row an image, and write each as PNG."""
+    input:
+        transforms="<results>/aligned/{dataset}/transforms.parquet",
+        shards=shards_of("<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet"),
+    output:
+        table="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
+    log:
+        "logs/gather_masks/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/gather_masks/{dataset}/{method}/{prompt}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=60,
+    params:
+        code=code_of("gather_masks"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}: gather masks"
+    script:
+        "../scripts/gather_masks.py"
+
+
+rule predictions:
+    """Every mask of every method."""
+    input:
+        plan.paths(
+            f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/masks.parquet",
+            plan.mask_runs(),
+        ),

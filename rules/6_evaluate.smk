@@ -1,0 +1,63 @@
+"""Stage 6, evaluate: predictions against the truth, one row an image.
+
+Reads   <results>/predictions/, <results>/verdicts/, <results>/truth/
+Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet
+"""
+
+
+rule score_masks:
+    """Score the masks of a method against the truth, and take any mask as the verdict NOK."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        truth="<results>/truth/{dataset}/truth.parquet",
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
+    output:
+        scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
+    log:
+        "logs/score_masks/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/score_masks/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join([*cfg.methods, *MASK_FLOORS]),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=60,
+    params:
+        ignore_border=lambda wildcards: cfg.datasets[wildcards.dataset].ignore_border,
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        code=code_of("score_masks"),
+    message:
+        "{wildcards.dataset}: score {wildcards.method}, prompt {wildcards.prompt}"
+    script:
+        "../scripts/score_masks.py"
+
+
+rule score_labels:
+    """Put the verdicts of a method beside the labels."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
+    output:
+        scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
+    log:
+        "logs/score_labels/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/score_labels/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(LABEL_FLOORS),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=20,
+    params:
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        code=code_of("score_labels"),
+    message:
+        "{wildcards.dataset}: score {wildcards.method}"
+    script:
+        "../scripts/score_labels.py"

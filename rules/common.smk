@@ -1,0 +1,50 @@
+"""What the rule files share: settings, wildcard constraints, input functions."""
+
+from snakemake.exceptions import WorkflowError
+
+from realitycheck.config import (
+    DETECTION_FLOOR,
+    LABEL_FLOORS,
+    MASK_FLOORS,
+    NO_PROMPT,
+    SettingsError,
+    load_settings,
+)
+from realitycheck.planning import Plan
+from realitycheck.provenance import shard_names, source_digest
+
+try:
+    cfg = load_settings(config)
+except SettingsError as error:
+    raise WorkflowError(str(error)) from None
+
+plan = Plan(cfg)
+
+
+wildcard_constraints:
+    dataset="|".join(cfg.datasets),
+    method="|".join([*cfg.methods, *MASK_FLOORS, *LABEL_FLOORS]),
+    prompt="|".join({NO_PROMPT, *(name for p in cfg.prompts.values() for name in p)}),
+    network="|".join(cfg.used_networks() or ["none"]),
+    colour="rgb|bgr",
+    shard=r"\d+-of-\d+",
+
+
+def checked_inputs(wildcards):
+    """The record of all checked inputs; nothing that costs anything is planned before it."""
+    return checkpoints.check_inputs.get().output.record
+
+
+def code_of(rule_name):
+    """Digest of the code that a rule's script runs."""
+    return source_digest(f"scripts/{rule_name}.py")
+
+
+def shards_of(pattern):
+    """Input function: a path for every shard of the data set."""
+
+    def paths(wildcards):
+        names = shard_names(cfg.datasets[wildcards.dataset].shards)
+        return expand(pattern, shard=names, allow_missing=True)
+
+    return paths

@@ -1,0 +1,25 @@
+"""Register the images of a shard to the reference of their category."""
+
+from pathlib import Path
+
+from realitycheck.artifacts import TRANSFORMS, write_table
+from realitycheck.job import job_log, progress, run_facts
+from realitycheck.stages.align import align_shard
+
+with job_log(snakemake.log[0]):
+    settings = snakemake.params.settings
+    total, rows = align_shard(
+        snakemake.input.manifest,
+        snakemake.input.references,
+        shard=snakemake.wildcards.shard,
+        settings=settings,
+        folder=Path(snakemake.output.transforms).parents[1],
+        n_workers=snakemake.threads,
+    )
+    what = f"{snakemake.wildcards.dataset}: images aligned"
+    write_table(
+        list(progress(rows, total=total, what=what)),
+        snakemake.output.transforms,
+        schema=TRANSFORMS,
+        facts=run_facts({**settings, "code": snakemake.params.code}),
+    )

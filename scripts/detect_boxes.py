@@ -1,0 +1,44 @@
+"""Let GroundingDINO propose boxes for every text of a prompt set, down to a low floor."""
+
+from itertools import chain
+from pathlib import Path
+
+from realitycheck.artifacts import BOXES, TRANSFORMS, read_table, write_table
+from realitycheck.job import device_lease, job_log, progress, run_facts
+from realitycheck.models.grounding_dino import load_grounding_dino
+from realitycheck.stages.detect import detect_shard
+from realitycheck.stages.weights import weights_path
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
+):
+    settings, captions = snakemake.params.settings, snakemake.params.captions
+    transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
+    record = snakemake.input.weights
+    model = load_grounding_dino(
+        weights_path(record),
+        text_encoder=weights_path(record, "text_encoder"),
+        variant=settings["variant"],
+        device=device,
+    )
+    found = detect_shard(
+        transforms,
+        model,
+        captions=captions,
+        prompt=snakemake.wildcards.prompt,
+        floor=settings["floor"],
+        images_folder=Path(snakemake.input.transforms).parents[1],
+    )
+    what = f"{snakemake.wildcards.dataset}, {snakemake.wildcards.prompt}: images searched for boxes"
+    write_table(
+        list(chain.from_iterable(progress(found, total=len(transforms), what=what))),
+        snakemake.output.boxes,
+        schema=BOXES,
+        facts=run_facts(
+            {**settings, "captions": list(captions), "code": snakemake.params.code},
+            weights=snakemake.params.weights,
+            device=device,
+            distributions=("groundingdino-py", "torch", "transformers"),
+        ),
+    )

@@ -1,0 +1,48 @@
+"""Run SAM's image encoder, once for each image and colour order."""
+
+from functools import partial
+from pathlib import Path
+
+from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
+from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
+from realitycheck.models.sam import load_sam
+from realitycheck.stages.encode import encode_shard, sam_store
+from realitycheck.stages.weights import weights_path
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
+):
+    settings, weights = snakemake.params.settings, snakemake.params.weights
+    transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
+    colour = snakemake.wildcards.colour
+    rows = encode_shard(
+        transforms,
+        sam_store(
+            Path(snakemake.output.index).parent, settings=settings, weights=weights, colour=colour
+        ),
+        load_model=partial(
+            load_sam,
+            weights_path(snakemake.input.weights),
+            variant=settings["variant"],
+            precision=settings["precision"],
+            device=device,
+            parts=("image_encoder",),
+        ),
+        images_folder=Path(snakemake.input.transforms).parents[1],
+        colour=colour,
+        dtype=settings["dtype"],
+        batch_size=batch_size(snakemake.resources.batch_size, device=device),
+    )
+    what = f"{snakemake.wildcards.dataset}: images encoded ({colour})"
+    write_table(
+        list(progress(rows, total=len(transforms), what=what)),
+        snakemake.output.index,
+        schema=ENCODINGS,
+        facts=run_facts(
+            {**settings, "code": snakemake.params.code},
+            weights=weights,
+            device=device,
+            distributions=("segment-anything", "torch"),
+        ),
+    )

@@ -1,0 +1,11 @@
+"""Draw a synthetic data set with exact truth."""
+
+from pathlib import Path
+
+from realitycheck.datasets.generators import generate
+from realitycheck.job import counting, job_log
+
+with job_log(snakemake.log[0]):
+    folder = Path(snakemake.output.truth).parent
+    with counting(f"{snakemake.wildcards.dataset}: images drawn") as count:
+        generate(folder, snakemake.params.settings, progress=count)

@@ -1,0 +1,53 @@
+"""Turn GroundingDINO's boxes into masks with SAM's mask decoder."""
+
+from pathlib import Path
+
+from realitycheck.artifacts import BOXES, ENCODINGS, MASKS, TRANSFORMS, read_table, write_table
+from realitycheck.job import device_lease, job_log, progress, run_facts
+from realitycheck.models.sam import load_sam
+from realitycheck.stages.encode import sam_store
+from realitycheck.stages.grounded_sam import grounded_sam_segmenter
+from realitycheck.stages.segment import segment_shard
+from realitycheck.stages.weights import weights_path
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
+):
+    params, wildcards = snakemake.params, snakemake.wildcards
+    transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
+    index = read_table(snakemake.input.embeddings, schema=ENCODINGS)
+    segment_one = grounded_sam_segmenter(
+        read_table(snakemake.input.boxes, schema=BOXES),
+        load_sam(
+            weights_path(snakemake.input.weights),
+            variant=params.sam["variant"],
+            device=device,
+            parts=("prompt_encoder", "mask_decoder"),
+        ),
+        sam_store(
+            Path(snakemake.input.embeddings).parent,
+            settings=params.sam,
+            weights=params.weights,
+            colour="rgb",
+        ),
+        captions=params.prompts,
+        keys=dict(zip(index["image_id"], index["key"], strict=True)),
+        settings=params.settings,
+        floor=params.floor,
+    )
+    rows = segment_shard(
+        transforms, segment_one, method=wildcards.method, prompt=wildcards.prompt
+    )
+    what = f"{wildcards.dataset}, {wildcards.method}, {wildcards.prompt}: images segmented"
+    write_table(
+        list(progress(rows, total=len(transforms), what=what)),
+        snakemake.output.masks,
+        schema=MASKS,
+        facts=run_facts(
+            {**params.settings, "prompts": list(params.prompts), "code": params.code},
+            weights=params.weights,
+            device=device,
+            distributions=("segment-anything", "torch"),
+        ),
+    )
