@@ -70,7 +70,8 @@ def list_oxford_iiit_pet(root: Path, *, split: str = "paper", seed: int = 0) -> 
                 Fault(folder, "expected a folder, found nothing", "unpack both archives again")
             )
     listed, trainval, test = (_read_list(root / "annotations" / name, faults) for name in _LISTS)
-    if faults:
+    is_complete = (root / "images").is_dir() and (root / "annotations" / "trimaps").is_dir()
+    if not (is_complete and listed and trainval and test):
         return Listing([], faults)
 
     present = set(list_names(root / "images")[1])
