@@ -11,7 +11,7 @@ from pycocotools import mask as coco
 from safetensors.torch import save_file
 from torchvision import transforms
 
-from realitycheck.models import clip, miniature_clip
+from realitycheck.models import clip, clip_surgery, miniature_clip
 from realitycheck.models.weights import load_state
 
 
@@ -171,6 +171,20 @@ def test_half_precision_is_close_and_unknown_precision_refused(model, image):
     np.testing.assert_allclose(low @ low, 1, atol=1e-6)
     with pytest.raises(ValueError, match="precision: .* found 'int8'"):
         clip.encode_crops(model, [image], precision="int8")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_features(model, weights, image):
+    """Devices round differently; 1e-3 is ten times what processors differ by."""
+    on_gpu = clip.load_clip(weights, device="cuda")
+    expected = clip.encode_crops(model, [image])
+    np.testing.assert_allclose(clip.encode_crops(on_gpu, [image]), expected, atol=1e-3)
+    expected = clip.encode_text(model, ["defect"])
+    np.testing.assert_allclose(clip.encode_text(on_gpu, ["defect"]), expected, atol=1e-3)
+    pixels = clip_surgery.surgery_input(image, clip_input_size=320)[None]
+    expected = clip_surgery.encode_tokens(model, pixels)
+    np.testing.assert_allclose(clip_surgery.encode_tokens(on_gpu, pixels), expected, atol=1e-2)
 
 
 # Texts

@@ -171,6 +171,21 @@ def test_single_instance_equals_full_sorting(model, image):
     np.testing.assert_allclose(chunked, found, atol=1e-6)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_map(model, weights, image):
+    """Devices round differently; 1e-3 is far below what ranks masks."""
+    on_gpu = saliency.load_saliency(weights, variant="miniature", device="cuda")
+    masks = np.zeros((2, *image.shape[:2]), bool)
+    masks[0, 5:20, 5:20], masks[1, 30:50, 40:80] = True, True
+    for objects in (None, masks):
+        np.testing.assert_allclose(
+            saliency.saliency_map(on_gpu, image, bgr=True, object_masks=objects),
+            saliency.saliency_map(model, image, bgr=True, object_masks=objects),
+            atol=1e-3,
+        )
+
+
 # Several objects
 
 
