@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from realitycheck.report.table_text import BOLD_ABOVE_IOU
+from realitycheck.report.tables import NO_PROMPT
 
 YELLOW = (255, 221, 0)
 _FILL_OPACITY = 0.45
@@ -491,7 +492,7 @@ def _draw_distribution(
             label="mean in the study",
             clip_on=False,
         )
-        prompt = "" if row["prompt"] == "none" else f" ({row['prompt']})"
+        prompt = "" if row["prompt"] == NO_PROMPT else f" ({row['prompt']})"
         labels.append(f"{row['method_name']}{prompt}")
     axes.axvline(
         BOLD_ABOVE_IOU,

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from realitycheck.methods.floors import FLOORS
+from realitycheck.report.tables import NO_PROMPT
 
 # The study sets only IoU above this in bold, "since lower values are too low to offer
 # practical value". Compared before rounding.
@@ -440,7 +441,7 @@ def _notes(text: object) -> list[str]:
 
 
 def _prompt(row: pd.Series) -> str:
-    return _MISSING if row["prompt"] == "none" else row["prompt"]
+    return _MISSING if row["prompt"] == NO_PROMPT else row["prompt"]
 
 
 def _confidence(table: pd.DataFrame) -> str:

@@ -36,6 +36,8 @@ from realitycheck.metrics.iou import pooled_iou
 from realitycheck.report.published import find_published, load_published
 
 KEYS = ["dataset", "method", "prompt"]
+# What the key holds for a method that takes no prompt; people see a dash.
+NO_PROMPT = "none"
 SCORE_COLUMNS = [
     *("dataset", "image_id", "method", "prompt", "category", "group", "label"),
     *("label_predicted", "iou", "intersection_px", "union_px", "truth_px", "predicted_px"),
@@ -234,7 +236,6 @@ def classification_table(
     seed: int,
     n_resamples: int = 10_000,
     confidence: float = 0.95,
-    no_prompt: str = "none",
 ) -> pd.DataFrame:
     """Make Table 2: how good verdicts are, one row a data set, method and prompt.
 
@@ -253,7 +254,6 @@ def classification_table(
         seed: As for `segmentation_table`.
         n_resamples: Number of bootstrap resamples.
         confidence: Confidence of all intervals and of each one-sided bound, inside (0, 1).
-        no_prompt: What the key `prompt` holds for the added floors.
 
     Returns:
         The table, columns `CLASSIFICATION_COLUMNS`.
@@ -295,7 +295,7 @@ def classification_table(
                 notes.append(f"the study gives no number but the words '{found['words']}'")
         row["note"] = "; ".join(notes)
         rows.append(row)
-    rows = _with_floors(rows, datasets, confidence=confidence, no_prompt=no_prompt)
+    rows = _with_floors(rows, datasets, confidence=confidence)
     return _typed(rows, CLASSIFICATION_COLUMNS)
 
 
@@ -447,9 +447,7 @@ def _range(name: str, worst: float, best: float) -> dict[str, float]:
     return {name: value, f"{name}_worst": worst, f"{name}_best": best}
 
 
-def _with_floors(
-    rows: list[dict], datasets: Mapping, *, confidence: float, no_prompt: str
-) -> list[dict]:
+def _with_floors(rows: list[dict], datasets: Mapping, *, confidence: float) -> list[dict]:
     """Put the floors that are missing behind the rows of each data set."""
     complete: list[dict] = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
@@ -461,7 +459,7 @@ def _with_floors(
             if floor in present:
                 continue
             value = f_beta(counts)
-            row = dict(zip(KEYS, (dataset, floor, no_prompt), strict=True))
+            row = dict(zip(KEYS, (dataset, floor, NO_PROMPT), strict=True))
             row |= _count_columns(counts)
             for name, rate in (
                 ("precision", precision),
@@ -596,7 +594,9 @@ def _row_groups(
         place = method_rank.get(method, len(method_rank))
         return dataset_rank[dataset], kind in FLOORS, place, method, prompt_rank[prompt]
 
-    groups = [(tuple(key), images) for key, images in scores.groupby(KEYS, sort=False)]
+    groups = [
+        (tuple(key), images) for key, images in scores.groupby(KEYS, sort=False, observed=True)
+    ]
     return sorted(groups, key=rank)
 
 
@@ -638,7 +638,7 @@ def _check_scores(scores: pd.DataFrame, datasets: Mapping, methods: Mapping) -> 
         if scores[column].isna().any():
             n_bad = int(scores[column].isna().sum())
             raise ValueError(
-                f"scores: each row needs a {column}, but {n_bad} of {len(scores)} have none"
+                f"scores: each row needs its {column}, but {n_bad} of {len(scores)} have none"
             )
     for what, described, allowed in (
         ("data set", datasets, _DATASET_KEYS),
@@ -689,7 +689,7 @@ def _check_published_names(datasets: Mapping) -> None:
 
 def _check_same_images(scores: pd.DataFrame) -> None:
     """Refuse a comparison of methods that did not see the same images."""
-    for dataset, rows in scores.groupby("dataset", sort=False):
+    for dataset, rows in scores.groupby("dataset", sort=False, observed=True):
         labels = rows.groupby("image_id")["label"].nunique(dropna=False)
         if (labels > 1).any():
             raise ValueError(
@@ -697,7 +697,7 @@ def _check_same_images(scores: pd.DataFrame) -> None:
                 f"have two (first: {labels.index[labels > 1][0]})"
             )
         n_images = rows["image_id"].nunique()
-        for key, part in rows.groupby(KEYS, sort=False):
+        for key, part in rows.groupby(KEYS, sort=False, observed=True):
             if len(part) != n_images:
                 absent = sorted(set(rows["image_id"]) - set(part["image_id"]))
                 raise ValueError(
