@@ -42,5 +42,3 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
-
-

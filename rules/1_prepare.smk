@@ -59,16 +59,6 @@ rule generate_dataset:
         "../scripts/generate_dataset.py"
 
 
-def raw_record(wildcards):
-    """What must have been written before a data set's folder can be read."""
-    block = cfg.datasets[wildcards.dataset]
-    if block.generated:
-        return [f"{cfg.results_dir}/raw/{wildcards.dataset}/truth.csv"]
-    if block.fetchable:
-        return [ancient(f"{cfg.results_dir}/raw/{wildcards.dataset}/fetched.json")]
-    return []
-
-
 rule prepare_dataset:
     """Check every image and mask of a data set and list them in a manifest."""
     input:
@@ -132,7 +122,9 @@ checkpoint check_inputs:
     planned anew from the content of the inputs: a file that was only touched re-runs nothing.
     """
     input:
-        manifests=expand("<results>/manifests/{dataset}/digests.json", dataset=cfg.datasets),
+        manifests=expand(
+            "<results>/manifests/{dataset}/digests.json", dataset=cfg.datasets
+        ),
         weights=expand("<results>/weights/{network}.json", network=cfg.used_networks()),
     output:
         record="<results>/manifests/checked.json",

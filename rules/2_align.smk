@@ -27,7 +27,9 @@ rule align_images:
         ),
     params:
         settings=lambda wildcards: cfg.alignment_settings(wildcards.dataset),
-        images=lambda wildcards: plan.images_digest(wildcards.dataset, "images", wildcards.shard),
+        images=lambda wildcards: plan.images_digest(
+            wildcards.dataset, "images", wildcards.shard
+        ),
         code=code_of("align_images"),
     message:
         "Data set {wildcards.dataset}: align shard {wildcards.shard}"

@@ -40,7 +40,9 @@ rule detect_boxes:
 rule gather_boxes:
     """Put the shards' boxes together."""
     input:
-        shards=shards_of("<results>/detections/{dataset}/{prompt}/shards/{shard}.parquet"),
+        shards=shards_of(
+            "<results>/detections/{dataset}/{prompt}/shards/{shard}.parquet"
+        ),
     output:
         table="<results>/detections/{dataset}/{prompt}/boxes.parquet",
     log:
@@ -90,21 +92,15 @@ rule segment_grounded_sam:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
         sam=cfg.encoder_settings(),
         floor=DETECTION_FLOOR,
-        prompts=lambda wildcards: plan.segmentation_texts(wildcards.dataset, wildcards.prompt),
+        prompts=lambda wildcards: plan.segmentation_texts(
+            wildcards.dataset, wildcards.prompt
+        ),
         weights=lambda wildcards: plan.weights_digest("sam"),
         code=code_of("segment_grounded_sam"),
     message:
         "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}, {wildcards.shard}"
     script:
         "../scripts/segment_grounded_sam.py"
-
-
-def calibration_transforms(wildcards):
-    """Aligned images that thresholds are set on: training images, else the scored ones, in folds."""
-    checked_inputs(wildcards)
-    has_training = plan.n_images(wildcards.dataset, "train") > 0
-    name = "train_transforms" if has_training else "transforms"
-    return f"{cfg.results_dir}/aligned/{wildcards.dataset}/{name}.parquet"
 
 
 rule calibrate_pixel_difference:
@@ -132,7 +128,9 @@ rule calibrate_pixel_difference:
         ),
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)["intensity"],
+        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
+            "intensity"
+        ],
         labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
         code=code_of("calibrate_pixel_difference"),
     message:
@@ -166,7 +164,9 @@ rule segment_pixel_difference:
         ),
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)["intensity"],
+        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
+            "intensity"
+        ],
         code=code_of("segment_pixel_difference"),
     message:
         "{wildcards.dataset}: {wildcards.method}, {wildcards.shard}"
@@ -204,7 +204,9 @@ rule gather_masks:
     """Put the shards' masks together, one row an image, and write each as PNG."""
     input:
         transforms="<results>/aligned/{dataset}/transforms.parquet",
-        shards=shards_of("<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet"),
+        shards=shards_of(
+            "<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet"
+        ),
     output:
         table="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
     log:

@@ -1,4 +1,4 @@
-"""What the rule files share: settings, wildcard constraints, input functions."""
+"""What all stages share: settings, wildcard constraints, input functions."""
 
 from snakemake.exceptions import WorkflowError
 
@@ -35,9 +35,9 @@ def checked_inputs(wildcards):
     return checkpoints.check_inputs.get().output.record
 
 
-def code_of(rule_name):
-    """Digest of the code that a rule's script runs."""
-    return source_digest(f"scripts/{rule_name}.py")
+def code_of(script):
+    """Digest of the code that a script runs."""
+    return source_digest(f"scripts/{script}.py")
 
 
 def shards_of(pattern):
@@ -48,3 +48,21 @@ def shards_of(pattern):
         return expand(pattern, shard=names, allow_missing=True)
 
     return paths
+
+
+def raw_record(wildcards):
+    """What must have been written before a data set's folder can be read."""
+    block = cfg.datasets[wildcards.dataset]
+    if block.generated:
+        return [f"{cfg.results_dir}/raw/{wildcards.dataset}/truth.csv"]
+    if block.fetchable:
+        return [ancient(f"{cfg.results_dir}/raw/{wildcards.dataset}/fetched.json")]
+    return []
+
+
+def calibration_transforms(wildcards):
+    """Aligned images that set thresholds: training images, else the scored ones, in folds."""
+    checked_inputs(wildcards)
+    has_training = plan.n_images(wildcards.dataset, "train") > 0
+    name = "train_transforms" if has_training else "transforms"
+    return f"{cfg.results_dir}/aligned/{wildcards.dataset}/{name}.parquet"

@@ -1,0 +1,53 @@
+# make demo, make test: each sets up its own virtual environment first; a second call installs nothing.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+CORES ?= $(shell nproc)
+WORKERS ?= $(CORES)
+
+.PHONY: help setup demo test lint format schema clean
+
+help:
+	@echo "make demo    run the embedded demo; results under results/"
+	@echo "make test    run all tests"
+	@echo "make lint    check style of code and workflow"
+	@echo "make format  format code and workflow"
+	@echo "make schema  write the JSON schema of the settings, for editors"
+	@echo "make clean   delete what the demo computed"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "RealityCheck needs Python 3.11 or later; name one with make PYTHON=python3.12" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[test]'
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+demo: setup
+	$(BIN)/snakemake --cores $(CORES)
+	@echo "Tables: results/tables/   figures: results/figures/"
+
+test: setup lint
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+schema: setup
+	$(BIN)/python -m realitycheck schema > configs/settings.schema.json
+
+clean:
+	rm -rf results logs .snakemake

@@ -1,0 +1,35 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# One thread a test: two workers share two cores, and results do not depend on their number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def shared_folder() -> Path | None:
+    """Folder with reference results and photographs that does not ship with the project."""
+    named = os.environ.get("REALITYCHECK_SHARED")
+    folder = Path(named) if named else REPOSITORY.parent / "shared"
+    return folder if (folder / "fixtures" / "parity").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The shared folder; tests that need it are skipped where it is absent."""
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip("the folder with reference results is not there (REALITYCHECK_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the project."""
+    return REPOSITORY
