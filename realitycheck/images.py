@@ -12,8 +12,8 @@ import hashlib
 import io
 import os
 import secrets
-import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -276,33 +276,14 @@ _COPY_AGAIN = "copy it again from its source, or remove it together with its mas
 def _decode(path: Path, data: bytes, *, keep_indices: bool = False) -> _Decoded:
     """Decode a whole file; `keep_indices` leaves the indices of a palette image as they are."""
     with _open(path, data) as image:
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ImageError(
-                path,
-                f"expected at most {MAX_PIXELS} pixels, found {width} x {height}",
-                "cut the image into tiles",
-            )
-        if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
-            raise ImageError(
-                path,
-                f"expected one picture, found a TIFF of {image.n_frames} pages",
-                "save each page as a file of its own",
-            )
-        stored_depth = _stored_depth(image, data)
-        is_tiff = image.format == "TIFF"
+        _check_extent(path, image)
         # Pillow and OpenCV turn a TIFF themselves, and nothing else.
         orientation = 1
-        try:
+        with _blaming(path, image.format):
+            stored_depth = _stored_depth(image, data)
             image.load()
-            if not is_tiff:
+            if image.format != "TIFF":
                 orientation = image.getexif().get(_ORIENTATION, 1)
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError) as error:
-            raise ImageError(
-                path,
-                f"expected a whole {image.format} image, found it damaged ({error})",
-                _COPY_AGAIN,
-            ) from error
         _check_ending(path, image, data)
         if stored_depth == 16 and image.mode in ("RGB", "RGBA", "RGBX", "LA"):
             pixels, n_channels = _decode_deep_colour(path, data), len(image.getbands())
@@ -310,15 +291,55 @@ def _decode(path: Path, data: bytes, *, keep_indices: bool = False) -> _Decoded:
                 n_channels = _PNG_CHANNELS[data[25]]
         else:
             pixels, n_channels = _pixels_of(image, keep_indices)
+            if stored_depth > 8 and pixels.dtype == np.uint8:
+                raise ImageError(
+                    path,
+                    f"expected grey or RGB, found {stored_depth}-bit {image.mode}, which would "
+                    "lose its depth",
+                    "save it as a 16-bit RGB PNG",
+                )
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ImageError(
             path,
             "expected finite values, found NaN or infinity",
             "replace them, for example by the lowest value",
         )
-    pixels = _turn(pixels, orientation)
     depth = 32 if pixels.dtype.itemsize == 4 else stored_depth
-    return _Decoded(pixels, depth, n_channels)
+    return _Decoded(_turn(pixels, orientation), depth, n_channels)
+
+
+def _check_extent(path: Path, image: Image.Image) -> None:
+    """Refuse what is too large to decode, and what holds more than one picture."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            path,
+            f"expected at most {MAX_PIXELS} pixels, found {width} x {height}",
+            "cut the image into tiles",
+        )
+    with _blaming(path, image.format):
+        n_pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if n_pages > 1:
+        raise ImageError(
+            path,
+            f"expected one picture, found a TIFF of {n_pages} pages",
+            "save each page as a file of its own",
+        )
+
+
+@contextmanager
+def _blaming(path: Path, kind: str) -> Iterator[None]:
+    """Blame the file for whatever a decoder raises.
+
+    Decoders meet damaged data with a TypeError or struct.error as well as with an OSError, so that
+    every exception counts.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ImageError(
+            path, f"expected a whole {kind} image, found it damaged ({error})", _COPY_AGAIN
+        ) from error
 
 
 def _open(path: Path, data: bytes) -> Image.Image:
@@ -344,7 +365,7 @@ def _open(path: Path, data: bytes) -> Image.Image:
             f"expected at most {MAX_PIXELS} pixels, found more ({error})",
             "cut the image into tiles",
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except Exception as error:  # as in _blaming
         raise ImageError(
             path, f"expected an image, found a damaged header ({error})", _COPY_AGAIN
         ) from error
@@ -363,12 +384,8 @@ def _stored_depth(image: Image.Image, data: bytes) -> int:
 def _check_ending(path: Path, image: Image.Image, data: bytes) -> None:
     """Refuse files whose decoder was content although their end is missing or damaged."""
     if image.format == "PNG":
-        try:
+        with _blaming(path, "PNG"):
             Image.open(io.BytesIO(data), formats=("PNG",)).verify()
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-            raise ImageError(
-                path, f"expected a whole PNG image, found it damaged ({error})", _COPY_AGAIN
-            ) from error
     if image.format in ("JPEG", "MPO"):
         # After the last start of scan; a thumbnail in the header has markers of its own.
         scan = data.rfind(b"\xff\xda")
@@ -386,7 +403,8 @@ def _decode_deep_colour(path: Path, data: bytes) -> np.ndarray:
     Returns:
         uint16, shape (H, W) or (H, W, 3), alpha applied, not yet turned.
     """
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    with _blaming(path, "16-bit"):
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         found = "nothing" if pixels is None else str(pixels.dtype)
         raise ImageError(

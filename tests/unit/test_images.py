@@ -1,5 +1,6 @@
 """Pictures and masks of every kind come in as one kind; what is damaged does not."""
 
+import contextlib
 import hashlib
 import struct
 import zlib
@@ -259,6 +260,7 @@ def test_senseless_intensity_is_refused(tmp_path, intensity, message):
         read_image(path, intensity=intensity)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow grumbles before it refuses
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.99])
 def test_cut_short_is_refused(tmp_path, kind, share):
@@ -286,6 +288,40 @@ def test_flipped_bit_in_png_is_refused(tmp_path):
     (tmp_path / "flipped").write_bytes(data)
     with pytest.raises(ImageError, match="damaged"):
         image_facts(tmp_path / "flipped")
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow grumbles before it refuses
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF"])
+def test_damage_anywhere_in_the_header_is_an_image_error_or_harmless(tmp_path, kind):
+    """Decoders raise all sorts of exceptions; ingest must be able to go on to the next file."""
+    data = save(tmp_path / "whole", RGB, kind).read_bytes()
+    rng = np.random.default_rng(4)
+    for _ in range(150):
+        damaged = bytearray(data)
+        for position in rng.integers(0, min(len(data), 250), 3):
+            damaged[position] = rng.integers(0, 256)
+        (tmp_path / "damaged").write_bytes(damaged)
+        with contextlib.suppress(ImageError):
+            image_facts(tmp_path / "damaged")
+
+
+def test_deep_ink_is_refused(tmp_path):
+    """Pillow would cut 16-bit CMYK down to 8 bits without a word."""
+    data = np.full((1, 1, 4), 30000, "<u2").tobytes()
+    raw = bytearray(tiff_bytes(((1, 1), data), bits=16, samples=3))
+    start = 8 + len(data) + 2
+    for entry in range(10):
+        tag = struct.unpack_from("<H", raw, start + 12 * entry)[0]
+        if tag == 262:
+            struct.pack_into("<H", raw, start + 12 * entry + 8, 5)
+        if tag == 277:
+            struct.pack_into("<H", raw, start + 12 * entry + 8, 4)
+        if tag == 258:
+            struct.pack_into("<I", raw, start + 12 * entry + 4, 4)
+    raw[-2:] = struct.pack("<H", 16)
+    (tmp_path / "a.tif").write_bytes(raw)
+    with pytest.raises(ImageError, match="found 16-bit CMYK, which would lose its depth"):
+        image_facts(tmp_path / "a.tif")
 
 
 def test_error_names_file_problem_and_remedy(tmp_path):
