@@ -19,13 +19,14 @@ import csv
 import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from realitycheck.images import write_png
 
 CATEGORY = "package"
 DEFECT_TYPES = ("void", "crack", "delamination")
@@ -75,9 +76,10 @@ class SatSettings:
         texture: Multiplier of the material texture; 0 draws plain materials.
         noise: Standard deviation of the receiver's noise, in grey levels of 0 to 1.
         min_defect_fraction: Smallest defect (diameter of the circle of equal area).
-        max_defect_fraction: Largest void; delaminations reach 1.5 times as far, and cracks are
-            from 2 times the minimum to 2 times this in length.
-        min_contrast: Smallest change of grey level (0 to 1) that a defect causes.
+        max_defect_fraction: Largest void. The limits hold 1.5-fold for delaminations and, for the
+            length of cracks, 2-fold.
+        min_contrast: Smallest change of grey level (0 to 1) that a defect causes; 1.5-fold for
+            cracks, which are thinner than the beam.
         max_contrast: Largest such change.
     """
 
@@ -96,7 +98,7 @@ class SatSettings:
     noise: float = 0.008
     min_defect_fraction: float = 0.012
     max_defect_fraction: float = 0.12
-    min_contrast: float = 0.06
+    min_contrast: float = 0.08
     max_contrast: float = 0.30
 
     def __post_init__(self) -> None:
@@ -248,7 +250,7 @@ def draw_part(
         The scan with its truth.
 
     Raises:
-        ValueError: If `defect_type` is unknown.
+        ValueError: If `defect_type` is unknown, or a defect finds no place inside the image.
     """
     settings = SatSettings() if settings is None else settings
     if defect_type is not None and defect_type not in DEFECT_TYPES:
@@ -468,7 +470,10 @@ def _draw_log_uniform(rng: np.random.Generator, low: float, high: float) -> floa
 def _draw_contrast(rng: np.random.Generator, defect_type: str, *, settings: SatSettings) -> float:
     """Draw the signed change of grey level: gaps shine, cracks scatter."""
     size = _draw_log_uniform(rng, settings.min_contrast, settings.max_contrast)
-    is_dark = defect_type == "crack" or (defect_type == "delamination" and rng.random() < 0.2)
+    if defect_type == "crack":
+        # The beam is wider than a crack and would blur away half of what a wide defect shows.
+        return -1.5 * size
+    is_dark = defect_type == "delamination" and rng.random() < 0.2
     return -size if is_dark else size
 
 
@@ -492,21 +497,43 @@ def _draw_defect(
     settings: SatSettings,
     places: tuple[_Plate, list[_Plate], list[_Plate]],
 ) -> tuple[np.ndarray, float]:
-    """Draw a defect's mask, bool, shape (H, W), and its size in canvas fractions."""
-    paddle, dies, solders = places
+    """Draw a defect's mask, bool, shape (H, W), and its size in canvas fractions.
+
+    A defect that the image would cut is drawn anew: its whole area is known.
+    """
     low, high = settings.min_defect_fraction, settings.max_defect_fraction
+    factor = {"void": 1.0, "crack": 2.0, "delamination": 1.5}[defect_type]
+    size = _draw_log_uniform(rng, factor * low, factor * high)
+    for _ in range(100):
+        mask = _place_defect(scene, rng, defect_type, size=size, places=places)
+        frame = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+        if mask.any() and not any(side.any() for side in frame):
+            return mask, size
+    raise ValueError(
+        f"synthetic_sat: found no place for a {defect_type} of {size:.3f} of the width inside the "
+        "image in 100 trials; lower max_shift_fraction, max_rotation_deg or max_scale_fraction"
+    )
+
+
+def _place_defect(
+    scene: _Scene,
+    rng: np.random.Generator,
+    defect_type: str,
+    *,
+    size: float,
+    places: tuple[_Plate, list[_Plate], list[_Plate]],
+) -> np.ndarray:
+    """Draw a defect of a size somewhere on its kind of component; an empty mask if it is cut."""
+    paddle, dies, solders = places
     if defect_type == "crack":
-        length = _draw_log_uniform(rng, 2 * low, 2 * high)
         # A long crack needs the large die; a short one falls on either by area.
-        die = dies[0] if length > 0.14 or rng.random() < 0.7 else dies[1]
-        return _draw_crack(scene, rng, length, die=die), length
+        die = dies[0] if size > 0.14 or rng.random() < 0.7 else dies[1]
+        return _draw_crack(scene, rng, size, die=die)
     if defect_type == "void":
-        size = _draw_log_uniform(rng, low, high)
         solder = solders[0] if size > 0.08 or rng.random() < 0.7 else solders[1]
         reach = 0.9 * np.array([solder.half_width, solder.half_height]) - size / 3
         spot = np.array([solder.x, solder.y]) + rng.uniform(-1, 1, 2) * np.maximum(reach, 0)
-        return _draw_blob(scene, rng, size, spot=spot, plate=solder, ragged=0.10), size
-    size = _draw_log_uniform(rng, low, 1.5 * high)
+        return _draw_blob(scene, rng, size, spot=spot, plate=solder, ragged=0.10)
     # A delamination starts where the stress is: at an edge or corner of the paddle or a die.
     plate = (paddle, dies[0], dies[1])[rng.choice(3, p=(0.5, 0.3, 0.2))]
     plate = paddle if size > 0.10 else plate
@@ -516,7 +543,7 @@ def _draw_defect(
     if plate is paddle and side[0] > 0.7 and side[1] > 0.7:
         side = -side
     spot = np.array([plate.x, plate.y]) + side * [plate.half_width, plate.half_height]
-    return _draw_blob(scene, rng, size, spot=spot, plate=plate, ragged=0.22), size
+    return _draw_blob(scene, rng, size, spot=spot, plate=plate, ragged=0.15)
 
 
 def _draw_blob(
@@ -547,15 +574,12 @@ def _draw_blob(
     )
     order = np.hypot(du, dv) / np.maximum(radius, 0.35)
     order[plate.distance(u, v) > 0] = np.inf
-    n_inside = int(np.isfinite(order).sum())
     n_wanted = max(1, round(np.pi / 4 * (size * scene.px_per_unit) ** 2))
-    if n_inside == 0:
-        raise ValueError(
-            f"synthetic_sat: the defect at {spot[0]:.2f}, {spot[1]:.2f} of the canvas lies outside "
-            "the image; lower max_shift_fraction or max_scale_fraction"
-        )
-    limit = np.partition(order, min(n_wanted, n_inside) - 1, axis=None)
-    mask[window] = order <= limit[min(n_wanted, n_inside) - 1]
+    n_inside = int(np.isfinite(order).sum())
+    if n_inside < n_wanted:  # too much lies beyond the image
+        return mask
+    limit = np.partition(order, n_wanted - 1, axis=None)[n_wanted - 1]
+    mask[window] = order <= limit
     return mask
 
 
@@ -676,9 +700,9 @@ def generate(
     names = list(list_images(n_ok=n_ok, n_nok=n_nok, n_train=n_train))
     for done, (name, defect_type) in enumerate(names, start=1):
         part = draw_part(image_rng(name, seed=seed), defect_type=defect_type, settings=settings)
-        _write_png(part.image, root / "images" / f"{name}.png")
+        write_png(part.image, root / "images" / f"{name}.png")
         if defect_type is not None:
-            _write_png(part.mask.astype(np.uint8) * 255, root / "masks" / f"{name}.png")
+            write_png(part.mask, root / "masks" / f"{name}.png")
         writer.writerow(
             (
                 f"{name}.png",
@@ -694,27 +718,10 @@ def generate(
         if progress is not None:
             progress(done, len(names))
     truth = root / "truth.csv"
-    _write_bytes(table.getvalue().encode(), truth)
-    return truth
-
-
-def _write_png(array: np.ndarray, path: Path) -> None:
-    """Write grey values as PNG; the compression is fixed, so the bytes are too."""
-    is_written, data = cv2.imencode(".png", array, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    if not is_written:
-        raise OSError(f"{path}: OpenCV could not encode an image of shape {array.shape} as PNG")
-    _write_bytes(data.tobytes(), path)
-
-
-def _write_bytes(data: bytes, path: Path) -> None:
-    """Write a file under a temporary name beside it, then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = truth.with_name(f".{truth.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        temporary.write_text(table.getvalue(), encoding="utf-8", newline="")
+        os.replace(temporary, truth)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return truth
