@@ -71,6 +71,7 @@ MASK_STATUSES = frozenset(
         "no_mask",  # the automatic generator found nothing
         "nothing_selected",  # no automatic mask fits the text
         "constant_map",  # the similarity map is flat
+        "not_comparable",  # not aligned, and of another size than the reference
     }
 )
 VERDICT_STATUSES = frozenset({"answered"})
@@ -173,6 +174,17 @@ BOXES = Schema(
     ),
     ("dataset", "image_id", "prompt", "text", "box_id"),
     unit_interval=("score",),
+)
+
+THRESHOLDS = Schema(
+    "thresholds",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("threshold", _real),
+        ("fold", _int),  # whose other folds set it; null: set by images that are not scored
+    ),
+    ("dataset", "image_id"),
 )
 
 MASKS = Schema(

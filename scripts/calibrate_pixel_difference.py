@@ -1,0 +1,40 @@
+"""Set the threshold of the pixel difference on good images, never on the image it is used on."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from realitycheck.artifacts import MANIFEST, THRESHOLDS, TRANSFORMS, read_table, write_table
+from realitycheck.job import job_log, progress, run_facts
+from realitycheck.stages.align import read_references
+from realitycheck.stages.pixel_difference import good_image_peaks, thresholds
+
+with job_log(snakemake.log[0]):
+    settings, dataset = snakemake.params.settings, snakemake.wildcards.dataset
+    scored = read_table(snakemake.input.manifest, schema=MANIFEST)
+    train = read_table(snakemake.input.train, schema=MANIFEST)
+    calibration = train if len(train) else scored
+    peaks = good_image_peaks(
+        read_table(snakemake.input.transforms, schema=TRANSFORMS),
+        calibration,
+        references=read_references(
+            snakemake.input.references, intensity=snakemake.params.intensity
+        ),
+        images_folder=Path(snakemake.input.transforms).parent,
+        settings=settings,
+    )
+    what = f"{dataset}: good images compared with the reference"
+    n_good = int((calibration["label"] == "OK").sum())
+    found = pd.DataFrame(
+        list(progress(peaks, total=n_good, what=what)),
+        columns=["image_id", "category", "group", "peak"],
+    )
+    rows = thresholds(
+        scored, found, has_training_images=len(train) > 0, settings=settings, dataset=dataset
+    )
+    write_table(
+        list(rows),
+        snakemake.output.thresholds,
+        schema=THRESHOLDS,
+        facts=run_facts({**settings, "code": snakemake.params.code}),
+    )

@@ -3,16 +3,15 @@
 from pathlib import Path
 
 from realitycheck.job import job_log
-from realitycheck.stages.report import overlay_figure, read_scores, save_figure
+from realitycheck.report.figures import save_figure
+from realitycheck.stages.report import overlay_figure, read_scores
 
 with job_log(snakemake.log[0]):
     params, dataset = snakemake.params, snakemake.wildcards.dataset
     figure = overlay_figure(
         dataset,
         read_scores(snakemake.input.scores),
-        mask_tables=dict(
-            zip([run[1:] for run in params.runs], snakemake.input.masks, strict=True)
-        ),
+        mask_tables=dict(zip([run[1:] for run in params.runs], snakemake.input.masks, strict=True)),
         images_folder=Path(snakemake.input.transforms).parent,
         truth_folder=Path(snakemake.input.truth).parent,
         methods=params.methods,
@@ -20,4 +19,5 @@ with job_log(snakemake.log[0]):
         n_images=params.settings["n_overlays"],
         seed=params.settings["seed"],
     )
-    save_figure(figure, snakemake.output.png, snakemake.output.svg)
+    png = Path(snakemake.output.png)
+    save_figure(figure, png.parent, stem=png.stem)

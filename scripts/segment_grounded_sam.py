@@ -36,9 +36,7 @@ with (
         settings=params.settings,
         floor=params.floor,
     )
-    rows = segment_shard(
-        transforms, segment_one, method=wildcards.method, prompt=wildcards.prompt
-    )
+    rows = segment_shard(transforms, segment_one, method=wildcards.method, prompt=wildcards.prompt)
     what = f"{wildcards.dataset}, {wildcards.method}, {wildcards.prompt}: images segmented"
     write_table(
         list(progress(rows, total=len(transforms), what=what)),

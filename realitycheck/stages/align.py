@@ -141,8 +141,9 @@ def align_truth(
     Yields:
         Rows of the truth table.
     """
-    for row in manifest.merge(transforms, on=["dataset", "image_id"], suffixes=("", "_aligned")) \
-            .itertuples():
+    for row in manifest.merge(
+        transforms, on=["dataset", "image_id"], suffixes=("", "_aligned")
+    ).itertuples():
         size = {"height_px": int(row.height_px_aligned), "width_px": int(row.width_px_aligned)}
         path = image_file(folder, row.image_id)
         if row.mask_path is None or pd.isna(row.mask_path):

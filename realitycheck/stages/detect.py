@@ -62,7 +62,9 @@ def detect_shard(
         yield rows
 
 
-def stored_detections(boxes: pd.DataFrame, captions: Sequence[str], *, floor: float) -> list[Detection]:
+def stored_detections(
+    boxes: pd.DataFrame, captions: Sequence[str], *, floor: float
+) -> list[Detection]:
     """Rebuild what the detector said of one image from the rows of the boxes table.
 
     Args:

@@ -41,9 +41,7 @@ def grounded_sam_segmenter(
 
     def segment_one(row: Any) -> Segmentation:
         size = (int(row.height_px), int(row.width_px))
-        detections = stored_detections(
-            by_image.get(row.image_id, nothing), captions, floor=floor
-        )
+        detections = stored_detections(by_image.get(row.image_id, nothing), captions, floor=floor)
         decode = box_decoder(sam, store.get(keys[row.image_id])["embedding"], image_size_hw=size)
         return grounded_sam.segment(
             detections,

@@ -10,22 +10,13 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import (
-    MASKS,
-    SCORES,
-    decode_mask,
-    image_file,
-    read_table,
-    write_atomically,
-)
+from realitycheck.artifacts import MASKS, SCORES, decode_mask, image_file, read_table
 from realitycheck.config import NO_PROMPT
 from realitycheck.images import read_image
-from realitycheck.report.figures import choose_images, plot_overlays
+from realitycheck.report.figures import choose_images, iou_notes, plot_overlays
 from realitycheck.report.tables import METHOD_NAMES
 
-UNTRAINED = (
-    "untrained miniature networks: they show that the workflow runs; their scores mean nothing"
-)
+UNTRAINED = "untrained miniature networks, whose scores mean nothing"
 
 
 def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -36,7 +27,7 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
 def untrained_notes(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What stands below a table or above a figure in which untrained networks took part."""
     names = [name for name, about in methods.items() if about.get("note")]
-    return [f"{', '.join(names)}: {UNTRAINED}."] if names else []
+    return [f"Made with {UNTRAINED}: {', '.join(names)}."] if names else []
 
 
 def overlay_figure(
@@ -81,12 +72,7 @@ def overlay_figure(
         return image, truth, {f"{m}/{p}": masks[m, p][image_id] for m, p in masks}
 
     rows = scores[scores["image_id"].isin(wanted)]
-    notes = {
-        (row.image_id, f"{row.method}/{row.prompt}"): (
-            "no truth" if pd.isna(row.iou) else f"IoU {row.iou:.2f}"
-        )
-        for row in rows.itertuples()
-    }
+    notes = iou_notes(rows.assign(method=rows["method"] + "/" + rows["prompt"]))
     used = {method: methods.get(method, {}) for method, _ in mask_tables}
     return plot_overlays(
         chosen,
@@ -94,9 +80,10 @@ def overlay_figure(
         methods=names,
         cell_notes=notes,
         title=title,
-        banner=" ".join(untrained_notes(used)),
+        banner="untrained miniature networks" if untrained_notes(used) else "",
         footnote="Defective images chosen by rule: best, median and worst mean IoU over the methods "
-        f"shown, the others drawn with seed {seed}. Yellow: defect (truth), predicted (methods).",
+        f"shown, the others drawn with seed {seed}. Yellow: defect (truth), predicted (methods). "
+        + " ".join(untrained_notes(used)),
     )
 
 
@@ -114,17 +101,3 @@ def _some_masks(path: str | Path, image_ids: Sequence[str]) -> dict[str, np.ndar
         )
         for row in rows.itertuples()
     }
-
-
-def save_figure(figure: matplotlib.figure.Figure, *paths: str | Path) -> None:
-    """Write a figure in the format of each path's ending, in one step and without time stamps."""
-    for path in paths:
-        kind = Path(path).suffix.removeprefix(".")
-        metadata = {"Date": None} if kind == "svg" else {}
-        with matplotlib.rc_context({"svg.hashsalt": "realitycheck"}):
-            write_atomically(
-                path,
-                lambda temporary, kind=kind, metadata=metadata: figure.savefig(
-                    temporary, format=kind, metadata=metadata, bbox_inches="tight"
-                ),
-            )
