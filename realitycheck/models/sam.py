@@ -344,23 +344,24 @@ def load_sam(
             f"{'; '.join(wrong[:3])} ({len(wrong)} differences); correct the variant or the path "
             "in the settings"
         )
-    wanted_parts = set(parts)
-    surplus = [key for key in state if key.split(".", 1)[0] not in PARTS]
     # On the meta device nothing is initialised in vain; the file's tensors take the places.
     with torch.device("meta"):
-        built = build_parts(dimensions, parts=wanted_parts)
-    for name, module in built.items():
-        own = {
-            key.removeprefix(f"{name}."): value
-            for key, value in state.items()
-            if key.startswith(f"{name}.")
-        }
-        expected = module.state_dict()
-        missing = [f"{name}.{key}" for key in expected if key not in own]
-        surplus += [f"{name}.{key}" for key in own if key not in expected]
-        check_keys(missing, surplus, path=path)
-        check_shapes(own, expected, path=path)
-        module.load_state_dict({key: value.float() for key, value in own.items()}, assign=True)
+        built = build_parts(dimensions, parts=set(parts))
+    expected = {
+        f"{part}.{name}": tensor
+        for part, module in built.items()
+        for name, tensor in module.state_dict().items()
+    }
+    left_out = tuple(f"{part}." for part in PARTS if part not in built)
+    check_keys(
+        [name for name in expected if name not in state],
+        [name for name in state if name not in expected and not name.startswith(left_out)],
+        path=path,
+    )
+    check_shapes(state, expected, path=path)
+    for part, module in built.items():
+        own = {name: state[f"{part}.{name}"].float() for name in module.state_dict()}
+        module.load_state_dict(own, assign=True)
         module.requires_grad_(False).eval().to(device)
     return SamModel(built, dimensions, device=torch.device(device), precision=precision)
 

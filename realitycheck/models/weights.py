@@ -8,6 +8,7 @@ name. A pickle that holds anything but tensors and plain containers is refused, 
 from __future__ import annotations
 
 import hashlib
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -232,7 +233,9 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
                 f"{path}: a broken safetensors file ({error}); delete it and fetch it again"
             ) from error
     elif container == "torchscript":
-        found = dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's own advice to exporters
+            found = dict(torch.jit.load(str(path), map_location="cpu").state_dict())
     else:
         found = _load_pickle(path, is_zip=container == "zip_pickle")
     return _flat_state(found, path)
