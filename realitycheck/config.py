@@ -1,18 +1,19 @@
 """Typed settings: everything a run can be told, checked before its first job.
 
 Reads a plain mapping (the parsed YAML) and returns frozen objects. Every fault is reported in one
-message, with its key path, what was found and what to do. Free of torch, pandas and pyarrow, because
-the Snakefile imports it for every job.
+message, with its key path, what was found and what to do. Free of torch, pandas and pyarrow,
+because the Snakefile imports it for every job.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -32,8 +33,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 #: Prompt name of methods that need no text prompt; it fills the `{prompt}` part of their paths.
 NO_PROMPT = "none"
 
-#: Floors with a mask or a verdict for each image; see `realitycheck.methods.floors`. The coin at the
-#: prevalence has expected counts only and joins in the table.
+#: Floors with a mask or a verdict for each image; see `realitycheck.methods.floors`. The coin at
+#: the prevalence has expected counts only and joins in the table.
 MASK_FLOORS = ("whole_image",)
 LABEL_FLOORS = ("reject_everything", "accept_everything")
 
@@ -53,7 +54,9 @@ class SettingsError(ValueError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 # ---------------------------------------------------------------------------------------- data sets
@@ -80,7 +83,7 @@ class IntensitySettings(_Strict):
             raise ValueError(
                 f"mapping '{self.mapping}' needs low < high, got low={self.low}, high={self.high}"
             )
-        if self.mapping == "window" and not (0 <= self.low and self.high <= 1):
+        if self.mapping == "window" and (self.low < 0 or self.high > 1):
             raise ValueError(
                 f"mapping 'window' takes quantiles within 0 and 1, got {self.low} and {self.high}"
             )
@@ -171,7 +174,9 @@ class FolderDataset(_DatasetSettings):
     @model_validator(mode="after")
     def _check_split(self) -> FolderDataset:
         if self.split.kind == "paper":
-            raise ValueError("split kind 'paper' is defined for the study's data sets only; use all")
+            raise ValueError(
+                "split kind 'paper' is defined for the study's data sets only; use all"
+            )
         return self
 
 
@@ -179,7 +184,9 @@ class MvtecAdDataset(_DatasetSettings):
     """MVTec AD in its own layout."""
 
     format: Literal["mvtec_ad"]
-    root: str = Field("resources/datasets/mvtec_ad", description="folder with one folder a category")
+    root: str = Field(
+        "resources/datasets/mvtec_ad", description="folder with one folder a category"
+    )
     categories: tuple[str, ...] = Field(
         ("carpet", "grid", "leather", "tile", "wood"), min_length=1, description="categories used"
     )
@@ -190,7 +197,9 @@ class OxfordPetDataset(_DatasetSettings):
     """Oxford-IIIT-Pet: cats are NOK, dogs are OK."""
 
     format: Literal["oxford_iiit_pet"]
-    root: str = Field("resources/datasets/oxford_iiit_pet", description="holds images/, annotations/")
+    root: str = Field(
+        "resources/datasets/oxford_iiit_pet", description="holds images/, annotations/"
+    )
     reference: str | dict[str, str] = "none"
     truth_encoding: ClassVar[str] = "trimap"
     fetchable: ClassVar[bool] = True
@@ -203,7 +212,9 @@ class SyntheticSatDataset(_DatasetSettings):
     split: SplitSettings = SplitSettings(kind="official")
     n_ok: int = Field(231, ge=1, description="good parts that are scored")
     n_nok: int = Field(32, ge=1, description="defective parts that are scored")
-    n_train: int = Field(60, ge=0, description="further good parts, for thresholds and the reference")
+    n_train: int = Field(
+        60, ge=0, description="further good parts, for thresholds and the reference"
+    )
     image_size_px: int = Field(512, ge=96, le=4096, description="width and height")
     seed: int = Field(0, ge=0)
     bit_depth: Literal[8, 16] = 8
@@ -221,7 +232,7 @@ DatasetSettings = Annotated[
 ]
 
 
-# ---------------------------------------------------------------------------------- prompts, methods
+# --------------------------------------------------------------------------------- prompts, methods
 
 
 class PromptSettings(_Strict):
@@ -237,6 +248,8 @@ class PromptSettings(_Strict):
         for phrase in phrases:
             if not phrase.strip(" ."):
                 raise ValueError(f"a phrase must contain a word, got {phrase!r}")
+            if phrases.count(phrase) > 1:
+                raise ValueError(f"the phrase {phrase!r} stands here twice; keep one")
         return phrases
 
 
@@ -278,7 +291,7 @@ MethodSettings = Annotated[GroundedSamMethod | PixelDifferenceMethod, Field(disc
 METHOD_KINDS = ("grounded_sam", "pixel_difference")
 
 
-# --------------------------------------------------------------------------------------------- models
+# ------------------------------------------------------------------------------------------- models
 
 
 class SamModel(_Strict):
@@ -293,9 +306,12 @@ class SamModel(_Strict):
     @classmethod
     def _check_dimensions(cls, variant: str | dict[str, Any]) -> str | dict[str, Any]:
         if isinstance(variant, dict):
-            from realitycheck.models.sam import sam_dimensions
+            from realitycheck.models.sam import SamDimensions
 
-            sam_dimensions(variant)
+            known = sorted(field.name for field in dataclasses.fields(SamDimensions))
+            unknown = [name for name in variant if name not in known]
+            if unknown:
+                raise ValueError(f"unknown dimension '{unknown[0]}'; known: {', '.join(known)}")
         return variant
 
 
@@ -454,14 +470,14 @@ class Settings(_Strict):
         return self.methods[method].model_dump(mode="json", exclude={"title"})
 
     def is_untrained(self, method: str) -> bool:
-        """Whether a method runs on untrained miniature networks, so that its scores mean nothing."""
+        """Whether a method runs on untrained miniature networks, whose scores mean nothing."""
         return any(
             getattr(self.models, net).variant == "miniature"
             for net in self.methods[method].networks
         )
 
 
-# -------------------------------------------------------------------------------------------- loading
+# ------------------------------------------------------------------------------------------ loading
 
 _REMEDIES = {
     "missing": "add the key",
@@ -475,11 +491,14 @@ def load_settings(raw: Mapping[str, Any], *, folder: str | Path = ".") -> Settin
 
     Args:
         raw: The parsed YAML.
-        folder: Folder that relative paths are looked up in, for the checks of files that must exist.
+        folder: Folder that relative paths are looked up in, to see that files exist.
 
     Raises:
         SettingsError: With every fault at once: key path, what was found, what to do.
     """
+    if not isinstance(raw, Mapping):
+        found = _shorten(raw)
+        raise SettingsError([f"(top level): expected keys such as 'datasets', found {found}"])
     data = _with_method_kinds(json.loads(json.dumps(raw, default=str)))
     try:
         settings = Settings.model_validate(data)
@@ -508,8 +527,8 @@ def _with_method_kinds(data: dict[str, Any]) -> dict[str, Any]:
 def _describe(error: ValidationError, data: Mapping[str, Any]) -> list[str]:
     faults = []
     for item in error.errors():
-        path = _key_path(item["loc"], data)
         kind = item["type"]
+        path = _key_path(item["loc"], data, is_absent=kind == "missing")
         found = item.get("input")
         if kind == "extra_forbidden":
             known = _known_keys(item["loc"], data)
@@ -517,13 +536,13 @@ def _describe(error: ValidationError, data: Mapping[str, Any]) -> list[str]:
             hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
             faults.append(f"{path}: unknown key; {hint}")
         elif kind == "union_tag_invalid":
-            ctx = item["ctx"]
-            faults.append(
-                f"{path}: {ctx['discriminator']} is {ctx['tag']!r}; use one of {ctx['expected_tags']}"
-            )
+            key, tag, tags = (item["ctx"][n] for n in ("discriminator", "tag", "expected_tags"))
+            faults.append(f"{path}: {key} is {tag!r}; use one of {tags}")
         elif kind == "union_tag_not_found":
             key = item["ctx"]["discriminator"].strip("'")
-            faults.append(f"{path}: the key '{key}' is missing; add it to say what kind this block is")
+            faults.append(
+                f"{path}: the key '{key}' is missing; add it to say what kind this block is"
+            )
         elif kind == "missing":
             faults.append(f"{path}: the key is missing; add it")
         elif kind == "string_pattern_mismatch":
@@ -543,76 +562,59 @@ def _shorten(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "…"
 
 
-def _key_path(location: Iterable[Any], data: Mapping[str, Any]) -> str:
-    """Write a pydantic location as the user's own key path (without the union tags)."""
+def _key_path(location: tuple[Any, ...], data: Mapping[str, Any], *, is_absent: bool) -> str:
+    """Write a pydantic location as the user's own key path.
+
+    What does not stand in the settings is the name of a union's member and left out, save the last
+    step where just that key is absent.
+    """
     parts: list[str] = []
     node: Any = data
-    for step in location:
+    for place, step in enumerate(location):
         if isinstance(node, dict) and step in node:
             node = node[step]
             parts.append(str(step))
         elif isinstance(node, list) and isinstance(step, int) and step < len(node):
             node = node[step]
             parts.append(f"[{step}]")
-        elif step == "[key]":
-            continue
-        elif isinstance(node, dict) and not _is_union_tag(step):
+        elif is_absent and place == len(location) - 1:
             parts.append(str(step))
-            node = None
     return re.sub(r"\.\[", "[", ".".join(parts)) or "(top level)"
-
-
-_UNION_TAGS = {
-    *METHOD_KINDS,
-    "folder",
-    "mvtec_ad",
-    "oxford_iiit_pet",
-    "synthetic_sat",
-}
-
-
-def _is_union_tag(step: Any) -> bool:
-    return not isinstance(step, str) or step in _UNION_TAGS or "[" in step
 
 
 def _known_keys(location: tuple[Any, ...], data: Mapping[str, Any]) -> list[str]:
     """Keys that the block around a location accepts."""
-    model: Any = Settings
+    annotation: Any = Settings
     node: Any = data
     for step in location[:-1]:
-        if isinstance(node, dict) and step in node:
-            node = node[step]
-        model = _step_into(model, step, node)
-    fields = getattr(model, "model_fields", {})
-    return sorted(fields)
+        is_key = isinstance(node, dict) and step in node
+        node = node[step] if is_key else node
+        annotation = _step_into(annotation, step, is_key=is_key)
+    return sorted(getattr(annotation, "model_fields", {}))
 
 
-def _step_into(model: Any, step: Any, node: Any) -> Any:
-    for candidate in _models_within(model):
-        tags = {
-            str(arg)
-            for name in ("format", "kind")
-            if name in candidate.model_fields
-            for arg in getattr(candidate.model_fields[name].annotation, "__args__", ())
-        }
-        if step in tags or candidate.__name__ == step:
-            return candidate
-    fields = getattr(model, "model_fields", None)
-    if fields and step in fields:
-        return fields[step].annotation
-    arguments = getattr(model, "__args__", None)
-    if arguments and isinstance(step, str) and not _is_union_tag(step):
-        return arguments[-1]
-    return model
+def _step_into(annotation: Any, step: Any, *, is_key: bool) -> Any:
+    """Type of what lies one step below a type: a field, an entry, or a union's member."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if not is_key:
+        return next((m for m in _models_within(annotation) if _is_called(m, step)), annotation)
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    fields = getattr(annotation, "model_fields", {})
+    return fields[step].annotation if step in fields else annotation
+
+
+def _is_called(model: type[BaseModel], tag: Any) -> bool:
+    """Whether a union's member goes by a tag: its `format` or `kind`."""
+    fields = [model.model_fields[n] for n in ("format", "kind") if n in model.model_fields]
+    return any(tag in get_args(field.annotation) for field in fields)
 
 
 def _models_within(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    found: list[type[BaseModel]] = []
-    for argument in getattr(annotation, "__args__", ()):
-        found.extend(_models_within(argument))
-    return found
+    return [model for member in get_args(annotation) for model in _models_within(member)]
 
 
 def _cross_faults(settings: Settings) -> list[str]:
@@ -632,6 +634,8 @@ def _cross_faults(settings: Settings) -> list[str]:
             )
     for dataset, block in settings.datasets.items():
         unknown = [m for m in block.methods or () if m not in settings.methods]
+        for method in sorted({m for m in block.methods or () if block.methods.count(m) > 1}):
+            faults.append(f"datasets.{dataset}.methods: '{method}' stands here twice; keep one")
         for method in unknown:
             known = ", ".join(settings.methods) or "none"
             faults.append(
@@ -642,9 +646,9 @@ def _cross_faults(settings: Settings) -> list[str]:
         for method in settings.methods_of(dataset):
             if not settings.prompts_of(dataset, method):
                 faults.append(
-                    f"prompts.{dataset}: method '{method}' needs a text prompt here; add for example "
-                    f"prompts: {{{dataset}: {{plain: {{segmentation: [defect]}}}}}}, or list the "
-                    f"methods to run under datasets.{dataset}.methods"
+                    f"prompts.{dataset}: method '{method}' needs a text prompt here; add for "
+                    f"example prompts: {{{dataset}: {{plain: {{segmentation: [defect]}}}}}}, "
+                    f"or list the methods to run under datasets.{dataset}.methods"
                 )
         for method in block.methods or ():
             if settings.methods[method].needs_reference and block.reference == "none":
@@ -661,14 +665,18 @@ def _file_faults(settings: Settings, folder: Path) -> list[str]:
     for name, block in settings.datasets.items():
         if isinstance(block, FolderDataset) and not (folder / block.root).is_dir():
             faults.append(
-                f"datasets.{name}.root: there is no folder {block.root}; give the folder that holds "
-                "OK/ and NOK/"
+                f"datasets.{name}.root: there is no folder {block.root}; give the folder that "
+                "holds OK/ and NOK/"
             )
-        references = block.reference if isinstance(block.reference, dict) else {"": block.reference}
-        for category, path in references.items():
-            if path not in ("auto", "none") and not (folder / path).is_file():
-                key = f"datasets.{name}.reference" + (f".{category}" if category else "")
-                faults.append(f"{key}: there is no file {path}; give an image, 'auto' or 'none'")
+        key = f"datasets.{name}.reference"
+        if isinstance(block.reference, dict):
+            for category, path in block.reference.items():
+                if path != "auto" and not (folder / path).is_file():
+                    faults.append(
+                        f"{key}.{category}: there is no file {path}; give an image or auto"
+                    )
+        elif block.reference not in ("auto", "none") and not (folder / block.reference).is_file():
+            faults.append(f"{key}: there is no file {block.reference}; give an image, auto or none")
     for network in settings.used_networks():
         for file in network_files(network, getattr(settings.models, network)):
             if file.path is None:
