@@ -22,7 +22,6 @@ log = logging.getLogger("realitycheck")
 _SECONDS_BETWEEN_LOG_LINES = 10.0
 
 
-
 @contextlib.contextmanager
 def job_log(path: str | Path) -> Iterator[None]:
     """Write the log of a job to a file, and a failing job's message to the terminal as well.
@@ -45,6 +44,7 @@ def job_log(path: str | Path) -> Iterator[None]:
         print(f"\n{type(error).__name__}: {error}\n(log: {path})", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     finally:
+        logging.captureWarnings(False)
         root.removeHandler(handler)
         handler.close()
 
@@ -91,7 +91,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.close()
 
 
-# ---------------------------------------------------------------------------------------------- device
+# ------------------------------------------------------------------------------------------- device
 
 
 @contextlib.contextmanager
@@ -120,8 +120,10 @@ def device_lease(wanted: str, *, threads: int = 1) -> Iterator[str]:
         log.info("device: %s", device)
         yield device
         return
-    with leased_gpu(_visible_gpus()) as gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    gpus = _visible_gpus()
+    with leased_gpu(gpus) as gpu:
+        # Not through CUDA_VISIBLE_DEVICES: CUDA read that once, when its devices were counted.
+        torch.cuda.set_device(gpus.index(gpu))
         log.info("device: cuda, GPU %s", gpu)
         yield device
 
@@ -162,7 +164,9 @@ def _visible_gpus() -> list[str]:
 
 
 @contextlib.contextmanager
-def leased_gpu(gpus: list[str], *, folder: Path | None = None, poll_s: float = 1.0) -> Iterator[str]:
+def leased_gpu(
+    gpus: list[str], *, folder: Path | None = None, poll_s: float = 1.0
+) -> Iterator[str]:
     """Hold one of several GPUs by a lock file; wait while all are taken.
 
     The lock is the operating system's own: it is gone with the process that held it, however that
@@ -198,7 +202,7 @@ def leased_gpu(gpus: list[str], *, folder: Path | None = None, poll_s: float = 1
         time.sleep(poll_s)
 
 
-# ----------------------------------------------------------------------------------------------- facts
+# -------------------------------------------------------------------------------------------- facts
 
 
 def run_facts(
