@@ -280,11 +280,17 @@ def write_table(
             its range; names the file, the column, the first offender and their number.
     """
     table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-    if table.empty:
+    if not len(table) and not len(table.columns):
         table = pd.DataFrame({name: [] for name in schema.columns})
     check_table(table, schema, where=path)
     table = table[schema.columns].sort_values(list(schema.keys), kind="stable")
-    arrow = pa.Table.from_pandas(table, schema=schema.arrow, preserve_index=False)
+    try:
+        arrow = pa.Table.from_pandas(table, schema=schema.arrow, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ArtifactError(
+            f"{path}: a column of the {schema.name} table holds values of another type than its "
+            f"schema says ({'; '.join(map(str, error.args))})"
+        ) from error
     described = {
         "artifact": schema.name,
         "format": ARTIFACT_FORMAT,
@@ -308,7 +314,7 @@ def check_table(table: pd.DataFrame, schema: Schema, *, where: str | Path) -> No
         )
     keys = table[list(schema.keys)]
     if keys.isna().any(axis=None):
-        raise ArtifactError(f"{where}: the keys {', '.join(schema.keys)} must be filled in every row")
+        raise ArtifactError(f"{where}: the keys {', '.join(schema.keys)} must be filled everywhere")
     repeated = keys.duplicated()
     if repeated.any():
         first = ", ".join(map(str, keys[repeated].iloc[0]))
@@ -396,7 +402,7 @@ def check_rows(table: pd.DataFrame, image_ids: Iterable[str], *, where: str | Pa
 
 
 def write_atomically(path: str | Path, write: Any) -> None:
-    """Call `write(temporary)` and move the result to `path`, which so exists whole or not at all."""
+    """Call `write(temporary)` and move the result to `path`: it exists whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)

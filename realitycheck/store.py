@@ -75,8 +75,8 @@ class EncodingStore:
         arrays = self._opened(key)
         if arrays is None:
             raise FileNotFoundError(
-                f"{self.path(key)}: this encoding is missing or damaged; delete the shard tables in "
-                f"{self.folder} and run again, which recomputes only what is not there"
+                f"{self.path(key)}: this encoding is missing or damaged; delete the shard tables "
+                f"in {self.folder} and run again, which recomputes only what is not there"
             )
         return arrays
 
@@ -87,14 +87,14 @@ class EncodingStore:
         try:
             with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                sound = (file.metadata() or {}).get("content") == _content_digest(arrays)
+                if (file.metadata() or {}).get("content") == _content_digest(arrays):
+                    return arrays
+            problem = "its content has changed"
         except (SafetensorError, OSError) as error:
-            log.warning("%s: damaged (%s); it will be computed again", path, error)
-            sound = False
-        if not sound:
-            path.unlink(missing_ok=True)
-            return None
-        return arrays
+            problem = str(error)
+        log.warning("%s: damaged (%s); it will be computed again", path, problem)
+        path.unlink(missing_ok=True)
+        return None
 
 
 def _content_digest(arrays: Mapping[str, np.ndarray]) -> str:
