@@ -70,9 +70,13 @@ def _source_file(entry: str) -> Path:
 
 @functools.cache
 def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the digest of a file's syntax tree, and the modules of this package it imports."""
+    """Return the digest of a file's syntax tree, and the modules of this package it imports.
+
+    A data file that lies beside the module and is named in it counts as part of its code.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     imports: set[str] = set()
+    data: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports.update(a.name for a in node.names if a.name.startswith("realitycheck."))
@@ -80,6 +84,9 @@ def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 imports.add(full if _is_module(full) else str(node.module))
+        elif isinstance(node, ast.Constant) and _is_data_file(path.parent, node.value):
+            content = (path.parent / node.value).read_bytes()
+            data[node.value] = hashlib.sha256(content).hexdigest()
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
@@ -88,8 +95,13 @@ def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    shape = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    shape = digest_of([ast.dump(tree), data])
     return shape, tuple(sorted(imports))
+
+
+def _is_data_file(folder: Path, name: Any) -> bool:
+    suffixes = (".yaml", ".json", ".csv", ".txt", ".html")
+    return isinstance(name, str) and name.endswith(suffixes) and (folder / name).is_file()
 
 
 def _is_module(name: str) -> bool:
@@ -97,8 +109,8 @@ def _is_module(name: str) -> bool:
     return relative.with_suffix(".py").is_file() or (relative / "__init__.py").is_file()
 
 
-#: Images are sorted into this many buckets by their id; a shard is a range of buckets. So new images
-#: leave the others where they are, and another number of shards needs no new look at the images.
+#: Images are sorted into this many buckets by their id; a shard is a range of buckets. So new
+#: images leave the others where they are, and another number of shards needs no new look at them.
 N_BUCKETS = 1024
 
 
