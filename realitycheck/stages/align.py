@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.alignment import Aligner, covered, warp_image, warp_mask
-from realitycheck.artifacts import MANIFEST, REFERENCES, image_file, read_table
+from realitycheck.artifacts import MANIFEST, REFERENCES, check_rows, image_file, read_table
 from realitycheck.images import read_image, read_truth, write_png
 from realitycheck.provenance import in_shard
 
@@ -140,7 +140,11 @@ def align_truth(
 
     Yields:
         Rows of the truth table.
+
+    Raises:
+        ArtifactError: If the transforms are of other images than the manifest.
     """
+    check_rows(transforms, manifest["image_id"], where="transforms table")
     for row in manifest.merge(
         transforms, on=["dataset", "image_id"], suffixes=("", "_aligned")
     ).itertuples():

@@ -12,14 +12,21 @@ import pandas as pd
 from realitycheck.artifacts import image_file
 from realitycheck.images import read_image
 from realitycheck.models.sam import encode_images
+from realitycheck.provenance import source_digest
 from realitycheck.store import EncodingStore
 
 
 def sam_store(
     folder: str | Path, *, settings: Mapping[str, Any], weights: Mapping[str, str], colour: str
 ) -> EncodingStore:
-    """Store of SAM image embeddings under these settings and weights."""
-    facts = {"encoder": "sam", "colour": colour, "settings": dict(settings), "weights": weights}
+    """Store of SAM image embeddings under these settings and weights, and today's code."""
+    facts = {
+        "encoder": "sam",
+        "colour": colour,
+        "settings": dict(settings),
+        "weights": weights,
+        "code": source_digest("realitycheck.models.sam"),
+    }
     return EncodingStore(folder, facts=facts)
 
 

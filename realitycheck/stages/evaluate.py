@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import image_file, masks_of
+from realitycheck.artifacts import check_rows, image_file, masks_of
 from realitycheck.metrics.iou import score_mask
 
 
@@ -34,7 +34,12 @@ def score_masks(
 
     Yields:
         Rows of the scores table.
+
+    Raises:
+        ArtifactError: If truth or masks have other images than the manifest.
     """
+    check_rows(truth, manifest["image_id"], where="truth table")
+    check_rows(masks, manifest["image_id"], where="masks table")
     about = manifest.merge(truth, on=["dataset", "image_id"]).set_index("image_id")
     verdicts = masks.set_index("image_id")
     for image_id, mask in masks_of(masks):
@@ -69,7 +74,11 @@ def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dic
 
     Yields:
         Rows of the scores table, without pixel counts.
+
+    Raises:
+        ArtifactError: If the verdicts are of other images than the manifest.
     """
+    check_rows(verdicts, manifest["image_id"], where="verdicts table")
     about = manifest.set_index("image_id")
     for verdict in verdicts.itertuples():
         yield _row(about.loc[verdict.image_id], verdict._asdict()) | {

@@ -147,7 +147,7 @@ def _references(dataset: str, table: pd.DataFrame, settings: Mapping[str, Any]) 
 def _medoid(
     dataset: str, category: str, images: pd.DataFrame, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The good training image that is most like all others; without training images, a scored one."""
+    """The good image that is most like all others, a training image where there are some."""
     good = images[images["label"] == "OK"]
     training = good[good["split"] == "train"]
     candidates = training if len(training) else good

@@ -81,9 +81,9 @@ def overlay_figure(
         cell_notes=notes,
         title=title,
         banner="untrained miniature networks" if untrained_notes(used) else "",
-        footnote="Defective images chosen by rule: best, median and worst mean IoU over the methods "
-        f"shown, the others drawn with seed {seed}. Yellow: defect (truth), predicted (methods). "
-        + " ".join(untrained_notes(used)),
+        footnote="Defective images chosen by rule: best, median and worst mean IoU over the "
+        f"methods shown, the others drawn with seed {seed}. "
+        "Yellow: defect (truth), predicted (methods). " + " ".join(untrained_notes(used)),
     )
 
 
