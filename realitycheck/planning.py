@@ -41,7 +41,7 @@ class Plan:
         self.settings = settings
         self.results = Path(settings.results_dir)
 
-    # --------------------------------------------------------------------------- triggers of re-runs
+    # -------------------------------------------------------------------------- triggers of re-runs
 
     def inventory(self, dataset: str) -> str:
         """Digest of what lies in a data set's folder: names, sizes and times, not content.
@@ -83,7 +83,7 @@ class Plan:
         except FileNotFoundError:
             return {}
 
-    # ------------------------------------------------------------------------------------- resources
+    # ------------------------------------------------------------------------------------ resources
 
     def memory_mb(self, network: str) -> int:
         """Memory to ask for in a job that runs a network, in MB."""
@@ -98,7 +98,7 @@ class Plan:
         images = max(self.n_images(dataset), 100) / shards
         return int(10 + images * seconds_per_image / 60) * 2 ** (attempt - 1)
 
-    # --------------------------------------------------------------------------------------- results
+    # -------------------------------------------------------------------------------------- results
 
     def mask_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) with masks, floors last."""
