@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from realitycheck.models import grounding_dino, sam
+from realitycheck.models.files import network_files
 from realitycheck.models.miniatures import sam_state, write_miniatures
 from realitycheck.models.weights import weights_digest
 
