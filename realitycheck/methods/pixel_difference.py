@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realitycheck.methods.sam_clip import Segmentation
+from realitycheck.methods.segmentation import Segmentation
 
 #: Weights of red, green and blue in luminance (ITU-R BT.601).
 LUMINANCE = (0.299, 0.587, 0.114)

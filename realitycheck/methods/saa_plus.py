@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from realitycheck.methods.pixel_difference import fit_threshold
-from realitycheck.methods.sam_clip import Segmentation
+from realitycheck.methods.segmentation import Segmentation
 from realitycheck.models.grounding_dino import (
     Detection,
     boxes_to_pixels,

@@ -246,3 +246,22 @@ def test_loading_and_detecting_print_nothing(files, capsys, recwarn):
     gd.detect(loaded, picture(), ["cat"])
     assert capsys.readouterr().out == ""
     assert not [w for w in recwarn if "groundingdino" in str(w.filename)]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_keeps_the_same_boxes(files, model):
+    """Near-tied proposals may swap places, so the kept boxes are compared as sets."""
+    other = gd.load_grounding_dino(
+        files["grounding_dino"],
+        text_encoder=files["text_encoder"],
+        variant="miniature",
+        device="cuda",
+    )
+    chosen = [
+        gd.select_boxes(gd.detect(each, picture(), ["defect"])[0], box_threshold=0.1).boxes
+        for each in (model, other)
+    ]
+    assert len(chosen[0]) == len(chosen[1])
+    distances = np.abs(chosen[0][:, None] - chosen[1][None]).max(axis=2)
+    assert (distances.min(axis=1) < 1e-3).all()
