@@ -1,0 +1,205 @@
+"""What must hold between files: versions, pins, and the form of rules and scripts."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+
+#: Loads the workflow without running it and prints what its rules consist of.
+INSPECTOR = """
+import json, sys
+from pathlib import Path
+from snakemake.api import OutputSettings, ResourceSettings, SnakemakeApi
+from snakemake.settings.enums import Quietness
+
+with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    resources = ResourceSettings(cores=1)
+    loaded = api.workflow(resource_settings=resources, snakefile=Path(sys.argv[1]))
+    workflow = loaded._workflow
+    if not list(workflow.rules):
+        workflow.include(workflow.main_snakefile, overwrite_default_target=True)
+    rules = []
+    for rule in workflow.rules:
+        rules.append({
+            "name": rule.name,
+            "script": rule.script,
+            "docstring": rule.docstring,
+            "log": [str(path) for path in rule.log],
+            "benchmark": str(rule.benchmark or ""),
+            "conda": str(rule.conda_env or ""),
+            "message": rule.message,
+            "resources": sorted(rule.resources),
+            "is_local": rule.name in workflow._localrules,
+        })
+    print("RULES" + json.dumps(rules))
+"""
+
+
+@pytest.fixture(scope="module")
+def rules(repository, tmp_path_factory):
+    """Every rule of the workflow, as Snakemake understood it."""
+    run = subprocess.run(
+        [sys.executable, "-c", INSPECTOR, str(repository / "Snakefile")],
+        cwd=tmp_path_factory.mktemp("workflow"),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    (line,) = [line for line in run.stdout.splitlines() if line.startswith("RULES")]
+    return json.loads(line.removeprefix("RULES"))
+
+
+@pytest.fixture(scope="module")
+def jobs(rules):
+    """The rules that run a script."""
+    found = [rule for rule in rules if rule["script"]]
+    assert len(found) > 10
+    return found
+
+
+@pytest.fixture(scope="module")
+def tracked(repository):
+    """Text files under version control, by path."""
+    run = subprocess.run(["git", "ls-files", "-z"], cwd=repository, capture_output=True, text=True)
+    if run.returncode:
+        pytest.skip("this is no git checkout")
+    texts = {}
+    for name in filter(None, run.stdout.split("\0")):
+        path = repository / name
+        try:
+            texts[name] = path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
+            continue
+    return texts
+
+
+def parse_pins(lines):
+    pins = {}
+    for line in lines:
+        match = re.fullmatch(r"([A-Za-z0-9_.-]+)==(\S+)", line.strip())
+        if match:
+            pins[re.sub(r"[-_.]+", "-", match[1]).lower()] = match[2]
+    return pins
+
+
+def test_environments_pin_what_the_constraints_pin(repository):
+    """`--sdm conda` and `make` must compute with the same versions."""
+    constraints = parse_pins((repository / "constraints.txt").read_text().splitlines())
+    files = sorted((repository / "envs").glob("*.yaml"))
+    assert files
+    for file in files:
+        packages = yaml.safe_load(file.read_text())["dependencies"]
+        ((listed,),) = [
+            [entry["pip"] for entry in packages if isinstance(entry, dict) and "pip" in entry]
+        ]
+        pins = parse_pins(listed)
+        assert len(pins) == len(listed), f"{file.name}: every package is pinned with =="
+        wrong = {name: pin for name, pin in pins.items() if constraints.get(name) != pin}
+        assert wrong == {}, f"{file.name} differs from constraints.txt"
+
+
+def test_every_dependency_is_pinned(repository):
+    """An unpinned package would change results by itself one day."""
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    constraints = parse_pins((repository / "constraints.txt").read_text().splitlines())
+    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    names = [re.match(r"[A-Za-z0-9_.-]+", entry)[0] for entry in wanted]
+    names = [re.sub(r"[-_.]+", "-", name).lower() for name in names]
+    assert [name for name in names if name not in constraints] == []
+
+
+def test_citation_and_project_carry_one_version(repository):
+    """Who cites the software cites the version that ran."""
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((repository / "CITATION.cff").read_text())
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+
+
+@pytest.mark.parametrize("part", ["docstring", "log", "benchmark", "conda", "message"])
+def test_every_rule_with_a_script_has(part, jobs):
+    """The docstring is its help, the message its line in the terminal; log and benchmark are where
+    a person looks afterwards; conda pins what it runs with."""
+    assert [rule["name"] for rule in jobs if not rule[part]] == []
+
+
+def test_every_rule_with_a_script_asks_for_memory_and_time(jobs):
+    """A cluster kills what asks for nothing."""
+    lacking = [rule["name"] for rule in jobs if not {"mem_mb", "runtime"} <= set(rule["resources"])]
+    assert lacking == []
+
+
+def test_rules_scripts_and_logs_are_called_alike(jobs, repository):
+    """Who knows one name finds all; a rule that inherits from another shares its script."""
+    scripts = {path.stem for path in (repository / "scripts").glob("*.py")}
+    names = {rule["name"] for rule in jobs}
+    used = {rule["script"].rsplit("/", 1)[-1].removesuffix(".py") for rule in jobs}
+    assert used == scripts
+    assert scripts <= names
+    for rule in jobs:
+        assert rule["log"][0].startswith(f"logs/{rule['name']}/"), rule["name"]
+        assert rule["benchmark"].startswith(f"benchmarks/{rule['name']}/"), rule["name"]
+
+
+def test_rules_without_a_script_are_targets(rules):
+    """They gather files under a plural noun and run on the spot."""
+    targets = [rule for rule in rules if not rule["script"]]
+    assert {"all", "tables", "figures"} <= {rule["name"] for rule in targets}
+    for rule in targets:
+        assert rule["docstring"], rule["name"]
+        assert rule["is_local"], rule["name"]
+
+
+def test_scripts_are_thin(repository):
+    """What deserves a test lives in the package."""
+    for path in sorted((repository / "scripts").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 60, path.name
+        assert text.startswith('"""'), path.name
+        assert "with job_log(" in text or "job_log(snakemake.log[0])," in text, path.name
+        assert "snakemake.config" not in text, path.name
+        assert "def " not in text, path.name
+
+
+def test_package_knows_nothing_of_the_workflow(repository):
+    """It can be used in a notebook, and tested without Snakemake."""
+    for path in sorted((repository / "realitycheck").rglob("*.py")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert not re.match(r"\s*(import|from) snakemake\b", line), path
+    assert not re.search(
+        r"^(import|from) ", (repository / "realitycheck/__init__.py").read_text(), re.M
+    )
+
+
+# The words are put together here, so that this file does not hold them itself.
+LEFTOVERS = {
+    "unfinished work": re.compile("|".join(("TO" + "DO", "FIX" + "ME", r"\bX" + "XX\\b"))),
+    "a stub": re.compile("raise NotImplemented" + "Error"),
+    "a machine's path": re.compile("/" + r"(work|home|Users|mnt|scratch)/\w"),
+    "a package index": re.compile(
+        "index" + r"[-_]url|pypi" + r"\.org|files\.python" + r"hosted|artifact" + "ory"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LEFTOVERS)
+def test_no_file_holds(what, tracked):
+    """It would mean nothing, or something wrong, on another person's machine."""
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name, text in tracked.items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        if LEFTOVERS[what].search(line)
+    ]
+    assert found == []
+
+
+def test_results_stay_out_of_version_control(tracked):
+    """What is fetched or computed is not source."""
+    kept_out = ("results/", "resources/", "logs/", ".snakemake/", ".venv/")
+    is_computed = [n.startswith(kept_out) or n.endswith((".tsv", ".pth", ".log")) for n in tracked]
+    assert not any(is_computed)
