@@ -33,12 +33,14 @@ localrules:
     all,
     tables,
     figures,
+    detections,
     predictions,
 
 
 rule all:
-    """Everything: tables and figures."""
+    """Everything: tables, figures, and the boxes behind the masks."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.detections.input,

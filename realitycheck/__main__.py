@@ -36,7 +36,8 @@ def _check(file: str) -> int:
         print(f"{file}: {error}", file=sys.stderr)
         return 1
     runs = settings.runs()
-    print(f"{file}: no fault; {len(settings.datasets)} data sets, {len(runs)} runs of methods")
+    counts = f"data sets: {len(settings.datasets)}, runs of methods: {len(runs)}"
+    print(f"{file}: no fault; {counts}")
     return 0
 
 

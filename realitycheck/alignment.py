@@ -30,6 +30,7 @@ ALIGNMENT_STATUSES = ("aligned", "kept_original", "not_requested")
 
 _SMOOTHING_PX = 1.6  # of the gradient, at every pyramid level: speckle is finer, edges survive
 _COARSEST_LEVEL_PX = 128  # the level on which starts are compared is no longer than this
+_MIN_SIDE_PX = 16  # a narrower image holds no shape to go by
 _MIN_VALID_PX = 64  # fewer common pixels say nothing about a match
 
 
@@ -276,9 +277,8 @@ class Aligner:
             residual_after=before,
             overlap=self._overlap(identity, image.shape[:2]),
         )
-        is_empty = (
-            float(levels[-1].edges.std()) < 1e-6 or float(self._levels[-1].edges.std()) < 1e-6
-        )
+        edges = (levels[-1].edges, self._levels[-1].edges)
+        is_empty = any(float(e.std()) < 1e-6 or min(e.shape) < _MIN_SIDE_PX for e in edges)
         if self.method == "none" or is_empty:
             return kept
         find = {"ecc": self._find_ecc, "phase": self._find_phase, "features": self._find_features}
@@ -483,6 +483,9 @@ def _reduce(grey: np.ndarray, *, factor: float) -> np.ndarray:
     """Reduce an image by the same factor along both sides."""
     if factor >= 1:
         return grey
+    if min(grey.shape) * factor < 1:  # a sliver would vanish
+        size = [max(1, round(side * factor)) for side in grey.shape[::-1]]
+        return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     # Given as factors, not as a size, so that rounding does not stretch one side.
     return cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
@@ -492,12 +495,11 @@ def _build_pyramid(grey: np.ndarray, *, reduction: float, n_levels: int) -> list
     half_pixel = 0.5 * (reduction - 1)
     scaling = np.array([[reduction, 0, half_pixel], [0, reduction, half_pixel], [0, 0, 1]])
     levels = []
-    for _ in range(n_levels):
+    for number in range(n_levels):
+        if number > 0:
+            grey = cv2.pyrDown(grey)
+            scaling = np.diag([0.5, 0.5, 1.0]) @ scaling
         levels.append(_Level(edges=_edge_strength(grey), scaling=scaling))
-        if min(grey.shape) < 8:
-            grey = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        grey = cv2.pyrDown(grey)
-        scaling = np.diag([0.5, 0.5, 1.0]) @ scaling
     return levels[::-1]
 
 
@@ -510,7 +512,8 @@ def _edge_strength(grey: np.ndarray) -> np.ndarray:
     smooth = cv2.GaussianBlur(grey, (0, 0), _SMOOTHING_PX, borderType=cv2.BORDER_REPLICATE)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, borderType=cv2.BORDER_REPLICATE)
-    length = cv2.magnitude(across, down)
+    # Not cv2.magnitude, whose last bit depends on where in memory the arrays lie.
+    length = np.sqrt(across * across + down * down)
     typical = float(np.percentile(length, 90))
     # An image with fewer than one edge pixel in ten still has edges.
     typical = max(typical, 0.1 * float(length.max()))
@@ -688,7 +691,7 @@ def _maximise_ecc(
     """
     height_px, width_px = template.shape
     slopes, unit = _steepest_descent(template, motion=motion)
-    strength = cv2.magnitude(slopes[..., 0], slopes[..., 1])
+    strength = np.hypot(slopes[..., 0], slopes[..., 1])
     # Flat pixels hold no place; leaving them out saves more than half the work.
     rows, columns = np.nonzero(strength > np.percentile(strength, 60))
     flat = template[rows, columns]

@@ -308,7 +308,12 @@ def write_table(
     check_table(table, schema, where=path)
     table = table[schema.columns].sort_values(list(schema.keys), kind="stable")
     try:
-        arrow = pa.Table.from_pandas(table, schema=schema.arrow, preserve_index=False)
+        # Arrow converts no empty column to a column of lists.
+        arrow = (
+            pa.Table.from_pandas(table, schema=schema.arrow, preserve_index=False)
+            if len(table)
+            else schema.arrow.empty_table()
+        )
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ArtifactError(
             f"{path}: a column of the {schema.name} table holds values of another type than its "

@@ -575,7 +575,8 @@ class Settings(_Strict):
         return [
             name
             for name in names
-            if not (self.methods[name].needs_reference and settings.reference == "none")
+            if name in self.methods
+            and not (self.methods[name].needs_reference and settings.reference == "none")
         ]
 
     def prompts_of(self, dataset: str, method: str) -> list[str]:
@@ -867,4 +868,21 @@ def json_schema() -> dict[str, Any]:
     schema = Settings.model_json_schema(mode="validation")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "RealityCheck settings"
+    _allow_kind_by_name(schema["properties"]["methods"], schema["$defs"])
     return schema
+
+
+def _allow_kind_by_name(methods: dict[str, Any], definitions: Mapping[str, Any]) -> None:
+    """Let the schema accept a block that is named after its kind, as `_with_method_kinds` does."""
+    ((names, of_any_kind),) = methods["patternProperties"].items()
+    methods["properties"] = {}
+    for kind, reference in of_any_kind["discriminator"]["mapping"].items():
+        full = definitions[reference.rsplit("/", 1)[1]]
+        bare = full | {
+            "properties": {k: v for k, v in full["properties"].items() if k != "kind"},
+            "required": [key for key in full["required"] if key != "kind"],
+        }
+        methods["properties"][kind] = {"anyOf": [bare, {"type": "null"}, of_any_kind]}
+    others = f"^(?!({'|'.join(methods['properties'])})$)" + names.removeprefix("^")
+    methods["patternProperties"] = {others: of_any_kind}
+    methods["additionalProperties"] = False

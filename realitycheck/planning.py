@@ -111,6 +111,15 @@ class Plan:
         floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
         return [*self.settings.runs(), *floors]
 
+    def detector_runs(self) -> list[tuple[str, str]]:
+        """Every (data set, prompt) that some method asks the detector with."""
+        wanted = [
+            (dataset, prompt)
+            for dataset, method, prompt in self.settings.runs()
+            if "grounding_dino" in self.settings.methods[method].networks
+        ]
+        return list(dict.fromkeys(wanted))
+
     def label_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) with verdicts, floors last."""
         floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in LABEL_FLOORS]

@@ -419,6 +419,15 @@ rule gather_masks:
         "../scripts/gather_masks.py"
 
 
+rule detections:
+    """Every box of every prompt set that some method asks the detector with."""
+    input:
+        [
+            f"{cfg.results_dir}/detections/{dataset}/{prompt}/boxes.parquet"
+            for dataset, prompt in plan.detector_runs()
+        ],
+
+
 rule predictions:
     """Every mask of every method."""
     input:

@@ -1,5 +1,8 @@
-"""What all stages share: settings, wildcard constraints, input functions."""
+"""What all stages share: settings, one run at a time, wildcard constraints, input functions."""
 
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
 
 from realitycheck.config import (
@@ -19,6 +22,20 @@ except SettingsError as error:
     raise WorkflowError(str(error)) from None
 
 plan = Plan(cfg)
+
+# Snakemake's own lock outlives a killed run, which would then have to be told --unlock; the default
+# profile turns it off. This one is the operating system's, gone with the process that held it.
+run_lock = FileLock(".snakemake/realitycheck.lock")
+
+
+onstart:
+    try:
+        run_lock.acquire(blocking=False)
+    except Timeout:
+        raise WorkflowError(
+            f"another run is at work in {Path.cwd()}; wait until it has ended, or end it, or work "
+            "in a folder of its own with --directory"
+        ) from None
 
 
 wildcard_constraints:

@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import BOXES, ENCODINGS, MASKS, TRANSFORMS, read_table, write_table
+from realitycheck.artifacts import (
+    BOXES,
+    ENCODINGS,
+    MASKS,
+    TRANSFORMS,
+    read_facts,
+    read_table,
+    write_table,
+)
 from realitycheck.job import device_lease, job_log, progress, run_facts
 from realitycheck.models.sam import load_sam
 from realitycheck.stages.encode import keys_of
@@ -39,8 +47,13 @@ with (
         snakemake.output.masks,
         schema=MASKS,
         facts=run_facts(
-            {**params.settings, "prompts": list(params.prompts), "code": params.code},
-            weights=params.weights,
+            {
+                **params.settings,
+                "precision": params.sam["precision"],
+                "prompts": list(params.prompts),
+                "code": params.code,
+            },
+            weights={**read_facts(snakemake.input.boxes)["weights"], **params.weights},
             device=device,
             distributions=("segment-anything", "torch"),
         ),

@@ -166,6 +166,14 @@ class SatImage:
     brightness: float
 
 
+def _length(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Give the length of vectors (a, b).
+
+    Not by `cv2.magnitude`, whose last bit depends on where in memory the arrays lie.
+    """
+    return np.sqrt(a * a + b * b)
+
+
 @dataclass(frozen=True)
 class _Plate:
     """A rounded rectangle: centre, half sides, corner radius, turn in radians."""
@@ -183,7 +191,7 @@ class _Plate:
         du, dv = u - np.float32(self.x), v - np.float32(self.y)
         a = np.abs(du * cos + dv * sin) - np.float32(self.half_width - self.radius)
         b = np.abs(dv * cos - du * sin) - np.float32(self.half_height - self.radius)
-        outside = cv2.magnitude(np.maximum(a, 0), np.maximum(b, 0))
+        outside = _length(np.maximum(a, 0), np.maximum(b, 0))
         return outside + np.minimum(np.maximum(a, b), 0) - np.float32(self.radius)
 
     def reach(self) -> float:
@@ -218,6 +226,8 @@ class _Scene:
     def paint(self, plate: _Plate, ink: tuple[float, float, float], *, rim: float = 0.0) -> None:
         """Lay a plate over what is there and darken its outline by the share `rim`."""
         window = self.window(plate.x, plate.y, plate.reach() + 3 * _RIM)
+        if self.u[window].size == 0:  # beyond the image
+            return
         distance = plate.distance(self.u[window], self.v[window])
         cover = np.clip(0.5 - distance * np.float32(self.px_per_unit), 0, 1)[..., None]
         self.layers[window] += cover * (np.float32(ink) - self.layers[window])
@@ -419,6 +429,8 @@ def _paint_wires(
         end = np.array([post.x + offset + jitter[1], post.y + jitter[2]])
         centre, reach = (start + end) / 2, float(np.linalg.norm(end - start)) / 2 + 0.02
         window = scene.window(centre[0], centre[1], reach)
+        if scene.u[window].size == 0:
+            continue
         distance = _segment_distance(scene.u[window], scene.v[window], start, end)
         scene.shade(np.exp(-((distance / np.float32(0.0045)) ** 2)), window, 0.16)
 
@@ -431,7 +443,7 @@ def _segment_distance(
     du, dv = u - np.float32(start[0]), v - np.float32(start[1])
     square = max(float(along @ along), 1e-12)
     share = np.clip((du * along[0] + dv * along[1]) / np.float32(square), 0, 1)
-    return cv2.magnitude(du - share * along[0], dv - share * along[1])
+    return _length(du - share * along[0], dv - share * along[1])
 
 
 def _smooth_noise(rng: np.random.Generator, *, size_px: int, sigma_px: float) -> np.ndarray:
@@ -567,6 +579,8 @@ def _draw_blob(
     mask = np.zeros(scene.u.shape, bool)
     window = scene.window(spot[0], spot[1], 2.5 * size + 0.01)
     u, v = scene.u[window], scene.v[window]
+    if u.size == 0:
+        return mask
     du, dv = (u - spot[0]) * stretch, (v - spot[1]) / stretch
     angle = np.arctan2(dv, du)
     radius = 1 + sum(
@@ -598,6 +612,9 @@ def _draw_crack(
     half_width = max(width / 2, 0.75 / scene.px_per_unit)
     window = scene.window(point[0], point[1], length + 0.01)
     u, v = scene.u[window], scene.v[window]
+    mask = np.zeros(scene.u.shape, bool)
+    if u.size == 0:
+        return mask
     distance = np.full(u.shape, np.inf, np.float32)
     direction = heading
     for _ in range(n_steps):
@@ -606,7 +623,6 @@ def _draw_crack(
         end = point + length / n_steps * np.array([np.cos(direction), np.sin(direction)])
         distance = np.minimum(distance, _segment_distance(u, v, point, end))
         point = end
-    mask = np.zeros(scene.u.shape, bool)
     mask[window] = (distance <= half_width) & (die.distance(u, v) <= 0)
     return mask
 
@@ -671,7 +687,8 @@ def generate(
 
     Below `root`: `images/test/OK`, `images/test/NOK/{void,crack,delamination}`, `images/train/OK`,
     the masks of the defective images under the same path below `masks`, and `truth.csv` with one
-    row an image. The same arguments give the same bytes; another count keeps the images that both
+    row an image. The same arguments give the same bytes on the same machine and libraries (another
+    processor may round single grey values differently); another count keeps the images that both
     have. Every file appears complete or not at all.
 
     Args:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realitycheck.methods.sam_clip import Segmentation
+from realitycheck.methods.segmentation import Segmentation
 
 #: Weights of red, green and blue in luminance (ITU-R BT.601).
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -147,7 +147,7 @@ def fit_threshold(peaks: Iterable[float], *, max_overkill_rate: float) -> float:
     # A hair more than the product, so that 0.07 · 100 counts as 7.
     allowed = int(np.floor(max_overkill_rate * len(ordered) + 1e-9))
     if allowed >= len(ordered):
-        return float(np.nextafter(ordered[-1], -np.inf))
+        return float(np.nextafter(np.float32(ordered[-1]), np.float32(-np.inf)))  # maps are float32
     return float(ordered[allowed])
 
 

@@ -599,9 +599,15 @@ def upscale_logits(logits: Tensor, *, image_size_hw: tuple[int, int], image_size
     from torch.nn.functional import interpolate
 
     height, width = resized_shape(image_size_hw, image_size_px=image_size_px)
-    square = interpolate(
-        logits, (image_size_px, image_size_px), mode="bilinear", align_corners=False
-    )
+    factor, rest = divmod(image_size_px, logits.shape[-1])
+    if not rest:
+        # What lies below and to the right of the image is padding, and bilinear weights reach one
+        # row further: the rest of the square need not be computed.
+        logits = logits[..., : -(-height // factor) + 1, : -(-width // factor) + 1]
+        shape = (logits.shape[-2] * factor, logits.shape[-1] * factor)
+    else:
+        shape = (image_size_px, image_size_px)
+    square = interpolate(logits, shape, mode="bilinear", align_corners=False)
     return interpolate(
         square[..., :height, :width],
         tuple(int(side) for side in image_size_hw),

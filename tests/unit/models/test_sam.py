@@ -217,3 +217,16 @@ def test_bad_inputs_are_refused(model):
         sam.decode_boxes(model, embedding[:5], BOXES, image_size_hw=(20, 20))
     with pytest.raises(ValueError, match=r"P at least 1, found \(0, 2\)"):
         sam.decode_points(model, embedding, np.zeros((0, 2)), [], image_size_hw=(20, 20))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_draws_the_same_masks(weights, model):
+    """Digits differ between devices; decisions must not, but for pixels at an edge."""
+    image = picture(90, 120)
+    other = sam.load_sam(weights, device="cuda")
+    masks = [
+        sam.decode_boxes(each, sam.encode_image(each, image), BOXES, image_size_hw=(90, 120))[0]
+        for each in (model, other)
+    ]
+    assert (masks[0] != masks[1]).mean() < 1e-3

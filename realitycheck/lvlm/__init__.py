@@ -1,0 +1,1 @@
+"""Verdicts of large vision and language models: questions, paid answers, money, safety."""

@@ -1,0 +1,285 @@
+"""Money: what an answer cost, what a run will cost, from a dated price file.
+
+cost = [(p - c) in + c cached + (o + t) out] / 10^6, with p tokens of the request of which c came
+from a cache, o tokens of the answer and t of thinking, at the rates of the row that p falls into.
+
+Source: Gemini API, pages "Pricing" and "Token counting".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from realitycheck.lvlm.questions import Picture, Question
+from realitycheck.lvlm.verdict import Verdict
+
+PRICE_FILE = Path(__file__).with_name("prices.yaml")
+
+EXPECTED_ANSWER_TOKENS = 150
+"""Length of an answer that an estimate assumes as long as no answer is known."""
+
+EXPECTED_THINKING_TOKENS = 1_000
+"""Thinking that an estimate assumes where the model decides itself and no answer is known."""
+
+_CHARACTERS_PER_TOKEN = 4
+_TILE_TOKENS = 258
+
+
+@dataclass(frozen=True)
+class PriceRow:
+    """Rates up to a size of the request, in USD per million tokens."""
+
+    input: float
+    output: float
+    cached_input: float
+    up_to_tokens_in: float
+
+
+@dataclass(frozen=True)
+class PriceTable:
+    """Prices of models.
+
+    Attributes:
+        date: Day on which they were read.
+        sources: Where.
+        models: Rows by model name, in rising order of request size.
+    """
+
+    date: str
+    sources: tuple[str, ...]
+    models: Mapping[str, tuple[PriceRow, ...]]
+
+    def knows(self, model: str) -> bool:
+        """Whether the model has a price."""
+        return model in self.models
+
+    def with_model(self, model: str, rates: Mapping[str, float]) -> PriceTable:
+        """Add or replace a model's price by rates of one's own, such as a server's running cost.
+
+        Args:
+            model: Model name.
+            rates: `input`, `output` and optionally `cached_input`, USD per million tokens.
+        """
+        rows = _rows([dict(rates)], where=f"price of {model}")
+        return PriceTable(self.date, self.sources, {**self.models, model: rows})
+
+    def cost_usd(self, model: str, verdict: Verdict) -> float | None:
+        """What an answer cost, or None if the model has no price or the service counted no "
+        "tokens.
+        """
+        if verdict.tokens_in is None or verdict.tokens_out is None or not self.knows(model):
+            return None
+        return self.price(
+            model,
+            tokens_in=verdict.tokens_in,
+            tokens_cached=verdict.tokens_cached or 0,
+            tokens_out=verdict.tokens_out + (verdict.tokens_thinking or 0),
+        )
+
+    def price(
+        self, model: str, *, tokens_in: float, tokens_out: float, tokens_cached: float = 0
+    ) -> float:
+        """Price of a request, in USD.
+
+        Args:
+            model: Model name; must have a price.
+            tokens_in: Tokens of the request, cached ones included.
+            tokens_out: Tokens of answer and thinking.
+            tokens_cached: Tokens of the request that came from a cache.
+        """
+        row = next(r for r in self.models[model] if tokens_in <= r.up_to_tokens_in)
+        cached = min(tokens_cached, tokens_in)
+        return (
+            (tokens_in - cached) * row.input + cached * row.cached_input + tokens_out * row.output
+        ) / 1e6
+
+
+def read_prices(path: str | Path = PRICE_FILE) -> PriceTable:
+    """Read a price file.
+
+    Raises:
+        ValueError: If it is not in the form of the one that comes with the package.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        date, sources, models = content["date"], content["sources"], content["models"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: expected a price file with date, sources and models ({error}); see "
+            f"{PRICE_FILE.name} of the package"
+        ) from error
+    rows = {str(m): _rows(r, where=f"{path}: {m}") for m, r in models.items()}
+    return PriceTable(str(date), tuple(map(str, sources)), rows)
+
+
+def _rows(rows: Sequence[Mapping[str, Any]], *, where: str) -> tuple[PriceRow, ...]:
+    found = []
+    for row in rows:
+        unknown = sorted(set(row) - {"input", "output", "cached_input", "up_to_tokens_in"})
+        if unknown or not {"input", "output"} <= set(row):
+            raise ValueError(
+                f"{where}: a price has input, output and optionally cached_input and "
+                f"up_to_tokens_in, got {', '.join(map(str, row)) or 'nothing'}"
+            )
+        for name, value in row.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise ValueError(f"{where}: {name} must be a number from 0 on, got {value!r}")
+        found.append(
+            PriceRow(
+                float(row["input"]),
+                float(row["output"]),
+                float(row.get("cached_input", row["input"])),
+                float(row.get("up_to_tokens_in", math.inf)),
+            )
+        )
+    limits = [row.up_to_tokens_in for row in found]
+    if not found or limits != sorted(set(limits)) or limits[-1] != math.inf:
+        raise ValueError(
+            f"{where}: rows must come in rising order of up_to_tokens_in, the last one without"
+        )
+    return tuple(found)
+
+
+def image_tokens(question: Question, picture: Picture) -> int:
+    """Tokens that an image is expected to take.
+
+    Gemini 2.5: 258 if no side is above 384 px; else one tile of 258 for every square of two thirds
+    of the shorter side; 64 or 256 with a lower `media_resolution`. Gemini 3: 280, 560 or 1,120 by
+    `media_resolution`. Other models: one token for every 28 x 28 px, as Qwen-VL has it.
+
+    Source: Gemini API, pages "Image understanding" and "Media resolution".
+    """
+    width, height = picture.width_px, picture.height_px
+    if question.service == "openai_compatible":
+        return math.ceil(width / 28) * math.ceil(height / 28)
+    resolution = question.parameters.get("media_resolution", "HIGH")
+    if not question.model.startswith(("gemini-2", "gemini-1")):
+        return {"LOW": 280, "MEDIUM": 560, "HIGH": 1_120}[resolution]
+    if resolution != "HIGH":
+        return {"LOW": 64, "MEDIUM": 256}[resolution]
+    if max(width, height) <= 384:
+        return _TILE_TOKENS
+    unit = max(1, math.floor(min(width, height) / 1.5))
+    return math.ceil(width / unit) * math.ceil(height / unit) * _TILE_TOKENS
+
+
+def tokens_in(question: Question) -> int:
+    """Tokens that a request is expected to take."""
+    texts = [question.system, *(part for part in question.parts if isinstance(part, str))]
+    words = sum(math.ceil(len(text) / _CHARACTERS_PER_TOKEN) for text in texts)
+    return words + sum(image_tokens(question, picture) for picture in question.pictures)
+
+
+def tokens_out(question: Question) -> int:
+    """Tokens of answer and thinking that are expected as long as no answer is known."""
+    thinking = 0
+    if question.service != "openai_compatible":
+        budget = question.parameters.get("thinking_budget", -1)
+        thinking = budget if budget >= 0 else EXPECTED_THINKING_TOKENS
+    return min(thinking + EXPECTED_ANSWER_TOKENS, question.parameters["max_output_tokens"])
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a run is going to cost, told before it starts.
+
+    Attributes:
+        n_questions: Questions of the run.
+        n_answered: Of these, answered already; they cost nothing.
+        n_to_ask: Of these, still to be asked; equal questions count once.
+        tokens_in: Expected tokens of the requests to come.
+        tokens_out: Expected tokens of answers and thinking to come.
+        cost_usd: Expected cost of what is still to be asked; None if the model has no price.
+        cost_usd_high: Cost if every answer used up its token limit; None as above.
+        cost_per_1000_usd: Expected cost of 1,000 questions; None as above.
+        n_measured: Stored answers that the expectation of the answers' length rests on.
+        price_date: Date of the prices.
+    """
+
+    n_questions: int
+    n_answered: int
+    n_to_ask: int
+    tokens_in: int
+    tokens_out: int
+    cost_usd: float | None
+    cost_usd_high: float | None
+    cost_per_1000_usd: float | None
+    n_measured: int
+    price_date: str
+
+    def text(self) -> str:
+        """The quote in one line."""
+        known = f"{self.n_questions} questions, {self.n_answered} answered already"
+        if self.cost_usd is None:
+            return f"{known}, {self.n_to_ask} to ask; the model has no price"
+        basis = (
+            f"the mean of {self.n_measured} stored answers"
+            if self.n_measured
+            else "assumed lengths of answers"
+        )
+        return (
+            f"{known}, {self.n_to_ask} to ask: about {self.cost_usd:.2f} USD, at most "
+            f"{self.cost_usd_high:.2f} USD ({self.cost_per_1000_usd:.2f} USD per 1,000; prices of "
+            f"{self.price_date}, {basis})"
+        )
+
+
+def quote_of(
+    questions: Sequence[Question],
+    prices: PriceTable,
+    *,
+    known: Mapping[str, Verdict] | None = None,
+) -> Quote:
+    """Estimate what questions cost that have no answer yet.
+
+    Args:
+        questions: All questions of a run, of one model.
+        prices: Prices.
+        known: Verdicts of the questions that are answered already, by key.
+    """
+    known = known or {}
+    measured = [v for v in known.values() if v.tokens_in is not None and v.tokens_out is not None]
+    open_questions = {q.key: q for q in questions if q.key not in known}
+    total_in = total_out = 0.0
+    cost = high = 0.0
+    has_price = all(prices.knows(q.model) for q in questions)
+    for question in open_questions.values():
+        expected_in, expected_out = float(tokens_in(question)), float(tokens_out(question))
+        if measured:
+            expected_in = sum(v.tokens_in or 0 for v in measured) / len(measured)
+            expected_out = sum(
+                (v.tokens_out or 0) + (v.tokens_thinking or 0) for v in measured
+            ) / len(measured)
+        total_in += expected_in
+        total_out += expected_out
+        if has_price:
+            cost += prices.price(question.model, tokens_in=expected_in, tokens_out=expected_out)
+            high += highest_cost_usd(question, prices)
+    n = len(open_questions)
+    return Quote(
+        n_questions=len(questions),
+        n_answered=sum(q.key in known for q in questions),
+        n_to_ask=n,
+        tokens_in=round(total_in),
+        tokens_out=round(total_out),
+        cost_usd=cost if has_price else None,
+        cost_usd_high=high if has_price else None,
+        cost_per_1000_usd=(1000 * cost / n if n else 0.0) if has_price else None,
+        n_measured=len(measured),
+        price_date=prices.date,
+    )
+
+
+def highest_cost_usd(question: Question, prices: PriceTable) -> float:
+    """Cost of a question whose answer uses up its token limit; its model must have a price."""
+    return prices.price(
+        question.model,
+        tokens_in=tokens_in(question),
+        tokens_out=question.parameters["max_output_tokens"],
+    )

@@ -1,0 +1,40 @@
+"""A progress bar for the terminal and the log: questions done, in flight, and money so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from realitycheck.lvlm.runner import Progress
+
+
+@contextmanager
+def progress_bar(
+    title: str, *, stream: TextIO | None = None, min_interval_s: float = 0.5
+) -> Iterator[Callable[[Progress], None]]:
+    """Show a bar while questions are asked.
+
+    Args:
+        title: What stands before the bar.
+        stream: Where to; default: standard error.
+        min_interval_s: Shortest time between two lines, in seconds.
+
+    Yields:
+        A function for the argument `progress` of `realitycheck.lvlm.runner.ask`.
+    """
+    from tqdm import tqdm
+
+    bar: Any = tqdm(total=0, desc=title, unit="question", file=stream, mininterval=min_interval_s)
+
+    def show(at: Progress) -> None:
+        bar.total = at.n_questions
+        bar.set_postfix_str(
+            f"{at.n_in_flight} in flight, {at.spent_usd:.3f} USD"
+            + (", paused by the service" if at.is_paused else ""),
+            refresh=False,
+        )
+        bar.update(at.n_done - bar.n)
+
+    with bar:
+        yield show

@@ -1,0 +1,890 @@
+"""Ask a list of questions and return one row each: what is known already, what is paid for now.
+
+Runs in one event loop with a fixed number of workers. Retries, pauses and limits are decided here
+and nowhere else. A stop (signal, money, quota, another model) lets the requests in flight finish,
+stores them, and raises; the next run goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from realitycheck.lvlm.backends.base import (
+    Backend,
+    RefusedError,
+    Reply,
+    SendError,
+    ThrottledError,
+    UnknownOutcomeError,
+)
+from realitycheck.lvlm.backends.replay import ReplayBackend
+from realitycheck.lvlm.gates import check_may_leave
+from realitycheck.lvlm.keys import hidden
+from realitycheck.lvlm.ledger import Ledger, StoredReply
+from realitycheck.lvlm.limiter import Limiter
+from realitycheck.lvlm.pricing import PriceTable, Quote, highest_cost_usd, quote_of
+from realitycheck.lvlm.questions import Question
+from realitycheck.lvlm.verdict import Verdict, is_same_model, verdict_of
+
+log = logging.getLogger(__name__)
+
+VERDICT_COLUMNS = (
+    "dataset",
+    "image_id",
+    "method",
+    "prompt",
+    "sample",
+    "label_predicted",
+    "score",
+    "reasoning",
+    "status",
+    "fold",
+    "model_requested",
+    "model_returned",
+    "finish_reason",
+    "tokens_in",
+    "tokens_out",
+    "tokens_thinking",
+    "cost_usd",
+    "latency_s",
+)
+"""Columns of the rows, keys first; `score` 0 to 1, money in USD, times in seconds."""
+
+STOP_REASONS = (
+    "signal",  # SIGINT or SIGTERM
+    "quote_over_budget",  # the estimate passes the limit: nothing was asked
+    "over_budget",  # the next question could pass the limit
+    "refused",  # the service turned a request away
+    "daily_quota",  # used up until the service's midnight
+    "throttled",  # still throttled after many pauses
+    "unavailable",  # the service does not answer
+    "wrong_model",  # another model answered
+)
+"""Why a run can stop before its end."""
+
+
+class RunStoppedError(RuntimeError):
+    """A run that ended early. What was answered is in the ledger and is not asked again.
+
+    Attributes:
+        reason: One of `STOP_REASONS`.
+        is_resumable: Whether the same command, later, goes on; else something must be changed
+            first.
+        exit_code: 3 if resumable, else 4.
+    """
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+        self.is_resumable = reason in ("signal", "daily_quota", "throttled", "unavailable")
+        self.exit_code = 3 if self.is_resumable else 4
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast and how patiently questions are asked.
+
+    Attributes:
+        in_flight: Questions sent at once.
+        requests_per_minute: Requests in any 60 s; None: no limit.
+        timeout_s: Time for one answer, in seconds; afterwards its outcome is unknown.
+        max_tries: Tries of a question that the service cannot answer (5xx, no connection).
+        max_unknown: Further tries of a question that may have been paid for without an answer.
+        backoff_s: First pause after a failure, in seconds; it doubles.
+        max_backoff_s: Longest such pause, in seconds.
+        max_pauses: Pauses in a row without an answer between them, until the run stops.
+        window_s: Length of the minute, in seconds; shorter in tests.
+    """
+
+    in_flight: int = 4
+    requests_per_minute: int | None = 60
+    timeout_s: float = 300.0
+    max_tries: int = 6
+    max_unknown: int = 1
+    backoff_s: float = 1.0
+    max_backoff_s: float = 60.0
+    max_pauses: int = 10
+    window_s: float = 60.0
+
+    def __post_init__(self):
+        faults = [
+            f"{name}: expected at least {low}, got {getattr(self, name)}"
+            for name, low in (("in_flight", 1), ("max_tries", 1), ("max_unknown", 0))
+            if getattr(self, name) < low
+        ]
+        faults += [
+            f"{name}: expected more than 0, got {getattr(self, name)}"
+            for name in ("timeout_s", "backoff_s", "max_backoff_s", "window_s")
+            if not getattr(self, name) > 0
+        ]
+        if faults:
+            raise ValueError("; ".join(faults))
+
+
+@dataclass
+class Progress:
+    """How far a run is; given to the progress function after every change.
+
+    Attributes:
+        n_questions: Questions of the run.
+        n_done: Of these, with an answer or given up.
+        n_asked: Requests sent by this run.
+        n_in_flight: Requests on their way.
+        spent_usd: Money of the budget spent or reserved so far.
+        is_paused: Whether the service has asked everyone to wait.
+    """
+
+    n_questions: int = 0
+    n_done: int = 0
+    n_asked: int = 0
+    n_in_flight: int = 0
+    spent_usd: float = 0.0
+    is_paused: bool = False
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a finished run cost and did.
+
+    Attributes:
+        n_questions: Rows of the table.
+        n_answered: Of these, with a label.
+        status_counts: Rows by status.
+        n_requests: Requests that this run sent, by outcome.
+        spent_usd: Money ever spent from the budget, with reserves for what never came back.
+        cost_per_1000_parts_usd: Mean cost of an image, all its samples, times 1,000; None if a row
+            that was answered has no cost.
+        price_date: Date of the prices.
+        model_notices: What the service says of the model's future.
+    """
+
+    n_questions: int
+    n_answered: int
+    status_counts: Mapping[str, int]
+    n_requests: Mapping[str, int]
+    spent_usd: float
+    cost_per_1000_parts_usd: float | None
+    price_date: str
+    model_notices: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The bill in one line."""
+        counts = ", ".join(f"{n} {status}" for status, n in self.status_counts.items())
+        price = (
+            "the model has no price"
+            if self.cost_per_1000_parts_usd is None
+            else f"{self.cost_per_1000_parts_usd:.2f} USD per 1,000 parts (prices of "
+            f"{self.price_date})"
+        )
+        return (
+            f"{self.n_questions} questions: {counts}; {sum(self.n_requests.values())} requests "
+            f"sent now; {self.spent_usd:.4f} USD spent from this budget so far; {price}"
+        )
+
+
+class Answers(NamedTuple):
+    """Rows, one a question, and the bill."""
+
+    rows: pd.DataFrame
+    bill: Bill
+
+
+def ask(
+    questions: Sequence[Question],
+    ledger_path: str | Path,
+    *,
+    backend: Backend,
+    dataset: str,
+    method: str,
+    prompt: str,
+    prices: PriceTable,
+    may_leave_site: bool = False,
+    max_cost_usd: float | None = None,
+    budget: str | None = None,
+    accepted_models: Sequence[str] = (),
+    pace: Pace | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    rng: np.random.Generator | None = None,
+) -> Answers:
+    """Answer every question, from the ledger where it can be, by asking where it must.
+
+    In the main thread SIGINT and SIGTERM end the run in good order: nothing new is sent, what is on
+    its way is waited for and stored. A second signal does not wait.
+
+    Args:
+        questions: From `realitycheck.lvlm.questions.questions_for`.
+        ledger_path: The reply ledger; shared by all runs, outside of what a workflow deletes.
+        backend: How to send; a `ReplayBackend` only reads the ledger.
+        dataset: Key of the rows; its setting `may_leave_site` counts.
+        method: Key of the rows.
+        prompt: Key of the rows.
+        prices: Prices, see `realitycheck.lvlm.pricing`.
+        may_leave_site: Whether the data set's images may be sent off the site.
+        max_cost_usd: Limit on all money ever spent from the budget, in USD; None: none.
+        budget: Name of the pot; default: the method. Runs with one name share the limit.
+        accepted_models: Names a reply may give besides the requested model.
+        pace: Speed and patience; default `Pace()`.
+        progress: Called with a `Progress` after every change.
+        rng: Chance of the pauses' lengths.
+
+    Returns:
+        One row for each question, in their order, with `VERDICT_COLUMNS`; and the bill.
+
+    Raises:
+        LeavesSiteError: Before anything is sent.
+        RunStoppedError: If the run ended early; all answers so far are in the ledger.
+        ValueError: If questions and backend do not fit, or a limit on money is set for a model
+            without a price.
+    """
+    _check_fit(questions, backend)
+    budget = method if budget is None else budget
+    if isinstance(backend, ReplayBackend):
+        with Ledger(ledger_path, read_only=True) as ledger:
+            return _answers(questions, ledger, dataset, method, prompt, prices, accepted_models)
+    check_may_leave(
+        dataset,
+        backend.service,
+        base_url=backend.base_url,
+        may_leave_site=may_leave_site,
+        on_site=backend.on_site,
+    )
+    _check_prices(questions, prices, max_cost_usd)
+    run = _Run(
+        questions=questions,
+        backend=backend,
+        prices=prices,
+        budget=budget,
+        max_cost_usd=max_cost_usd,
+        accepted_models=tuple(accepted_models),
+        pace=pace or Pace(),
+        progress=progress or (lambda _: None),
+        rng=rng or np.random.default_rng(),
+    )
+    with Ledger(ledger_path) as ledger, hidden(backend.redact):
+        run.ledger = ledger
+        run.check_before()
+        if run.pending:
+            _in_event_loop(run)
+        return _answers(
+            questions,
+            ledger,
+            dataset,
+            method,
+            prompt,
+            prices,
+            accepted_models,
+            budget=budget,
+            run=run.name,
+        )
+
+
+def quote(
+    questions: Sequence[Question], ledger_path: str | Path | None, *, prices: PriceTable
+) -> Quote:
+    """Estimate what asking these questions would cost; needs no key and sends nothing.
+
+    Args:
+        questions: All questions of a run.
+        ledger_path: The reply ledger; None or missing: nothing is answered yet.
+        prices: Prices.
+    """
+    known: dict[str, Verdict] = {}
+    if ledger_path is not None and Path(ledger_path).is_file():
+        with Ledger(ledger_path, read_only=True) as ledger:
+            known = _known(questions, ledger)
+    return quote_of(questions, prices, known=known)
+
+
+def unasked_rows(
+    image_ids: Iterable[str],
+    *,
+    dataset: str,
+    method: str,
+    prompt: str,
+    model: str,
+    reason: str,
+    n_samples: int = 1,
+) -> pd.DataFrame:
+    """Rows of questions that are not put at all, for example for want of a key.
+
+    Args:
+        image_ids: Images in order.
+        dataset: Key of the rows.
+        method: Key of the rows.
+        prompt: Key of the rows.
+        model: The model that would be asked.
+        reason: Why not, in one word, such as `no_key`; stands in `finish_reason`.
+        n_samples: Rows for each image.
+    """
+    rows = [
+        _row(
+            (dataset, image_id, method, prompt, sample),
+            model,
+            Verdict("not_asked", finish_reason=reason),
+            None,
+            None,
+        )
+        for image_id in image_ids
+        for sample in range(n_samples)
+    ]
+    return _frame(rows)
+
+
+# ----------------------------------------------------------------------------------------- the rows
+
+
+def _answers(
+    questions: Sequence[Question],
+    ledger: Ledger,
+    dataset: str,
+    method: str,
+    prompt: str,
+    prices: PriceTable,
+    accepted_models: Sequence[str],
+    *,
+    budget: str | None = None,
+    run: str | None = None,
+) -> Answers:
+    replies = ledger.replies(question.key for question in questions)
+    rows, notices, lacking = [], set(), 0
+    for question in questions:
+        reply = replies.get(question.key)
+        verdict = _verdict(question, reply, accepted_models)
+        cost = _cost(question, verdict, prices)
+        lacking += cost is None and reply is not None and reply.body is not None
+        notices |= {verdict.model_notice} - {None}
+        keys = (dataset, question.image_id, method, prompt, question.sample)
+        latency = reply.latency_s if reply is not None and reply.body is not None else None
+        rows.append(_row(keys, question.model, verdict, cost, latency))
+    table = _frame(rows)
+    n_parts = len({question.image_id for question in questions})
+    counts = Counter(table["status"])
+    bill = Bill(
+        n_questions=len(questions),
+        n_answered=int(counts["answered"]),
+        status_counts=dict(counts.most_common()),
+        n_requests=ledger.n_attempts(run) if run else {},
+        spent_usd=0.0 if budget is None else ledger.spent_usd(budget),
+        cost_per_1000_parts_usd=(
+            None if lacking or not n_parts else 1000 * float(table["cost_usd"].sum()) / n_parts
+        ),
+        price_date=prices.date,
+        model_notices=tuple(sorted(notices)),
+    )
+    return Answers(table, bill)
+
+
+def _verdict(
+    question: Question, reply: StoredReply | None, accepted_models: Sequence[str]
+) -> Verdict:
+    if reply is None:
+        return Verdict("not_asked", finish_reason="not_in_ledger")
+    if reply.body is None:
+        if reply.state == "failed":
+            return Verdict("failed", finish_reason=reply.detail or reply.outcome)
+        return Verdict("not_asked", finish_reason="no_answer_in_ledger")
+    verdict = verdict_of(question.service, reply.body)
+    if is_same_model(question.model, verdict.model_returned, accepted=accepted_models):
+        return verdict
+    kept = {name: getattr(verdict, name) for name in _KEPT_OF_WRONG_MODEL}
+    return Verdict("wrong_model", **kept)
+
+
+_KEPT_OF_WRONG_MODEL = (
+    "finish_reason",
+    "model_returned",
+    "tokens_in",
+    "tokens_cached",
+    "tokens_image",
+    "tokens_out",
+    "tokens_thinking",
+    "model_notice",
+)
+
+
+def _cost(question: Question, verdict: Verdict, prices: PriceTable) -> float | None:
+    """What an answer cost, at the price of the model that gave it where that has one."""
+    returned = (verdict.model_returned or "").rsplit("/", 1)[-1]
+    model = returned if prices.knows(returned) else question.model
+    return prices.cost_usd(model, verdict)
+
+
+def _row(
+    keys: tuple[str, str, str, str, int],
+    model: str,
+    verdict: Verdict,
+    cost_usd: float | None,
+    latency_s: float | None,
+) -> dict[str, Any]:
+    values = (
+        *keys,
+        verdict.label,
+        verdict.score,
+        verdict.reasoning,
+        verdict.status,
+        None,
+        model,
+        verdict.model_returned,
+        verdict.finish_reason,
+        verdict.tokens_in,
+        verdict.tokens_out,
+        verdict.tokens_thinking,
+        cost_usd,
+        latency_s,
+    )
+    return dict(zip(VERDICT_COLUMNS, values, strict=True))
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+    counts = {n: "Int64" for n in ("fold", "tokens_in", "tokens_out", "tokens_thinking")}
+    numbers = dict.fromkeys(("score", "cost_usd", "latency_s"), "float64")
+    return table.astype(counts | numbers | {"sample": "int64"})
+
+
+def _known(questions: Sequence[Question], ledger: Ledger) -> dict[str, Verdict]:
+    """Verdicts of the questions that are answered already, by key."""
+    replies = ledger.replies(question.key for question in questions)
+    return {
+        question.key: verdict_of(question.service, reply.body)
+        for question in questions
+        if (reply := replies.get(question.key)) is not None and reply.body is not None
+    }
+
+
+def _check_fit(questions: Sequence[Question], backend: Backend) -> None:
+    foreign = sorted({q.service for q in questions} - {backend.service})
+    if foreign:
+        raise ValueError(
+            f"the questions are for {', '.join(foreign)}, but the backend is {backend.service}; "
+            "their keys would not fit: put the questions together for the backend's service"
+        )
+    models = sorted({q.model for q in questions})
+    if len(models) > 1:
+        raise ValueError(
+            f"one run asks one model, got {len(models)} ({', '.join(models)}); ask them one by one"
+        )
+
+
+def _check_prices(
+    questions: Sequence[Question], prices: PriceTable, max_cost_usd: float | None
+) -> None:
+    if max_cost_usd is None or not questions:
+        return
+    if not max_cost_usd >= 0:
+        raise ValueError(f"max_cost_usd: expected 0 or more, got {max_cost_usd}")
+    model = questions[0].model
+    if not prices.knows(model):
+        raise ValueError(
+            f"max_cost_usd is {max_cost_usd}, but {model} has no price in the table of "
+            f"{prices.date}, so the limit could not be kept; add its price (input and output, USD "
+            "per million tokens; 0 for a server of your own), or set no limit"
+        )
+
+
+# ------------------------------------------------------------------------------------------ the run
+
+
+def _in_event_loop(run: _Run) -> None:
+    """Run to the end; in a thread of its own where this one has a loop already (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(run.main())
+        return
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, run.main()).result()
+
+
+@dataclass
+class _Run:
+    """State of one run."""
+
+    questions: Sequence[Question]
+    backend: Backend
+    prices: PriceTable
+    budget: str
+    max_cost_usd: float | None
+    accepted_models: tuple[str, ...]
+    pace: Pace
+    progress: Callable[[Progress], None]
+    rng: np.random.Generator
+
+    ledger: Ledger = field(init=False)
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    began: float = field(default_factory=time.time)
+    pending: deque[Question] = field(default_factory=deque)
+    at: Progress = field(default_factory=Progress)
+    stop: RunStoppedError | None = None
+    fault: Exception | None = None
+    n_pauses: int = 0
+    n_lost: int = 0
+    n_received: int = 0
+    n_known: int = 0
+
+    def check_before(self) -> None:
+        """Read the ledger, refuse what can be refused before anything is sent."""
+        known = _known(self.questions, self.ledger)
+        self._check_stored_models(known)
+        estimate = quote_of(self.questions, self.prices, known=known)
+        log.info("before: %s", estimate.text())
+        spent = self.ledger.spent_usd(self.budget)
+        expected = estimate.cost_usd or 0.0
+        if (
+            self.max_cost_usd is not None
+            and estimate.n_to_ask
+            and (spent + expected > self.max_cost_usd)
+        ):
+            raise RunStoppedError(
+                "quote_over_budget",
+                f"{estimate.text()}. Budget {self.budget}: {spent:.2f} USD spent already, so "
+                f"{spent + expected:.2f} USD expected in all, but max_cost_usd is "
+                f"{self.max_cost_usd:.2f}; nothing was sent. Raise max_cost_usd, or ask about "
+                "fewer images or samples",
+            )
+        first = {q.key: q for q in reversed(self.questions) if q.key not in known}
+        self.pending = deque(reversed(first.values()))
+        self.n_known = len({q.key for q in self.questions}) - len(self.pending)
+        self.at = Progress(
+            n_questions=self.n_known + len(self.pending), n_done=self.n_known, spent_usd=spent
+        )
+        self.progress(self.at)
+
+    def _check_stored_models(self, known: Mapping[str, Verdict]) -> None:
+        returned = Counter(
+            v.model_returned
+            for v in known.values()
+            if not is_same_model(
+                self.questions[0].model, v.model_returned, accepted=self.accepted_models
+            )
+        )
+        if returned:
+            raise self._wrong_model(returned)
+
+    def _wrong_model(self, returned: Mapping[str | None, int]) -> RunStoppedError:
+        names = ", ".join(f"{name} ({n} answers)" for name, n in returned.items())
+        requested = self.questions[0].model
+        return RunStoppedError(
+            "wrong_model",
+            f"{requested} was asked, but the answers come from {names}. They are kept in "
+            f"{self.ledger.path} and are not scored as {requested}. If {requested} has been "
+            "retired (see the provider's page on deprecations), name the model that you want "
+            f"under model; if the name is only another one for {requested}, list it under "
+            "accepted_models; to score what is there without asking, use replay",
+        )
+
+    async def main(self) -> None:
+        """Open, work, close."""
+        self.stopping = asyncio.Event()
+        self.settled = asyncio.Condition()
+        self.limiter = Limiter(
+            self.pace.requests_per_minute, stopping=self.stopping, window_s=self.pace.window_s
+        )
+        # SQLite waits for the disk; that must not hold up the answers of others.
+        self.disk = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        try:
+            await self.backend.open()
+            with self._signals():
+                n_workers = min(self.pace.in_flight, len(self.pending))
+                await asyncio.gather(*(self._work() for _ in range(n_workers)))
+        except asyncio.CancelledError:
+            if self.stop is None:
+                raise
+        finally:
+            self.disk.shutdown()
+            await self.backend.close()
+        if self.fault is not None:
+            raise self._without_keys(self.fault) from None
+        if self.stop is None and self.n_lost and not self.n_received and not self.n_known:
+            self._stop(
+                "unavailable",
+                f"{self.backend.base_url} has not answered one of {self.n_lost} questions; run "
+                "again when it does",
+            )
+        if self.stop is not None:
+            raise self.stop
+
+    def _without_keys(self, error: Exception) -> Exception:
+        text = str(error)
+        hidden_text = self.backend.redact(text)
+        return (
+            error if hidden_text == text else RuntimeError(f"{type(error).__name__}: {hidden_text}")
+        )
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn SIGINT and SIGTERM into a stop in good order; in the main thread only."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        previous = {number: signal.getsignal(number) for number in numbers}
+
+        def receive(number: int) -> None:
+            if self.stopping.is_set() and task is not None:
+                task.cancel()
+                return
+            name = signal.Signals(number).name
+            log.warning(
+                "%s: nothing more is sent; waiting for %d answers on their way (again to leave at "
+                "once)",
+                name,
+                self.at.n_in_flight,
+            )
+            self._stop(
+                "signal",
+                f"stopped by {name}; what was answered is in {self.ledger.path}, and the same "
+                "command goes on from there",
+            )
+
+        for number in numbers:
+            loop.add_signal_handler(number, receive, number)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _stop(self, reason: str, message: str) -> None:
+        """Stop in good order; the first reason counts."""
+        if self.stop is None:
+            self.stop = RunStoppedError(reason, message)
+        self.stopping.set()
+
+    async def _on_disk(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        # Shielded: what has been paid for is written even if the run is being cancelled.
+        return await asyncio.shield(
+            asyncio.get_running_loop().run_in_executor(self.disk, lambda: function(*args, **kwargs))
+        )
+
+    async def _work(self) -> None:
+        """Settle questions until there are no more; a fault of ours lets the others finish."""
+        while self.pending and not self.stopping.is_set():
+            try:
+                await self._settle(self.pending.popleft())
+            except Exception as error:
+                self.fault = self.fault or error
+                self.stopping.set()
+
+    async def _settle(self, question: Question) -> None:
+        """Bring one question to an end: an answer, given up, or the run's stop."""
+        # An image that cannot be encoded is found before the question is claimed.
+        await asyncio.to_thread(question.encoded)
+        n_failures = 0
+        last: SendError | None = None
+        while await self.limiter.admit():
+            claim = await self._claim(question)
+            if claim.kind != "granted":
+                self.limiter.forgo()
+            if claim.kind == "answered":
+                return self._done()
+            if claim.kind == "failed":
+                self._lost(question, last)
+                return self._done()
+            if claim.kind == "elsewhere":
+                # Another process is sending it: look again, after other work if there is some.
+                await self.limiter.rest(0.05)
+                if self.pending:
+                    return self.pending.append(question)
+                continue
+            if claim.kind == "over_budget":
+                await self._wait_for_money(claim.spent_usd)
+                continue
+            try:
+                reply = await self._send(question, claim.attempt_id)
+            except RefusedError as error:
+                return self._stop_refused(question, error)
+            except ThrottledError as error:
+                self._throttled(question, error)
+            except SendError as error:
+                last = error
+                n_failures += 1
+                if error.outcome != "unknown" and n_failures >= self.pace.max_tries:
+                    await self._on_disk(self.ledger.give_up, question.key)
+                    self._lost(question, error)
+                    return self._done()
+                await self.limiter.rest(max(error.wait_s or 0.0, self._backoff(n_failures - 1)))
+            else:
+                self._received(question, reply)
+                return self._done()
+        return None
+
+    async def _claim(self, question: Question) -> Any:
+        reserve = (
+            highest_cost_usd(question, self.prices) if self.prices.knows(question.model) else None
+        )
+        claim = await self._on_disk(
+            self.ledger.claim,
+            question.key,
+            question.canonical,
+            run=self.name,
+            run_began=self.began,
+            lease_s=self.pace.timeout_s + 60.0,
+            budget=self.budget,
+            reserve_usd=reserve,
+            max_cost_usd=self.max_cost_usd,
+            max_unknown=self.pace.max_unknown,
+            client=self.backend.client,
+            prices=self.prices.date if reserve is not None else None,
+        )
+        if claim.kind == "granted":
+            self.at.n_asked += 1
+            self.at.n_in_flight += 1
+            self.at.is_paused = False
+            self.progress(self.at)
+        return claim
+
+    async def _send(self, question: Question, attempt_id: int) -> Reply:
+        """Send a claimed question, and store what came of it before anything else is done."""
+        began = time.monotonic()
+        result: Reply | SendError
+        try:
+            result = await self._reply_or_error(question)
+        except BaseException as error:
+            # A second signal, or a fault of ours: the claim must not stay open.
+            self.ledger.finish(
+                attempt_id, outcome="unknown", state="open", detail=type(error).__name__
+            )
+            raise
+        known: dict[str, Any] = {
+            "http": result.http,
+            "headers": result.headers,
+            "body": result.body,
+            "latency_s": time.monotonic() - began,
+        }
+        if isinstance(result, Reply):
+            await self._on_disk(
+                self.ledger.finish, attempt_id, outcome="answered", state="answered", **known
+            )
+            verdict = verdict_of(question.service, result.body)
+            cost = _cost(question, verdict, self.prices)
+            if cost is not None:
+                await self._on_disk(self.ledger.set_cost, attempt_id, cost)
+        else:
+            paid = result.outcome == "unknown"
+            await self._on_disk(
+                self.ledger.finish,
+                attempt_id,
+                outcome=result.outcome,
+                state="open",
+                detail=result.detail,
+                waited_s=result.wait_s,
+                cost_usd=None if paid else 0.0,
+                **known,
+            )
+        self.at.n_in_flight -= 1
+        self.at.spent_usd = await self._on_disk(self.ledger.spent_usd, self.budget)
+        async with self.settled:
+            self.settled.notify_all()
+        if isinstance(result, SendError):
+            raise result
+        return result
+
+    async def _reply_or_error(self, question: Question) -> Reply | SendError:
+        try:
+            async with asyncio.timeout(self.pace.timeout_s):
+                return await self.backend.send(question, timeout_s=self.pace.timeout_s)
+        except TimeoutError:
+            return UnknownOutcomeError(f"no answer within {self.pace.timeout_s:g} s")
+        except SendError as error:
+            return error
+
+    def _backoff(self, n_failures: int) -> float:
+        """A pause that doubles, spread by half to either side, in seconds."""
+        longest = min(self.pace.max_backoff_s, self.pace.backoff_s * 2.0**n_failures)
+        return longest * float(self.rng.uniform(0.5, 1.5))
+
+    def _throttled(self, question: Question, error: ThrottledError) -> None:
+        """Let everyone wait as long as the service asks, and a little more."""
+        if error.is_daily:
+            self._stop(
+                "daily_quota",
+                f"the daily quota of {question.model} is used up ({error.detail}); run again after "
+                "the service's midnight, and it goes on from here",
+            )
+            return
+        if not self.limiter.is_paused:
+            self.n_pauses += 1
+        if self.n_pauses > self.pace.max_pauses:
+            self._stop(
+                "throttled",
+                f"still throttled after {self.pace.max_pauses} pauses ({error.detail}); lower "
+                "requests_per_minute or in_flight, or run again later",
+            )
+            return
+        own = self._backoff(self.n_pauses - 1)
+        # Never less than asked for; the spread keeps processes from coming back together.
+        wait = own if error.wait_s is None else error.wait_s + 0.1 * min(own, error.wait_s + 0.1)
+        log.info("throttled (%s): everyone waits for %.1f s", error.detail, wait)
+        self.limiter.pause(wait)
+        self.at.is_paused = True
+        self.progress(self.at)
+
+    def _lost(self, question: Question, error: SendError | None) -> None:
+        detail = "given up by another run" if error is None else error.detail
+        log.warning("image %s: given up: %s", question.image_id, detail)
+        self.n_lost += 1
+        if self.n_lost >= max(3, self.pace.in_flight):
+            self._stop(
+                "unavailable",
+                f"{self.n_lost} questions in a row were given up (last: {detail}); run again when "
+                f"{self.backend.base_url} answers",
+            )
+
+    def _stop_refused(self, question: Question, error: RefusedError) -> None:
+        hint = {
+            400: "check the generation parameters, the image's size and the key",
+            401: "check the key",
+            403: "check the key, and whether its project may use this model",
+            404: f"check the model's name and the address; {question.model} may have been retired "
+            "(see the provider's page on deprecations)",
+            413: "set a smaller max_side_px",
+        }.get(error.http or 0, "see what the service says")
+        self._stop(
+            "refused",
+            f"image {question.image_id}: {self.backend.base_url} turned the request for "
+            f"{question.model} away: {error.detail}; {hint}",
+        )
+
+    def _received(self, question: Question, reply: Reply) -> None:
+        self.n_received += 1
+        self.n_pauses = self.n_lost = 0
+        verdict = verdict_of(question.service, reply.body)
+        if not is_same_model(question.model, verdict.model_returned, accepted=self.accepted_models):
+            error = self._wrong_model({verdict.model_returned: 1})
+            self._stop(error.reason, str(error))
+
+    async def _wait_for_money(self, spent_usd: float) -> None:
+        """Wait until a request in flight has given back what it reserved; stop if there is none."""
+        if self.at.n_in_flight:
+            async with self.settled:
+                if self.at.n_in_flight:
+                    await self.settled.wait()
+            return
+        self._stop(
+            "over_budget",
+            f"budget {self.budget}: {spent_usd:.4f} USD are spent or reserved, and the next "
+            f"question could pass max_cost_usd {self.max_cost_usd}; what was answered is in "
+            f"{self.ledger.path}. Raise max_cost_usd to go on",
+        )
+
+    def _done(self) -> None:
+        self.at.n_done += 1
+        self.progress(self.at)

@@ -1,0 +1,277 @@
+"""From the raw body of an answer to a verdict.
+
+A pure function, so every stored answer can be read anew. Nothing is guessed: an answer is a verdict
+only if the model ended by itself and wrote an object with a reasoning, the label OK or NOK and a
+score of 0 to 100; everything else has a status of its own and no label.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+VERDICT_STATUSES = (
+    "answered",  # a label, a score and a reasoning
+    "refused",  # the model or a filter declined; finish_reason says why
+    "prompt_blocked",  # the request was turned away before the model; finish_reason says why
+    "truncated",  # the token limit was reached, by thinking or by the answer
+    "stopped",  # ended for a reason that is none of the known ones; finish_reason holds it
+    "empty",  # a reply without any text
+    "not_in_schema",  # a text that is not the object asked for
+    "unreadable",  # a reply that is no reply of this kind of service
+    "failed",  # no reply, after all tries; finish_reason says what happened
+    "wrong_model",  # another model answered than was asked; kept, not scored
+    "not_asked",  # never sent; finish_reason says why
+)
+"""What can become of a question. Only `answered` has a label."""
+
+_REFUSALS = frozenset(
+    {
+        *("SAFETY", "RECITATION", "LANGUAGE", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
+        *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER"),
+        *("MODEL_ARMOR", "ESCALATION"),
+    }
+)
+_FENCE = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?\s*```$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one stored answer says.
+
+    Attributes:
+        status: One of `VERDICT_STATUSES`.
+        label: OK, NOK, or None.
+        score: 0 (certainly OK) to 1 (certainly NOK), or None.
+        reasoning: The model's words, or None.
+        finish_reason: Why the model stopped, in the service's word.
+        model_returned: Model that the service names, or None.
+        tokens_in: Tokens of the request, those from a cache included.
+        tokens_cached: Tokens of the request that came from a cache.
+        tokens_image: Tokens of the request's images, where the service says so.
+        tokens_out: Tokens of the answer without thinking.
+        tokens_thinking: Tokens of thinking.
+        model_notice: What the service says of the model's future, or None.
+    """
+
+    status: str
+    label: str | None = None
+    score: float | None = None
+    reasoning: str | None = None
+    finish_reason: str | None = None
+    model_returned: str | None = None
+    tokens_in: int | None = None
+    tokens_cached: int | None = None
+    tokens_image: int | None = None
+    tokens_out: int | None = None
+    tokens_thinking: int | None = None
+    model_notice: str | None = None
+
+
+def verdict_of(service: str, body: str) -> Verdict:
+    """Read the body of a reply with HTTP status 200.
+
+    Args:
+        service: Kind of endpoint it came from: `gemini`, `vertex` or `openai_compatible`.
+        body: The body as received.
+    """
+    if not body.strip():
+        return Verdict("empty")
+    try:
+        parsed = json.loads(body)
+    except (json.JSONDecodeError, RecursionError):
+        return Verdict("unreadable")
+    if not isinstance(parsed, dict):
+        return Verdict("unreadable")
+    try:
+        return _of_openai(parsed) if service == "openai_compatible" else _of_gemini(parsed)
+    except _UnexpectedShapeError:
+        return Verdict("unreadable")
+
+
+class _UnexpectedShapeError(Exception):
+    """A value of another type than the protocol has in its place."""
+
+
+def _get(node: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A value of a reply; missing or null is the type's empty value."""
+    value = node.get(name)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise _UnexpectedShapeError
+    return value
+
+
+def _of_gemini(body: Mapping[str, Any]) -> Verdict:
+    usage = body.get("usageMetadata")
+    usage = usage if isinstance(usage, dict) else {}
+    notice = body.get("modelStatus")
+    facts = {
+        "model_returned": _name(body.get("modelVersion")),
+        "tokens_in": _count(usage, "promptTokenCount"),
+        "tokens_cached": _count(usage, "cachedContentTokenCount", absent=0),
+        "tokens_image": _image_tokens(usage),
+        "tokens_out": _count(usage, "candidatesTokenCount", absent=0),
+        "tokens_thinking": _count(usage, "thoughtsTokenCount", absent=0),
+        "model_notice": json.dumps(notice, sort_keys=True) if notice else None,
+    }
+    if facts["tokens_in"] is None:
+        facts |= {name: None for name in facts if name.startswith("tokens_")}
+    candidates = _get(body, "candidates", list)
+    if not candidates:
+        reason = _get(body, "promptFeedback", dict).get("blockReason")
+        if reason:
+            return Verdict("prompt_blocked", finish_reason=str(reason), **facts)
+        return Verdict("empty", **facts)
+    first = candidates[0]
+    if not isinstance(first, dict):
+        raise _UnexpectedShapeError
+    parts = _get(_get(first, "content", dict), "parts", list)
+    if not all(isinstance(part, dict) for part in parts):
+        raise _UnexpectedShapeError
+    text = "".join(_get(part, "text", str) for part in parts if not part.get("thought"))
+    reason = _get(first, "finishReason", str) or None
+    if reason == "MAX_TOKENS":
+        return Verdict("truncated", finish_reason=reason, **facts)
+    if reason in _REFUSALS:
+        return Verdict("refused", finish_reason=reason, **facts)
+    if reason is None and not text.strip():
+        return Verdict("empty", **facts)
+    if reason != "STOP":
+        return Verdict("stopped", finish_reason=reason or "UNSPECIFIED", **facts)
+    return _of_text([text], reason, facts)
+
+
+def _of_openai(body: Mapping[str, Any]) -> Verdict:
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    details = {
+        name: value if isinstance(value := usage.get(name), dict) else {}
+        for name in ("prompt_tokens_details", "completion_tokens_details")
+    }
+    thinking = _count(details["completion_tokens_details"], "reasoning_tokens", absent=0)
+    completion = _count(usage, "completion_tokens")
+    facts = {
+        "model_returned": _name(body.get("model")),
+        "tokens_in": _count(usage, "prompt_tokens"),
+        "tokens_cached": _count(details["prompt_tokens_details"], "cached_tokens", absent=0),
+        "tokens_out": None if completion is None else max(0, completion - (thinking or 0)),
+        "tokens_thinking": None if completion is None else thinking,
+    }
+    choices = _get(body, "choices", list)
+    if not choices:
+        return Verdict("empty", **facts)
+    if not isinstance(choices[0], dict):
+        raise _UnexpectedShapeError
+    message = _get(choices[0], "message", dict)
+    reason = _get(choices[0], "finish_reason", str) or None
+    if reason == "length":
+        return Verdict("truncated", finish_reason=reason, **facts)
+    if reason == "content_filter":
+        return Verdict("refused", finish_reason=reason, **facts)
+    if _get(message, "refusal", str):
+        return Verdict("refused", finish_reason="refusal", **facts)
+    content = message.get("content")
+    if isinstance(content, list):  # content in parts, as some servers send it
+        content = "".join(str(p.get("text", "")) for p in content if isinstance(p, dict))
+    elif content is not None and not isinstance(content, str):
+        raise _UnexpectedShapeError
+    # Servers with a reasoning parser have been seen to put the whole object there.
+    other = [_get(message, name, str) for name in ("reasoning_content", "reasoning")]
+    if reason is None and not (content or "").strip() and not any(o.strip() for o in other):
+        return Verdict("empty", **facts)
+    if reason != "stop":
+        return Verdict("stopped", finish_reason=reason or "UNSPECIFIED", **facts)
+    return _of_text([content or "", *other], reason, facts)
+
+
+def _of_text(texts: Sequence[str], reason: str, facts: Mapping[str, Any]) -> Verdict:
+    """Read the first text that is not blank."""
+    text = next((t for t in texts if t.strip()), "")
+    if not text:
+        return Verdict("empty", finish_reason=reason, **facts)
+    answer = read_object(text)
+    if answer is None or not _is_in_schema(answer):
+        return Verdict("not_in_schema", reasoning=text, finish_reason=reason, **facts)
+    return Verdict(
+        "answered",
+        label=answer["label"],
+        score=answer["score"] / 100,
+        reasoning=answer["reasoning"],
+        finish_reason=reason,
+        **facts,
+    )
+
+
+def _is_in_schema(answer: Mapping[str, Any]) -> bool:
+    score = answer.get("score")
+    return (
+        isinstance(answer.get("reasoning"), str)
+        and answer.get("label") in ("OK", "NOK")
+        and isinstance(score, int | float)
+        and not isinstance(score, bool)
+        and 0 <= score <= 100
+    )
+
+
+def read_object(text: str) -> dict[str, Any] | None:
+    """Read the one JSON object a text consists of.
+
+    A Markdown fence around it is taken off, and so is an opening brace too many, which servers with
+    constrained decoding have been seen to write. Text beside the object is not tolerated: which of
+    several objects is meant would be a guess.
+    """
+    text = text.strip()
+    fenced = _FENCE.match(text)
+    text = fenced[1].strip() if fenced else text
+    for candidate in (text, re.sub(r"^\{\s*(?=\{)", "", text)):
+        try:
+            found, end = json.JSONDecoder().raw_decode(candidate)
+        except (json.JSONDecodeError, RecursionError):
+            continue
+        rest = candidate[end:].strip()
+        if isinstance(found, dict) and (not rest or (candidate != text and rest == "}")):
+            return found
+    return None
+
+
+def _name(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _count(usage: Mapping[str, Any], name: str, *, absent: int | None = None) -> int | None:
+    """A token count; services leave counts of 0 out. A count of another type is no count."""
+    value = usage.get(name, absent)
+    if value is None:
+        return absent
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _image_tokens(usage: Mapping[str, Any]) -> int | None:
+    details = usage.get("promptTokensDetails")
+    for row in details if isinstance(details, list) else []:
+        if isinstance(row, dict) and row.get("modality") == "IMAGE":
+            return _count(row, "tokenCount")
+    return None
+
+
+def is_same_model(requested: str, returned: str | None, *, accepted: Sequence[str] = ()) -> bool:
+    """Whether the model that answered is the one that was asked.
+
+    Args:
+        requested: Name in the request.
+        returned: Name in the reply; a reply that names none proves nothing and passes.
+        accepted: Further names that count as the requested one, such as a dated version.
+    """
+    if returned is None:
+        return True
+    return _bare(returned) in {_bare(name) for name in (requested, *accepted)}
+
+
+def _bare(name: str) -> str:
+    # Google's services accept and return resource names: publishers/google/models/NAME.
+    return re.sub(r"^(publishers/[^/]+/)?models/", "", name)

@@ -1,0 +1,163 @@
+"""What networks compute without a prompt is computed once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from realitycheck.artifacts import ENCODINGS, check_table, image_file
+from realitycheck.images import write_png
+from realitycheck.models.sam import SamDimensions, SamModel, build_parts, encode_image
+from realitycheck.stages.align import pixels_digest
+from realitycheck.stages.encode import encode_shard, sam_store, storage_error
+
+SMALL = SamDimensions(16, 1, 2, (0,), image_size_px=64, window_size=2, prompt_width=16)
+
+
+@pytest.fixture(scope="module")
+def sam():
+    """An image encoder with random weights; 64 x 64 pixels, one block."""
+    torch.manual_seed(0)
+    parts = build_parts(SMALL, parts=["image_encoder"])
+    return SamModel(parts, SMALL, device=torch.device("cpu"), precision="float32")
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Three images, the last two of them with the same pixels."""
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 256, (2, 40, 50, 3)).astype(np.uint8)
+    rows = []
+    for name, image in (("a", first), ("b", second), ("c", second)):
+        write_png(image, image_file(tmp_path / "aligned", name))
+        rows.append({"dataset": "chips", "image_id": name, "pixels_sha256": pixels_digest(image)})
+    return pd.DataFrame(rows)
+
+
+def open_store(tmp_path, **changes):
+    arguments = {"settings": {"dtype": "float32"}, "weights": {"sam": "ab"}, "colour": "rgb"}
+    return sam_store(tmp_path / "store", **(arguments | changes))
+
+
+def encode(images, store, sam, tmp_path, **changes):
+    loads = []
+
+    def load_model():
+        loads.append(1)
+        return sam
+
+    options = {"colour": "rgb", "dtype": "float32", "batch_size": 2} | changes
+    before = sam.n_images_encoded
+    rows = encode_shard(
+        images, store, load_model=load_model, images_folder=tmp_path / "aligned", **options
+    )
+    table = pd.DataFrame(list(rows))
+    check_table(table, ENCODINGS, where="test")
+    return table, sam.n_images_encoded - before, len(loads)
+
+
+def test_network_runs_once_an_image_and_never_again(images, sam, tmp_path):
+    """ViT-H costs seconds an image. What is stored is not even a reason to load the network."""
+    table, n_encoded, n_loads = encode(images, open_store(tmp_path), sam, tmp_path, batch_size=1)
+    assert (n_encoded, n_loads) == (2, 1)
+    again, n_encoded, n_loads = encode(images, open_store(tmp_path), sam, tmp_path)
+    assert (n_encoded, n_loads) == (0, 0)
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_each_image_keeps_its_row_and_its_place(images, sam, tmp_path):
+    """Equal pixels share an entry, not a row."""
+    table, _, _ = encode(images, open_store(tmp_path), sam, tmp_path)
+    assert list(table["image_id"]) == ["a", "b", "c"]
+    assert table["key"][0] != table["key"][1] == table["key"][2]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_stored_embedding_is_the_networks(images, sam, tmp_path, batch_size):
+    """The batch must not mix the images up. Batches sum in another order: float32 rounding."""
+    from realitycheck.images import read_image
+
+    store = open_store(tmp_path)
+    table, _, _ = encode(images, store, sam, tmp_path, batch_size=batch_size)
+    for row in table.itertuples():
+        direct = encode_image(sam, read_image(image_file(tmp_path / "aligned", row.image_id)))
+        np.testing.assert_allclose(store.get(row.key)["embedding"], direct, atol=1e-5)
+        assert row.storage_error == 0
+
+
+def test_killed_job_goes_on_where_it_was(images, sam, tmp_path):
+    """What a batch has finished is stored before the next begins."""
+    store = open_store(tmp_path)
+    rows = encode_shard(
+        images,
+        store,
+        load_model=lambda: sam,
+        images_folder=tmp_path / "aligned",
+        colour="rgb",
+        dtype="float32",
+        batch_size=1,
+    )
+    next(rows)
+    rows.close()
+    _, n_encoded, _ = encode(images, store, sam, tmp_path, batch_size=1)
+    assert n_encoded == 1
+
+
+def test_damaged_entry_is_computed_again(images, sam, tmp_path):
+    """One broken file must not stop a data set, nor count."""
+    store = open_store(tmp_path)
+    table, _, _ = encode(images, store, sam, tmp_path)
+    path = store.path(table["key"][0])
+    path.write_bytes(path.read_bytes()[:-9])
+    again, n_encoded, _ = encode(images, store, sam, tmp_path)
+    assert n_encoded == 1
+    pd.testing.assert_frame_equal(again, table)
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": {"sam": "cd"}}, {"settings": {"dtype": "float16"}}, {"colour": "bgr"}]
+)
+def test_other_weights_settings_or_colours_have_entries_of_their_own(images, sam, tmp_path, change):
+    """An old embedding under new weights would be wrong without a sign."""
+    first, _, _ = encode(images, open_store(tmp_path), sam, tmp_path)
+    second, n_encoded, _ = encode(images, open_store(tmp_path, **change), sam, tmp_path)
+    assert n_encoded > 0
+    assert not set(first["key"]) & set(second["key"])
+
+
+def test_other_code_has_entries_of_its_own(tmp_path, monkeypatch):
+    """An edited encoder runs its rule again, and the rule must not find the old entries."""
+    before = open_store(tmp_path).key("image")
+    monkeypatch.setattr("realitycheck.stages.encode.source_digest", lambda *entries: "edited")
+    assert open_store(tmp_path).key("image") != before
+
+
+def test_half_precision_says_what_it_costs(images, sam, tmp_path):
+    """float16 keeps 11 bits, so rounding errs by up to 2^-12 of a value's own size; values lie
+    within about 5 spreads."""
+    table, _, _ = encode(images, open_store(tmp_path), sam, tmp_path, dtype="float16")
+    assert open_store(tmp_path).get(table["key"][0])["embedding"].dtype == np.float16
+    assert (table["storage_error"] > 0).all()
+    assert (table["storage_error"] < 5 * 2**-11).all()
+
+
+def test_storage_error_by_hand():
+    """1 and 3 have a spread (standard deviation) of 1; the loss of 0.5 is half of it."""
+    exact = np.array([1.0, 3.0])
+    assert storage_error(exact, np.array([1.0, 2.5])) == 0.5
+    assert storage_error(exact, exact) == 0
+    assert storage_error(np.array([2.0, 2.0]), np.array([2.0, 1.5])) == 0.5
+
+
+def test_shard_without_images_yields_nothing(images, sam, tmp_path):
+    """More shards than images is a waste, not an error."""
+    rows = encode_shard(
+        images.iloc[:0],
+        open_store(tmp_path),
+        load_model=lambda: pytest.fail("the network was loaded for nothing"),
+        images_folder=tmp_path,
+        colour="rgb",
+        dtype="float32",
+        batch_size=2,
+    )
+    assert list(rows) == []

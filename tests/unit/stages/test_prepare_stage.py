@@ -1,0 +1,172 @@
+"""Raw inputs become a manifest, or one message with everything that is wrong."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from realitycheck.artifacts import MANIFEST, read_facts, read_table
+from realitycheck.datasets.records import DatasetError
+from realitycheck.images import write_png
+from realitycheck.provenance import bucket_of
+from realitycheck.stages.prepare import check_inputs, manifest_digests
+
+
+def test_every_image_becomes_a_row(product):
+    """Five images went in."""
+    table = product.prepare().manifest
+    assert list(table["image_id"]) == [
+        "product/NOK/chip/0",
+        "product/NOK/chip/1",
+        "product/OK/0",
+        "product/OK/1",
+        "product/OK/2",
+    ]
+    assert set(table["dataset"]) == {"chips"}
+    assert list(table["label"]) == ["NOK"] * 2 + ["OK"] * 3
+    assert list(table["mask_path"].isna()) == [False] * 2 + [True] * 3
+    assert set(table["width_px"]) == {128}
+    train = read_table(product.paths["train_path"], schema=MANIFEST)
+    assert train.empty
+
+
+def test_record_holds_what_planning_asks_for(product):
+    """The trigger it was planned under, the state it saw, and the counts."""
+    product.prepare()
+    record = json.loads(product.paths["digests_path"].read_text())
+    assert (record["trigger"], record["signature"]) == ("before", "now")
+    assert record["counts"] == {"test": 5, "train": 0}
+    assert set(record["images"]) == {str(bucket_of(i)) for i in product.manifest["image_id"]}
+
+
+def test_same_folder_gives_the_same_bytes(product):
+    """A second check of the same images must change nothing."""
+    before = {k: p.read_bytes() for k, p in product.prepare().paths.items()}
+    assert {k: p.read_bytes() for k, p in product.prepare().paths.items()} == before
+
+
+def test_all_faults_are_reported_at_once_and_nothing_is_written(product):
+    """Whoever repairs a folder of thousands wants one list."""
+    (product.root / "OK/0.png").write_bytes(b"no picture")
+    (product.root / "OK/copy.png").write_bytes((product.root / "OK/1.png").read_bytes())
+    write_png(np.ones((5, 5), bool), product.root / "masks/chip/1.png")
+    with pytest.raises(DatasetError) as caught:
+        product.prepare()
+    message = str(caught.value)
+    assert len(caught.value.faults) == 3
+    for name in ("OK/0.png", "copy.png", "masks/chip/1.png"):
+        assert name in message
+    assert "chips" in message
+    assert not product.results.exists()
+
+
+def test_reference_is_the_good_image_most_like_the_others(product):
+    """The others are shifted to either side of it."""
+    row = product.prepare().references.iloc[0]
+    assert (row["category"], row["image_id"]) == ("product", "product/OK/0")
+    assert row["is_scored"]
+
+
+def test_training_images_give_the_reference_where_there_are_some(product):
+    """A reference that is itself scored would be compared with itself."""
+    product.prepare(split={"kind": "all", "seed": 0, "train_fraction": 0.34})
+    train = read_table(product.paths["train_path"], schema=MANIFEST)
+    assert len(train) == 1
+    assert len(product.manifest) == 4
+    row = product.references.iloc[0]
+    assert row["image_id"] == train["image_id"][0]
+    assert not row["is_scored"]
+
+
+def test_given_reference_is_recognised_by_its_content(product, tmp_path):
+    """A copy of a scored image is that image, whatever its name."""
+    golden = tmp_path / "golden.png"
+    golden.write_bytes((product.root / "OK/2.png").read_bytes())
+    row = product.prepare(reference=str(golden)).references.iloc[0]
+    assert (row["image_id"], row["image_path"]) == ("product/OK/2", str(golden))
+    assert row["is_scored"]
+    write_png(np.full((96, 128, 3), 7, np.uint8), golden)
+    row = product.prepare(reference={"product": str(golden)}).references.iloc[0]
+    assert pd.isna(row["image_id"])
+    assert not row["is_scored"]
+
+
+def test_no_reference_gives_an_empty_table(product):
+    """Photographs of pets have none."""
+    assert product.prepare(reference="none").references.empty
+
+
+def test_category_without_a_reference_is_named(product):
+    """One forgotten category would fail only after hours of alignment."""
+    with pytest.raises(DatasetError, match="reference names no image for the category product "):
+        product.prepare(reference={"other": "auto"})
+    assert not product.results.exists()
+
+
+def changed(before, after):
+    return {kind for kind in before if before[kind] != after[kind]}
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("sha256", {"images"}),
+        ("mask_sha256", {"truth"}),
+        ("label", {"truth", "labels"}),
+        ("defect_type", {"labels"}),
+        ("group", {"labels"}),
+        ("category", {"images", "labels"}),
+        ("image_path", set()),
+        ("mask_path", set()),
+    ],
+)
+def test_edit_shows_in_what_depends_on_it_only(product, column, expected):
+    """A redrawn mask must not encode an image again, nor must a folder that was moved."""
+    product.prepare()
+    table, references = product.manifest, product.references
+    edited = table.astype(object)
+    edited.loc[0, column] = "new"
+    nothing = table.iloc[:0]
+    before = manifest_digests(table, nothing, references)
+    after = manifest_digests(edited, nothing, references)
+    assert changed(before, after) == expected
+    bucket = str(bucket_of(table.loc[0, "image_id"]))
+    for kind in expected:
+        assert {b for b in before[kind] if before[kind][b] != after[kind][b]} == {bucket}
+
+
+def test_other_reference_concerns_every_image_of_its_category(product):
+    """Each was registered to the old one."""
+    product.prepare()
+    table, references = product.manifest, product.references
+    before = manifest_digests(table, table.iloc[:0], references)
+    after = manifest_digests(table, table.iloc[:0], references.assign(sha256="new"))
+    assert changed(before, after) == {"images"}
+    assert all(before["images"][b] != after["images"][b] for b in before["images"])
+
+
+def test_training_images_count_apart(product):
+    """They set thresholds; the scored images do not depend on them."""
+    product.prepare()
+    table, references = product.manifest, product.references
+    nothing = table.iloc[:0]
+    assert changed(
+        manifest_digests(table, nothing, references), manifest_digests(table, table, references)
+    ) == {"train_images"}
+
+
+def test_facts_say_how_images_were_read(product):
+    """The manifest can be traced to its settings."""
+    product.prepare()
+    assert "settings_digest" in read_facts(product.paths["manifest_path"])
+
+
+def test_record_of_all_inputs_collects_counts_and_digests(product, tmp_path):
+    """One file says that everything passed its checks."""
+    product.prepare()
+    (tmp_path / "sam.json").write_text('{"digest": "ab", "files": {}}')
+    assert check_inputs([product.paths["digests_path"]], [tmp_path / "sam.json"]) == {
+        "datasets": {"chips": {"test": 5, "train": 0}},
+        "networks": {"sam": "ab"},
+    }

@@ -1,0 +1,208 @@
+"""What the workflow asks while it plans."""
+
+import json
+import os
+
+import pytest
+
+from realitycheck.config import load_settings
+from realitycheck.datasets.inventory import inventory
+from realitycheck.planning import UNKNOWN, Plan, settings_digest
+from realitycheck.provenance import stat_signature
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """Plan of a fetched, a generated and an own data set; weights lie in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "OK").mkdir(parents=True)
+    (tmp_path / "sam.pth").write_bytes(b"first")
+    return Plan(
+        load_settings(
+            {
+                "datasets": {
+                    "pets": {"format": "oxford_iiit_pet", "root": "pets", "shards": 2},
+                    "chips": {"format": "synthetic_sat", "title": "Chips"},
+                    "mine": {"format": "folder", "root": "mine", "methods": []},
+                },
+                "prompts": {
+                    "pets": {"plain": {"segmentation": ["cat"]}},
+                    "chips": {"plain": {"segmentation": ["void", "crack"]}},
+                },
+                "methods": {
+                    "grounded_sam": {},
+                    "difference": {"kind": "pixel_difference", "title": "Difference"},
+                },
+                "models": {
+                    "sam": {"variant": "miniature", "weights": "sam.pth"},
+                    "grounding_dino": {"variant": "miniature"},
+                },
+            },
+            folder=tmp_path,
+        )
+    )
+
+
+def record(name, **content):
+    path = os.path.join("results", name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        json.dump(content, file)
+    # Files that are written within one tick of the clock must still be told apart.
+    record.time += 10**9
+    os.utime(path, ns=(record.time, record.time))
+
+
+record.time = 10**18
+
+
+def test_fetching_a_data_set_does_not_look_like_an_edit(plan, tmp_path):
+    """It was planned before the folder was there. Were the trigger new in the next run, all images
+    would be checked again for nothing."""
+    first = plan.inventory("pets")
+    assert first == "absent"
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"a")
+    record("manifests/pets/digests.json", trigger=first, signature=inventory(folder))
+    assert plan.inventory("pets") == first
+
+
+def test_edited_folder_is_noticed_and_the_next_record_holds(plan, tmp_path):
+    """After the edit the images are checked once, not again in each later run."""
+    folder = tmp_path / "mine"
+    first = plan.inventory("mine")
+    record("manifests/mine/digests.json", trigger=first, signature=inventory(folder))
+    assert plan.inventory("mine") == first
+    (folder / "OK" / "new.png").write_bytes(b"new")
+    second = plan.inventory("mine")
+    assert second not in (first, "absent")
+    record("manifests/mine/digests.json", trigger=second, signature=inventory(folder))
+    assert plan.inventory("mine") == second
+
+
+def test_folder_that_changed_while_it_was_checked_is_checked_again(plan, tmp_path):
+    """The record holds what was there before the images were read, so a later edit shows."""
+    folder = tmp_path / "mine"
+    first = plan.inventory("mine")
+    record("manifests/mine/digests.json", trigger=first, signature=inventory(folder))
+    (folder / "OK" / "late.png").write_bytes(b"late")
+    assert plan.inventory("mine") != first
+
+
+def test_generated_data_set_has_no_folder_to_watch(plan):
+    """Its settings say all; what it wrote is checked like any output."""
+    assert plan.inventory("chips") == "generated"
+
+
+def test_replaced_weights_are_noticed(plan, tmp_path):
+    """Fine-tuned weights under the old name are other weights."""
+    first = plan.weights_signature("sam")
+    record("weights/sam.json", trigger=first, signature=stat_signature("sam.pth"))
+    assert plan.weights_signature("sam") == first
+    (tmp_path / "sam.pth").write_bytes(b"second")
+    assert plan.weights_signature("sam") != first
+
+
+def test_created_weights_do_not_look_like_an_edit(plan, tmp_path):
+    """They were planned before they were there."""
+    first = plan.weights_signature("grounding_dino")
+    paths = [file["path"] for file in plan.network_files("grounding_dino")]
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(b"made")
+    assert plan.weights_signature("grounding_dino") != first
+    record("weights/grounding_dino.json", trigger=first, signature=stat_signature(*paths))
+    assert plan.weights_signature("grounding_dino") == first
+
+
+def test_digests_are_unknown_before_the_inputs_are_checked(plan):
+    """No finished job has them, so all is planned again."""
+    assert plan.images_digest("pets", "images", "0-of-2") == UNKNOWN
+    assert plan.weights_digest("sam", "grounding_dino") == {
+        "sam": UNKNOWN,
+        "grounding_dino": UNKNOWN,
+    }
+    assert plan.n_images("pets") == 0
+    record("weights/sam.json", digest="ab")
+    assert plan.weights_digest("sam") == {"sam": "ab"}
+
+
+def test_record_that_was_written_anew_is_read_anew(plan):
+    """One planning process sees records before and after the checkpoint."""
+    record("manifests/pets/digests.json", counts={"test": 200, "train": 3})
+    assert (plan.n_images("pets"), plan.n_images("pets", "train")) == (200, 3)
+    record("manifests/pets/digests.json", counts={"test": 210, "train": 3})
+    assert plan.n_images("pets") == 210
+
+
+def test_time_asked_for_follows_images_and_shards_and_doubles(plan):
+    """A job that was killed for its time comes back with twice of it: 10 min + 6000 images at 2 s
+    in 2 shards are 110 min."""
+    record("manifests/pets/digests.json", counts={"test": 6000})
+    asked = [plan.runtime_min("pets", seconds_per_image=2, attempt=n) for n in (1, 2, 3)]
+    assert asked == [110, 220, 440]
+    assert plan.runtime_min("chips", seconds_per_image=3) == 10 + 5
+
+
+def test_large_networks_get_more_memory_than_small_ones(plan, tmp_path):
+    """ViT-H alone holds 2.4 GB of weights; own dimensions are taken for the largest."""
+    wanted = {}
+    for variant in ("vit_h", "vit_b", "miniature", {"encoder_width": 8}):
+        settings = load_settings(
+            {
+                "datasets": {"chips": {"format": "synthetic_sat"}},
+                "models": {"sam": {"variant": variant, "weights": "sam.pth"}},
+            },
+            folder=tmp_path,
+        )
+        wanted[str(variant)] = Plan(settings).memory_mb("sam")
+    assert wanted["vit_h"] > wanted["vit_b"] > wanted["miniature"] >= 1000
+    assert wanted["{'encoder_width': 8}"] == wanted["vit_h"]
+    assert plan.memory_mb("grounding_dino") >= 1000
+
+
+def test_every_data_set_has_its_floors_and_its_own_methods(plan):
+    """A score says little without what a blind method would reach. Pets have no reference; the own
+    folder runs no method."""
+    methods = [
+        ("pets", "grounded_sam", "plain"),
+        ("chips", "grounded_sam", "plain"),
+        ("chips", "difference", "none"),
+    ]
+    assert plan.mask_runs() == methods + [
+        (dataset, "whole_image", "none") for dataset in ("pets", "chips", "mine")
+    ]
+    assert plan.label_runs() == methods + [
+        (dataset, floor, "none")
+        for dataset in ("pets", "chips", "mine")
+        for floor in ("reject_everything", "accept_everything")
+    ]
+    assert plan.runs_of("chips") == methods[1:]
+    assert plan.paths("{dataset}/{method}/{prompt}.parquet", methods[2:]) == [
+        "chips/difference/none.parquet"
+    ]
+
+
+def test_notes_name_methods_and_data_sets_for_people(plan):
+    """What a table says beside a number."""
+    notes = plan.method_notes()
+    assert notes["difference"] == {"kind": "pixel_difference", "name": "Difference"}
+    assert notes["grounded_sam"]["note"] == "untrained miniature"
+    assert notes["whole_image"] == {"kind": "whole_image"}
+    assert plan.dataset_notes() == {
+        "pets": {"name": "pets"},
+        "chips": {"name": "Chips"},
+        "mine": {"name": "mine"},
+    }
+    assert plan.segmentation_texts("chips", "plain") == ["void", "crack"]
+    assert plan.captions("chips", "plain") == ["void", "crack"]
+
+
+def test_settings_digest_follows_any_setting(plan):
+    """Two reports with one digest were made with the same settings."""
+    raw = {"datasets": {"chips": {"format": "synthetic_sat"}}}
+    assert settings_digest(load_settings(raw)) == settings_digest(load_settings(raw))
+    assert settings_digest(load_settings(raw)) != settings_digest(
+        load_settings(raw | {"evaluation": {"seed": 1}})
+    )
