@@ -55,9 +55,15 @@ def overlay_figure(
         n_images: Rows of the figure.
         seed: Of the random draw among the rows.
     """
-    chosen = choose_images(
-        scores, n_random=max(0, n_images - 3), rng=np.random.default_rng([seed, len(dataset)])
-    ).head(n_images)
+    rng = np.random.default_rng([seed, len(dataset)])
+    chosen = choose_images(scores, n_random=max(0, n_images - 3), rng=rng).head(n_images)
+    rule = (
+        "Defective images chosen by rule: best, median and worst mean IoU over the methods shown, "
+        f"the others drawn with seed {seed}."
+    )
+    if chosen.empty:
+        chosen = _drawn_images(scores, n_images=n_images, rng=rng)
+        rule = f"Defective images drawn with seed {seed}; nobody drew where their defects are."
     wanted = list(chosen["image_id"])
     masks = {run: _some_masks(path, wanted) for run, path in mask_tables.items()}
     names = {
@@ -81,10 +87,21 @@ def overlay_figure(
         cell_notes=notes,
         title=title,
         banner="untrained miniature networks" if untrained_notes(used) else "",
-        footnote="Defective images chosen by rule: best, median and worst mean IoU over the "
-        f"methods shown, the others drawn with seed {seed}. "
-        "Yellow: defect (truth), predicted (methods). " + " ".join(untrained_notes(used)),
+        footnote=f"{rule} Yellow: defect (truth), predicted (methods). "
+        + " ".join(untrained_notes(used)),
     )
+
+
+def _drawn_images(scores: pd.DataFrame, *, n_images: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Draw among the defective images of a data set without truth, in the form of `choose_images`.
+
+    They are drawn in the order of their ids and shown in it.
+    """
+    defective = scores[scores["label"] == "NOK"].drop_duplicates("image_id").sort_values("image_id")
+    places = rng.choice(len(defective), size=min(n_images, len(defective)), replace=False)
+    chosen = defective.iloc[sorted(places)].assign(reason="random", mean_iou=np.nan)
+    columns = ["image_id", "reason", "mean_iou", "category", "defect_type"]
+    return chosen[columns].reset_index(drop=True)
 
 
 def _column_title(method: str, prompt: str, about: Mapping[str, Any]) -> str:

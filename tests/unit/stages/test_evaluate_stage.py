@@ -1,0 +1,195 @@
+"""Predictions beside the truth: what is scored, and what is not defined."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from realitycheck.artifacts import (
+    SCORES,
+    ArtifactError,
+    encode_mask,
+    image_file,
+    read_table,
+    write_table,
+)
+from realitycheck.images import write_png
+from realitycheck.stages.classify import floor_verdicts
+from realitycheck.stages.evaluate import score_labels, score_masks
+
+#: Good; good; defective with a drawn mask; defective without.
+IDS = ["p/OK/1", "p/OK/2", "p/NOK/void/1", "p/NOK/void/2"]
+
+
+@pytest.fixture
+def manifest():
+    return pd.DataFrame(
+        {
+            "dataset": "chips",
+            "image_id": IDS,
+            "category": "p",
+            "group": None,
+            "label": ["OK", "OK", "NOK", "NOK"],
+            "defect_type": [None, None, "void", "void"],
+            "mask_path": [None, None, "raw/1.png", None],
+        }
+    )
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """The drawn defect covers 4 of 20 pixels; 2 more are undecided."""
+    pixels = np.zeros((4, 5), np.uint8)
+    pixels[1:3, 1:3] = 255
+    pixels[3, 1:3] = 128
+    write_png(pixels, image_file(tmp_path / "truth", IDS[2]))
+    return pd.DataFrame(
+        {
+            "dataset": "chips",
+            "image_id": IDS,
+            "has_truth": [True, True, True, False],
+            "truth_px": [0, 0, 4, 0],
+            "undecided_px": [0, 0, 2, 0],
+            "pixels_sha256": "ab",
+        }
+    )
+
+
+def masks_table(masks):
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "chips",
+                "image_id": image_id,
+                "method": "mine",
+                "prompt": "plain",
+                "mask_height_px": 4,
+                "mask_width_px": 5,
+                "mask_rle": encode_mask(mask),
+                "score": 0.5,
+                "n_regions": int(mask.any()),
+                "status": "ok" if mask.any() else "no_box",
+                "latency_s": 0.1,
+            }
+            for image_id, mask in zip(IDS, masks, strict=True)
+        ]
+    )
+
+
+def score(manifest, truth, masks, tmp_path, ignore_border="ignore"):
+    rows = list(
+        score_masks(
+            manifest,
+            truth,
+            masks_table(masks),
+            truth_folder=tmp_path / "truth",
+            ignore_border=ignore_border,
+        )
+    )
+    write_table(rows, tmp_path / "s.parquet", schema=SCORES, facts={})
+    return read_table(tmp_path / "s.parquet", schema=SCORES).set_index("image_id")
+
+
+@pytest.fixture
+def masks():
+    """Nothing; one pixel; the lower three rows of columns 1 and 2; everything."""
+    masks = np.zeros((4, 4, 5), bool)
+    masks[1, 0, 0] = True
+    masks[2, 1:4, 1:3] = True
+    masks[3] = True
+    return masks
+
+
+def test_scores_by_hand(manifest, truth, masks, tmp_path):
+    """The third mask covers the defect's 4 pixels and both undecided ones, which do not count."""
+    found = score(manifest, truth, masks, tmp_path)
+    assert len(found) == 4
+    row = found.loc[IDS[2]]
+    assert (row["iou"], row["intersection_px"], row["union_px"]) == (1.0, 4, 4)
+    assert (row["truth_px"], row["predicted_px"]) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("rule", "iou", "truth_px", "predicted_px"),
+    [("ignore", 1.0, 4, 4), ("foreground", 1.0, 6, 6), ("background", 4 / 6, 4, 6)],
+)
+def test_undecided_pixels_count_as_told(
+    manifest, truth, masks, tmp_path, rule, iou, truth_px, predicted_px
+):
+    """4 certain and 2 undecided pixels, all 6 of them predicted."""
+    row = score(manifest, truth, masks, tmp_path, ignore_border=rule).loc[IDS[2]]
+    assert row["iou"] == pytest.approx(iou)
+    assert (row["truth_px"], row["predicted_px"]) == (truth_px, predicted_px)
+
+
+def test_iou_is_undefined_on_good_parts(manifest, truth, masks, tmp_path):
+    """There is no defect to hit. What was predicted there is still counted."""
+    found = score(manifest, truth, masks, tmp_path)
+    assert found.loc[IDS[:2], "iou"].isna().all()
+    assert list(found.loc[IDS[:2], "truth_px"]) == [0, 0]
+    assert list(found.loc[IDS[:2], "predicted_px"]) == [0, 1]
+
+
+def test_nothing_is_known_of_a_part_that_nobody_drew(manifest, truth, masks, tmp_path):
+    """An IoU of 0 would be a made-up answer; the verdict counts all the same."""
+    row = score(manifest, truth, masks, tmp_path).loc[IDS[3]]
+    assert pd.isna(row[["iou", "intersection_px", "union_px", "truth_px"]]).all()
+    assert row["predicted_px"] == 20
+    assert row["label_predicted"] == "NOK"
+
+
+def test_missed_defect_has_an_iou_of_zero(manifest, truth, masks, tmp_path):
+    """An empty mask on a defective part is the worst answer, not an undefined one."""
+    row = score(manifest, truth, np.zeros_like(masks), tmp_path).loc[IDS[2]]
+    assert row["iou"] == 0
+    assert (row["label_predicted"], row["status"]) == ("OK", "no_box")
+
+
+def test_any_mask_is_the_verdict_nok(manifest, truth, masks, tmp_path):
+    """So masks and labels meet in one table."""
+    found = score(manifest, truth, masks, tmp_path)
+    assert list(found.loc[IDS, "label_predicted"]) == ["OK", "NOK", "NOK", "NOK"]
+    assert list(found.loc[IDS, "label"]) == ["OK", "OK", "NOK", "NOK"]
+    assert found.loc[IDS[2], "defect_type"] == "void"
+
+
+def test_masks_of_other_images_are_refused(manifest, truth, masks, tmp_path):
+    """A lost row would make the method look better or worse than it is."""
+    table = masks_table(masks)
+    options = {"truth_folder": tmp_path / "truth", "ignore_border": "ignore"}
+    with pytest.raises(ArtifactError, match="masks table: .* 1 are missing"):
+        list(score_masks(manifest, truth, table.iloc[1:], **options))
+    with pytest.raises(ArtifactError, match="truth table: .* 2 are missing"):
+        list(score_masks(manifest, truth.iloc[2:], table, **options))
+    with pytest.raises(ArtifactError, match="masks table: .* 1 are not in the manifest"):
+        list(score_masks(manifest.iloc[1:], truth.iloc[1:], table, **options))
+
+
+def test_lost_truth_mask_is_named(manifest, truth, masks, tmp_path):
+    """Taken for an empty one it would give a wrong score."""
+    path = image_file(tmp_path / "truth", IDS[2])
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=f"{path}: the warped truth mask is missing"):
+        score(manifest, truth, masks, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("floor", "label"), [("reject_everything", "NOK"), ("accept_everything", "OK")]
+)
+def test_verdicts_of_a_floor_are_scored_without_pixels(manifest, tmp_path, floor, label):
+    """Every image has one verdict and no IoU."""
+    verdicts = floor_verdicts(manifest, floor=floor, prompt="none")
+    write_table(
+        list(score_labels(manifest, verdicts)), tmp_path / "s.parquet", schema=SCORES, facts={}
+    )
+    found = read_table(tmp_path / "s.parquet", schema=SCORES)
+    assert sorted(found["image_id"]) == sorted(IDS)
+    assert set(found["label_predicted"]) == {label}
+    assert set(found["method"]) == {floor}
+    assert found[["iou", "truth_px", "predicted_px"]].isna().all(axis=None)
+
+
+def test_verdicts_of_other_images_are_refused(manifest):
+    """Every image is answered for, or the score is not taken."""
+    verdicts = floor_verdicts(manifest, floor="reject_everything", prompt="none")
+    with pytest.raises(ArtifactError, match="verdicts table: .* 1 are missing"):
+        list(score_labels(manifest, verdicts.iloc[1:]))

@@ -1,0 +1,93 @@
+"""One mask an image, as a table and as PNG."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from realitycheck.artifacts import MASKS, check_rows, decode_mask, masks_of, read_table, write_table
+from realitycheck.methods.segmentation import Segmentation
+from realitycheck.stages.segment import segment_shard, write_mask_images
+from realitycheck.stages.whole_image import whole_image_segmenter
+
+TRANSFORMS = pd.DataFrame(
+    {
+        "dataset": "chips",
+        "image_id": ["p/OK/1", "p/NOK/void/1"],
+        "height_px": [4, 6],
+        "width_px": [5, 3],
+    }
+)
+
+
+def corner(row):
+    """A method that marks the corner of the second image and finds nothing on the first."""
+    mask = np.zeros((row.height_px, row.width_px), bool)
+    if "NOK" not in row.image_id:
+        return Segmentation(mask, None, 0, "no_box")
+    mask[0, 0] = True
+    return Segmentation(mask, 0.75, 1, "ok")
+
+
+def test_every_image_has_a_row_whatever_was_found(tmp_path):
+    """An image where nothing was found counts too: as a slip, or as a part rightly passed."""
+    rows = segment_shard(TRANSFORMS, corner, method="mine", prompt="plain")
+    write_table(list(rows), tmp_path / "m.parquet", schema=MASKS, facts={})
+    table = read_table(tmp_path / "m.parquet", schema=MASKS)
+    check_rows(table, TRANSFORMS["image_id"], where="test")
+    found = table.set_index("image_id")
+    assert found.loc["p/OK/1", "status"] == "no_box"
+    assert np.isnan(found.loc["p/OK/1", "score"])
+    assert found.loc["p/NOK/void/1", "score"] == 0.75
+    assert set(found["method"]) == {"mine"}
+    assert set(found["prompt"]) == {"plain"}
+    assert (found["latency_s"] >= 0).all()
+    masks = dict(masks_of(table))
+    assert masks["p/OK/1"].shape == (4, 5)
+    assert masks["p/NOK/void/1"].shape == (6, 3)
+    assert [m.sum() for m in masks.values()] == [1, 0]
+
+
+def test_shard_without_images_gives_no_rows(tmp_path):
+    """More shards than images is a waste, not an error."""
+    rows = segment_shard(TRANSFORMS.iloc[:0], corner, method="mine", prompt="plain")
+    write_table(list(rows), tmp_path / "m.parquet", schema=MASKS, facts={})
+    assert read_table(tmp_path / "m.parquet", schema=MASKS).empty
+
+
+def test_failing_method_stops_the_shard():
+    """A step that cannot do its work fails; it makes up no empty mask."""
+
+    def fail(row):
+        raise RuntimeError(f"{row.image_id}: out of memory")
+
+    with pytest.raises(RuntimeError, match="p/OK/1: out of memory"):
+        list(segment_shard(TRANSFORMS, fail, method="mine", prompt="plain"))
+
+
+def test_whole_image_is_marked_in_its_own_size():
+    """The floor knows the size and nothing else."""
+    rows = list(segment_shard(TRANSFORMS, whole_image_segmenter, method="w", prompt="none"))
+    for row, height, width in zip(rows, (4, 6), (5, 3), strict=True):
+        mask = decode_mask(row["mask_rle"], height_px=height, width_px=width)
+        assert mask.all()
+        assert (row["status"], row["n_regions"], row["score"]) == ("ok", 1, None)
+
+
+def test_mask_images_are_black_and_white(tmp_path):
+    """Any viewer shows them."""
+    mask = np.eye(4, dtype=bool)
+    assert write_mask_images([("p/OK/1", mask)], tmp_path) == 1
+    found = cv2.imread(str(tmp_path / "p/OK/1.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(found, 255 * mask.astype(np.uint8))
+
+
+def test_mask_images_of_images_that_are_gone_are_removed(tmp_path):
+    """The folder must hold what the table holds; other files stay."""
+    mask = np.ones((2, 2), bool)
+    write_mask_images([("p/OK/1", mask), ("p/NOK/void/1", mask)], tmp_path / "masks")
+    (tmp_path / "masks" / "note.txt").write_text("mine")
+    (tmp_path / "masks.parquet").write_text("table")
+    write_mask_images([("p/OK/1", mask)], tmp_path / "masks")
+    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == {"masks.parquet", "masks/note.txt", "masks/p/OK/1.png"}

@@ -1,0 +1,140 @@
+"""The files of a network are fetched, created or accepted, and always checked."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from realitycheck.models.files import NetworkFile
+from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
+from realitycheck.provenance import stat_signature
+from realitycheck.stages.weights import obtain, weights_path
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Collect what would be fetched; no test of this file touches the network."""
+    asked = []
+
+    def fetch(url, destination, *, sha256, size_bytes, mirrors):
+        asked.append((url, str(destination), sha256))
+        Path(destination).parent.mkdir(parents=True, exist_ok=True)
+        Path(destination).write_text(url)
+
+    monkeypatch.setattr("realitycheck.stages.weights.fetch", fetch)
+    return asked
+
+
+def plain(*files):
+    return [dataclasses.asdict(file) for file in files]
+
+
+def test_own_file_is_accepted_and_hashed(tmp_path, no_network):
+    """It is not fetched, and later stages see its content in the digest."""
+    path = tmp_path / "own.pth"
+    path.write_bytes(b"one")
+    files = plain(NetworkFile("weights", str(path)))
+    record = obtain("sam", files, trigger="planned")
+    assert record["files"]["weights"] == {"path": str(path), "sha256": weights_digest(path)}
+    assert (record["trigger"], record["signature"]) == ("planned", stat_signature(path))
+    assert (record["is_untrained"], record["licences"]) == (False, [])
+    assert no_network == []
+    path.write_bytes(b"two")
+    assert obtain("sam", files, trigger="planned")["digest"] != record["digest"]
+
+
+def test_digest_is_of_the_content_not_of_the_place(tmp_path):
+    """Weights that were moved encode nothing anew."""
+    digests = set()
+    for name in ("a.pth", "b.pth"):
+        (tmp_path / name).write_bytes(b"same")
+        file = NetworkFile("weights", str(tmp_path / name))
+        digests.add(obtain("sam", plain(file), trigger="t")["digest"])
+    assert len(digests) == 1
+
+
+def test_official_files_are_fetched_under_their_pinned_digests(tmp_path, no_network):
+    """One name is a file, several are a folder of files."""
+    names = ("bert_base_uncased/config", "bert_base_uncased/vocab")
+    record = obtain(
+        "grounding_dino",
+        plain(
+            NetworkFile("weights", str(tmp_path / "g.pth"), official=("grounding_dino_swint_ogc",)),
+            NetworkFile("text_encoder", str(tmp_path / "bert"), official=names),
+        ),
+        trigger="t",
+    )
+    known = [KNOWN_WEIGHTS[n] for n in ("grounding_dino_swint_ogc", *names)]
+    places = [tmp_path / "g.pth"] + [tmp_path / "bert" / file.file_name for file in known[1:]]
+    assert no_network == [
+        (file.url, str(place), file.sha256) for file, place in zip(known, places, strict=True)
+    ]
+    assert record["licences"] == sorted({file.licence for file in known})
+    assert set(record["files"]) == {"weights", "text_encoder"}
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """A stand-in that writes miniatures at once; gives the list of its calls."""
+    calls = []
+
+    def write_miniatures(folder, *, seed):
+        calls.append(seed)
+        folder = Path(folder)
+        (folder / "bert").mkdir()
+        (folder / "bert" / "vocab.txt").write_text("[CLS]")
+        (folder / "sam.pth").write_bytes(b"sam")
+        (folder / "dino.pth").write_bytes(b"dino")
+        return {
+            "sam": folder / "sam.pth",
+            "grounding_dino": folder / "dino.pth",
+            "text_encoder": folder / "bert",
+        }
+
+    monkeypatch.setattr("realitycheck.models.miniatures.write_miniatures", write_miniatures)
+    return calls
+
+
+def miniature(tmp_path):
+    folder = tmp_path / "weights"
+    return plain(
+        NetworkFile("weights", str(folder / "dino_miniature.pth"), is_miniature=True),
+        NetworkFile("text_encoder", str(folder / "encoder"), is_miniature=True),
+    )
+
+
+def test_miniatures_are_created_once(tmp_path, made, no_network):
+    """The demo needs no download; a second run finds them."""
+    files = miniature(tmp_path)
+    first = obtain("grounding_dino", files, trigger="t")
+    assert first["is_untrained"]
+    assert Path(files[0]["path"]).read_bytes() == b"dino"
+    assert (Path(files[1]["path"]) / "vocab.txt").exists()
+    assert obtain("grounding_dino", files, trigger="t") == first
+    assert len(made) == 1
+    assert no_network == []
+    assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == [
+        "dino_miniature.pth",
+        "encoder",
+    ]
+
+
+def test_lost_miniature_is_created_without_touching_the_others(tmp_path, made):
+    """What other jobs have read stays as it is."""
+    files = miniature(tmp_path)
+    obtain("grounding_dino", files, trigger="t")
+    Path(files[0]["path"]).unlink()
+    before = stat_signature(files[1]["path"])
+    obtain("grounding_dino", files, trigger="t")
+    assert stat_signature(files[1]["path"]) == before
+    assert Path(files[0]["path"]).read_bytes() == b"dino"
+
+
+def test_path_comes_from_the_checked_record(tmp_path):
+    """A job opens what was checked, not what the settings say now."""
+    record = tmp_path / "sam.json"
+    record.write_text(json.dumps({"files": {"weights": {"path": "a/b.pth", "sha256": "x"}}}))
+    assert weights_path(record) == Path("a/b.pth")
+    with pytest.raises(KeyError):
+        weights_path(record, "text_encoder")
