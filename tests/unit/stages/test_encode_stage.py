@@ -127,7 +127,9 @@ def test_other_weights_settings_or_colours_have_entries_of_their_own(images, sam
 def test_other_code_has_entries_of_its_own(tmp_path, monkeypatch):
     """An edited encoder runs its rule again, and the rule must not find the old entries."""
     before = open_store(tmp_path).key("image")
-    monkeypatch.setattr("realitycheck.stages.sam_embeddings.source_digest", lambda *entries: "edited")
+    monkeypatch.setattr(
+        "realitycheck.stages.sam_embeddings.source_digest", lambda *entries: "edited"
+    )
     assert open_store(tmp_path).key("image") != before
 
 
