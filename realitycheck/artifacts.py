@@ -117,6 +117,7 @@ TRANSFORMS = Schema(
     (
         ("dataset", _text),
         ("image_id", _text),
+        ("category", _text),
         ("status", _text),
         *((f"m{r}{c}", _real) for r in range(3) for c in range(3)),  # reference ← image, px
         ("residual_before", _real),  # 0 same, 1 unrelated; null without a reference
@@ -150,7 +151,8 @@ ENCODINGS = Schema(
         ("dataset", _text),
         ("image_id", _text),
         ("key", _text),  # of the entry in the store
-        ("storage_error", _real),  # largest loss of the stored values, relative to their spread
+        ("storage_error", _real),  # largest loss of the stored values, relative to their spread;
+        # null where they are stored as they are
     ),
     ("dataset", "image_id"),
 )
@@ -185,6 +187,27 @@ THRESHOLDS = Schema(
         ("fold", _int),  # whose other folds set it; null: set by images that are not scored
     ),
     ("dataset", "image_id"),
+)
+
+ANOMALY_MAPS = Schema(
+    "anomaly maps",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("prompt", _text),
+        ("height_px", _int),
+        ("width_px", _int),
+        # The map is the sum of mask · score, divided by 1 + the number of masks, at each pixel.
+        ("mask_rles", pa.list_(_text)),
+        ("mask_scores", pa.list_(pa.float32())),
+        ("n_boxes", _int),
+        ("object_area", _real),  # largest box of the product, relative to the image
+        ("score", _real),
+        ("status", _text),
+        ("latency_s", _real),
+    ),
+    ("dataset", "image_id", "prompt"),
+    {"status": MASK_STATUSES},
 )
 
 MASKS = Schema(
@@ -371,6 +394,11 @@ def read_table(
     return pq.read_table(path, columns=list(columns or schema.columns)).to_pandas()
 
 
+def read_shards(paths: Iterable[str | Path], *, schema: Schema) -> pd.DataFrame:
+    """Read the tables of several shards as one."""
+    return pd.concat([read_table(p, schema=schema) for p in paths], ignore_index=True)
+
+
 def read_facts(path: str | Path) -> dict[str, Any]:
     """Metadata that `write_table` stored: version, digests, device, precision."""
     raw = (pq.read_schema(path).metadata or {}).get(METADATA_KEY)
@@ -386,7 +414,7 @@ def gather(paths: Iterable[str | Path], path: str | Path, *, schema: Schema) -> 
         values = [f.get(key) for f in facts]
         distinct = [v for i, v in enumerate(values) if v not in values[:i]]
         merged[key] = distinct[0] if len(distinct) == 1 else distinct
-    table = pd.concat([read_table(p, schema=schema) for p in paths], ignore_index=True)
+    table = read_shards(paths, schema=schema)
     write_table(table, path, schema=schema, facts=merged)
     return table
 

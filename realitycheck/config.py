@@ -235,11 +235,40 @@ DatasetSettings = Annotated[
 # --------------------------------------------------------------------------------- prompts, methods
 
 
+class SaaPlusPrompt(_Strict):
+    """What SAA+ is told of a product; see `realitycheck.methods.saa_plus.SaaPlusPrompts`."""
+
+    class_name: str = Field(min_length=1, description="the product's name in general prompts")
+    object_name: str | None = Field(
+        None, description="what to look for to learn the product's size; default: class_name"
+    )
+    class_prompts: tuple[tuple[str, str], ...] = Field(
+        (), description="pairs [caption, phrase]: a box whose label holds the phrase is dropped"
+    )
+    general_prompts: bool = Field(True, description="also ask 'defect on', 'damage on', 'flaw on'")
+    n_objects: int = Field(1, ge=1, description="how many products an image shows")
+    max_masks: int = Field(5, ge=1, description="how many masks at most make up the map")
+    area_ratio: float = Field(
+        0.9, gt=0, le=1, description="largest defect box as a share of the product's box"
+    )
+
+    @model_validator(mode="after")
+    def _check_prompts(self) -> SaaPlusPrompt:
+        if not self.general_prompts and not self.class_prompts:
+            raise ValueError("SAA+ needs general_prompts or at least one of class_prompts")
+        return self
+
+
 class PromptSettings(_Strict):
     """One named set of prompts. Editing it re-runs what uses it, nothing else."""
 
     segmentation: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="phrases for the text-prompted segmenters, such as 'defect'"
+    )
+    saa_plus: Literal["auto"] | dict[str, str | SaaPlusPrompt] | None = Field(
+        None,
+        description="prompts of SAA+. auto: the published ones of a known category, and general "
+        "ones for a new product; or {category or default: a known name, or a block}",
     )
 
     @field_validator("segmentation", mode="after")
@@ -262,14 +291,112 @@ class _MethodSettings(_Strict):
     networks: ClassVar[tuple[str, ...]] = ()
 
 
-class GroundedSamMethod(_MethodSettings):
+class _VariantMethod(_MethodSettings):
+    variant: Literal["published", "repaired"] = Field(
+        "published", description="published: with the slips of the study's code; repaired: without"
+    )
+    switches: dict[str, bool | str] = Field(
+        default_factory=dict, description="single slips turned on or off, over the variant's own"
+    )
+
+    @model_validator(mode="after")
+    def _check_switches(self) -> _VariantMethod:
+        if self.switches:
+            from realitycheck.methods.switches import switched
+
+            switched(self.kind, self.variant, self.switches)
+        return self
+
+
+class GroundedSamMethod(_VariantMethod):
     """GroundingDINO proposes boxes, SAM turns each into a mask (Text2Seg)."""
 
     kind: Literal["grounded_sam"]
-    variant: Literal["published", "repaired"] = "published"
     box_threshold: float = Field(0.35, ge=DETECTION_FLOOR, lt=1)
     text_threshold: float = Field(0.25, ge=0.0, lt=1)
     networks: ClassVar[tuple[str, ...]] = ("sam", "grounding_dino")
+
+
+class SamClipMethod(_VariantMethod):
+    """SAM cuts everything out, CLIP picks what fits the text (Text2Seg)."""
+
+    kind: Literal["sam_clip"]
+    points_per_side: int = Field(
+        10, ge=1, le=128, description="points of the grid; 10 in Text2Seg's notebook, 32 in SAM"
+    )
+    pred_iou_thresh: float = Field(0.88, ge=0, le=1, description="least predicted IoU of a mask")
+    stability_score_thresh: float = Field(0.95, ge=0, le=1)
+    stability_score_offset: float = Field(1.0, gt=0)
+    box_nms_thresh: float = Field(0.7, gt=0, le=1)
+    logit_scale: float = Field(100.0, gt=0)
+    threshold: float = Field(0.05, gt=0, lt=1, description="least share of the softmax over masks")
+    networks: ClassVar[tuple[str, ...]] = ("sam", "clip")
+
+    def masks_settings(self) -> dict[str, Any]:
+        """What the automatic masks depend on."""
+        return self.model_dump(
+            mode="json",
+            include={
+                "points_per_side",
+                "pred_iou_thresh",
+                "stability_score_thresh",
+                "stability_score_offset",
+                "box_nms_thresh",
+            },
+        )
+
+    def crops_settings(self) -> dict[str, Any]:
+        """What the features of the crops depend on."""
+        return self.masks_settings() | self.model_dump(mode="json", include={"variant", "switches"})
+
+
+class ClipSurgerySamMethod(_VariantMethod):
+    """CLIP Surgery points at what fits the text, SAM turns the points into a mask (Text2Seg)."""
+
+    kind: Literal["clip_surgery_sam"]
+    variant: Literal["published", "repaired", "plain_clip"] = "published"
+    clip_input_size: int = Field(224, ge=32, le=1024, multiple_of=16, description="px")
+    threshold: float = Field(0.8, ge=0, le=1, description="share of the map's range for a point")
+    downsample: int = Field(2, ge=1, description="patches a cell of the map")
+    networks: ClassVar[tuple[str, ...]] = ("sam", "clip")
+
+    def patches_settings(self) -> dict[str, Any]:
+        """What the patch features depend on."""
+        return self.model_dump(mode="json", include={"variant", "switches", "clip_input_size"})
+
+
+class SaaPlusMethod(_VariantMethod):
+    """Segment Any Anomaly +: several prompts, filtered boxes, saliency."""
+
+    kind: Literal["saa_plus"]
+    box_threshold: float = Field(0.10, ge=DETECTION_FLOOR, lt=1)
+    text_threshold: float = Field(0.10, ge=0.0, lt=1)
+    binarise: str = Field(
+        "f1max",
+        pattern=r"^(union|f1max|good|fixed:(0(\.\d+)?|1(\.0+)?))$",
+        description="from the anomaly map to a mask. f1max: best F1 on the test set's truth, as "
+        "published (flagged uses_test_truth); good: threshold from good images; union; fixed:<t>",
+    )
+    eval_resolution: Literal["native", "400"] = Field(
+        "native", description="size at which map and truth meet; 400 as in the published code"
+    )
+    max_overkill_rate: Fraction = Field(
+        0.05, description="binarise good: share of good images that the threshold may reject"
+    )
+    n_folds: int = Field(5, ge=2, description="binarise good: folds without training images")
+    seed: int = Field(0, ge=0)
+    networks: ClassVar[tuple[str, ...]] = ("sam", "grounding_dino", "saliency")
+
+    @property
+    def uses_test_truth(self) -> bool:
+        """Whether the mask looks at the truth it is scored with."""
+        return self.binarise == "f1max" or self.binarise.startswith("fixed")
+
+    def maps_settings(self) -> dict[str, Any]:
+        """What the anomaly maps depend on."""
+        return self.model_dump(
+            mode="json", include={"variant", "switches", "box_threshold", "text_threshold"}
+        )
 
 
 class PixelDifferenceMethod(_MethodSettings):
@@ -287,8 +414,15 @@ class PixelDifferenceMethod(_MethodSettings):
     needs_reference: ClassVar[bool] = True
 
 
-MethodSettings = Annotated[GroundedSamMethod | PixelDifferenceMethod, Field(discriminator="kind")]
-METHOD_KINDS = ("grounded_sam", "pixel_difference")
+MethodSettings = Annotated[
+    GroundedSamMethod
+    | SamClipMethod
+    | ClipSurgerySamMethod
+    | SaaPlusMethod
+    | PixelDifferenceMethod,
+    Field(discriminator="kind"),
+]
+METHOD_KINDS = ("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference")
 
 
 # ------------------------------------------------------------------------------------------- models
@@ -334,11 +468,49 @@ class GroundingDinoModel(_Strict):
         return variant
 
 
+class ClipModel(_Strict):
+    """CLIP, also the base of CLIP Surgery."""
+
+    variant: str | dict[str, int] = Field(
+        "ViT-B-16", description="ViT-B-16, miniature, another ViT of open_clip, or dimensions"
+    )
+    weights: str | None = None
+
+    @field_validator("variant", mode="after")
+    @classmethod
+    def _check_variant(cls, variant: str | dict[str, int]) -> str | dict[str, int]:
+        if variant not in ("ViT-B-16", "miniature"):
+            from realitycheck.models.clip import known_sizes
+
+            known_sizes(variant)
+        return variant
+
+
+class SaliencyModel(_Strict):
+    """The residual network behind SAA+'s saliency."""
+
+    variant: Literal["wide_resnet50_2", "miniature"] | dict[str, list[int]] = Field(
+        "wide_resnet50_2", description="a known name, or {layers: [4 numbers], channels: [4]}"
+    )
+    weights: str | None = None
+
+    @field_validator("variant", mode="after")
+    @classmethod
+    def _check_dimensions(cls, variant: str | dict[str, Any]) -> str | dict[str, Any]:
+        if isinstance(variant, dict):
+            from realitycheck.models.saliency import saliency_sizes
+
+            saliency_sizes(variant)
+        return variant
+
+
 class ModelsSettings(_Strict):
     """The networks, one block each."""
 
     sam: SamModel = SamModel()
     grounding_dino: GroundingDinoModel = GroundingDinoModel()
+    clip: ClipModel = ClipModel()
+    saliency: SaliencyModel = SaliencyModel()
 
 
 class ComputeSettings(_Strict):
@@ -411,7 +583,8 @@ class Settings(_Strict):
         """Names of the prompt sets a method is run with on a data set."""
         if not self.methods[method].needs_prompt:
             return [NO_PROMPT]
-        return [n for n, p in self.prompts.get(dataset, {}).items() if p.segmentation]
+        needed = "saa_plus" if self.methods[method].kind == "saa_plus" else "segmentation"
+        return [n for n, p in self.prompts.get(dataset, {}).items() if getattr(p, needed)]
 
     def runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) that gives masks, floors left out."""
@@ -451,20 +624,17 @@ class Settings(_Strict):
         return self.datasets[dataset].model_dump(mode="json", include={"alignment", "intensity"})
 
     def encoder_settings(self) -> dict[str, Any]:
-        """What an image embedding depends on, weights apart."""
-        return {
-            "variant": self.models.sam.model_dump(mode="json")["variant"],
-            "precision": self.compute.precision,
-            "dtype": self.compute.encoding_dtype,
-        }
+        """What a stored image embedding of SAM depends on, weights apart."""
+        return {**self.network_settings("sam"), "dtype": self.compute.encoding_dtype}
 
     def detector_settings(self) -> dict[str, Any]:
         """What stored boxes depend on, weights and texts apart."""
-        return {
-            "variant": self.models.grounding_dino.model_dump(mode="json")["variant"],
-            "precision": self.compute.precision,
-            "floor": DETECTION_FLOOR,
-        }
+        return {**self.network_settings("grounding_dino"), "floor": DETECTION_FLOOR}
+
+    def network_settings(self, network: str) -> dict[str, Any]:
+        """What a network's answers depend on, weights apart."""
+        block = getattr(self.models, network).model_dump(mode="json")
+        return {"variant": block["variant"], "precision": self.compute.precision}
 
     def method_settings(self, method: str) -> dict[str, Any]:
         """A method block, without the name it has in tables."""
@@ -646,9 +816,11 @@ def _cross_faults(settings: Settings) -> list[str]:
             continue
         for method in settings.methods_of(dataset):
             if not settings.prompts_of(dataset, method):
+                is_saa = settings.methods[method].kind == "saa_plus"
+                example = "saa_plus: auto" if is_saa else "segmentation: [defect]"
                 faults.append(
                     f"prompts.{dataset}: method '{method}' needs a text prompt here; add for "
-                    f"example prompts: {{{dataset}: {{plain: {{segmentation: [defect]}}}}}}, "
+                    f"example prompts: {{{dataset}: {{plain: {{{example}}}}}}}, "
                     f"or list the methods to run under datasets.{dataset}.methods"
                 )
         for method in block.methods or ():

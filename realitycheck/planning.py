@@ -14,8 +14,9 @@ from typing import Any
 
 from realitycheck.config import LABEL_FLOORS, MASK_FLOORS, NO_PROMPT, Settings
 from realitycheck.datasets.inventory import inventory
+from realitycheck.methods.switches import switched
 from realitycheck.models.files import network_files
-from realitycheck.provenance import digest_of, shard_digest, stat_signature
+from realitycheck.provenance import digest_of, is_training, shard_digest, stat_signature
 
 UNKNOWN = "unknown"
 
@@ -66,6 +67,11 @@ class Plan:
     def images_digest(self, dataset: str, kind: str, shard: str | None = None) -> str:
         """Digest of the checked images of a shard; see `realitycheck.provenance.shard_digest`."""
         return shard_digest(self.results / "manifests" / dataset / "digests.json", kind, shard)
+
+    def shard_images_digest(self, dataset: str, shard: str) -> str:
+        """Digest of the images of a shard, of scored or of training images."""
+        kind = "train_images" if is_training(shard) else "images"
+        return self.images_digest(dataset, kind, shard)
 
     def weights_digest(self, *networks: str) -> dict[str, str]:
         """Digest of the checked files of each network."""
@@ -134,6 +140,8 @@ class Plan:
                 note["variant"] = block.variant
             if self.settings.is_untrained(name):
                 note["note"] = "untrained miniature"
+            if getattr(block, "uses_test_truth", False):
+                note["uses_test_truth"] = True
             notes[name] = note
         return notes | {floor: {"kind": floor} for floor in (*MASK_FLOORS, *LABEL_FLOORS)}
 
@@ -153,9 +161,49 @@ class Plan:
         """Phrases of a prompt set."""
         return list(self.settings.prompts[dataset][prompt].segmentation)
 
-    def captions(self, dataset: str, prompt: str) -> list[str]:
-        """Every text that the detector is asked for under a prompt set."""
-        return self.segmentation_texts(dataset, prompt)
+    def detector_prompts(self, dataset: str, prompt: str) -> dict[str, Any]:
+        """What the detector is asked for under a prompt set.
+
+        Returns:
+            `texts`: phrases for every image. `saa_plus`: prompts of SAA+ by category, or None where
+            no method of the data set needs them. `object_comma`: forms of SAA+'s object caption.
+        """
+        methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
+        kinds = {method.kind for method in methods}
+        forms = {
+            switched("saa_plus", method.variant, method.switches).object_comma
+            for method in methods
+            if method.kind == "saa_plus"
+        }
+        return {
+            "texts": self.segmentation_texts(dataset, prompt) if "grounded_sam" in kinds else [],
+            "saa_plus": self.saa_plus_prompts(dataset, prompt) if forms else None,
+            "object_comma": sorted(forms),
+        }
+
+    def saa_plus_prompts(self, dataset: str, prompt: str) -> Any:
+        """Prompts of SAA+ under a prompt set, as plain values."""
+        return self.settings.prompts[dataset][prompt].model_dump(mode="json")["saa_plus"]
+
+    def encoding_owner(self, method: str, part: str) -> str:
+        """The first method block that shares a method's encodings, under whose name they lie.
+
+        Args:
+            method: Name of the method block.
+            part: `masks`, `crops`, `patches` or `maps`.
+        """
+        block = self.settings.methods[method]
+        wanted = getattr(block, f"{part}_settings")()
+        return next(
+            name
+            for name, other in self.settings.methods.items()
+            if other.kind == block.kind and getattr(other, f"{part}_settings")() == wanted
+        )
+
+    def saa_plus_colour(self, method: str) -> str:
+        """Colour order that SAM and the saliency network see under a block of SAA+."""
+        block = self.settings.methods[method]
+        return "bgr" if switched("saa_plus", block.variant, block.switches).bgr else "rgb"
 
     def network_files(self, network: str) -> list[dict[str, Any]]:
         """Files of a network, as plain values."""

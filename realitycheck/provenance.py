@@ -120,14 +120,24 @@ def bucket_of(image_id: str) -> int:
     return int.from_bytes(digest[:8], "big") % N_BUCKETS
 
 
-def shard_names(n_shards: int) -> list[str]:
-    """Names of the shards, as they stand in paths: `0-of-4`."""
-    return [f"{index}-of-{n_shards}" for index in range(n_shards)]
+#: Before the name of a shard of training images.
+TRAINING_PREFIX = "train-"
+
+
+def shard_names(n_shards: int, *, training: bool = False) -> list[str]:
+    """Names of the shards, as they stand in paths: `0-of-4`, of training images `train-0-of-4`."""
+    prefix = TRAINING_PREFIX if training else ""
+    return [f"{prefix}{index}-of-{n_shards}" for index in range(n_shards)]
+
+
+def is_training(shard: str) -> bool:
+    """Whether a shard holds training images."""
+    return shard.startswith(TRAINING_PREFIX)
 
 
 def buckets_of(shard: str) -> range:
-    """Buckets that a shard, named like `0-of-4`, covers."""
-    index, count = map(int, shard.split("-of-"))
+    """Buckets that a shard, named like `0-of-4` or `train-0-of-4`, covers."""
+    index, count = map(int, shard.removeprefix(TRAINING_PREFIX).split("-of-"))
     return range(index * N_BUCKETS // count, (index + 1) * N_BUCKETS // count)
 
 

@@ -32,9 +32,9 @@ class EncodingStore:
             the digests of weights and of code. Part of every key.
     """
 
-    def __init__(self, folder: str | Path, *, facts: Mapping[str, object]):
+    def __init__(self, folder: str | Path, *, facts: Mapping[str, object] | None = None):
         self.folder = Path(folder)
-        self._facts = digest_of(dict(facts))
+        self._facts = digest_of(dict(facts or {}))
 
     def key(self, image_sha256: str) -> str:
         """Key of one image's entry, 40 hexadecimal digits."""

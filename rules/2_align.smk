@@ -9,7 +9,7 @@ rule align_images:
     """Register the images of a shard to the reference of their category."""
     input:
         checked=ancient(checked_inputs),
-        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        manifest=ancient(manifest_of_shard),
         references=ancient("<results>/manifests/{dataset}/references.parquet"),
     output:
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
@@ -37,27 +37,6 @@ rule align_images:
         "../scripts/align_images.py"
 
 
-use rule align_images as align_training_images with:
-    input:
-        checked=ancient(checked_inputs),
-        manifest=ancient("<results>/manifests/{dataset}/train.parquet"),
-        references=ancient("<results>/manifests/{dataset}/references.parquet"),
-    output:
-        transforms="<results>/aligned/{dataset}/train_shards/{shard}.parquet",
-    log:
-        "logs/align_training_images/{dataset}/{shard}.log",
-    benchmark:
-        "benchmarks/align_training_images/{dataset}/{shard}.tsv"
-    params:
-        settings=lambda wildcards: cfg.alignment_settings(wildcards.dataset),
-        images=lambda wildcards: plan.images_digest(
-            wildcards.dataset, "train_images", wildcards.shard
-        ),
-        code=code_of("align_images"),
-    message:
-        "Data set {wildcards.dataset}: align training shard {wildcards.shard}"
-
-
 rule gather_transforms:
     """Put the shards' transforms together, one row an image of the manifest."""
     input:
@@ -81,20 +60,6 @@ rule gather_transforms:
         "Data set {wildcards.dataset}: gather transforms"
     script:
         "../scripts/gather_transforms.py"
-
-
-use rule gather_transforms as gather_training_transforms with:
-    input:
-        manifest=ancient("<results>/manifests/{dataset}/train.parquet"),
-        shards=shards_of("<results>/aligned/{dataset}/train_shards/{shard}.parquet"),
-    output:
-        table="<results>/aligned/{dataset}/train_transforms.parquet",
-    log:
-        "logs/gather_training_transforms/{dataset}.log",
-    benchmark:
-        "benchmarks/gather_training_transforms/{dataset}.tsv"
-    message:
-        "Data set {wildcards.dataset}: gather training transforms"
 
 
 rule align_masks:

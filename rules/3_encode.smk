@@ -35,3 +35,141 @@ rule encode_images:
         "Data set {wildcards.dataset}: SAM encoding ({wildcards.colour}), shard {wildcards.shard}"
     script:
         "../scripts/encode_images.py"
+
+
+rule propose_masks:
+    """Let SAM cut everything out, from stored embeddings."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        embeddings="<results>/encodings/{dataset}/sam_rgb/{shard}.parquet",
+        weights=ancient("<results>/weights/sam.json"),
+    output:
+        index="<results>/encodings/{dataset}/automatic_masks/{method}/{shard}.parquet",
+    log:
+        "logs/propose_masks/{dataset}/automatic_masks/{method}/{shard}.log",
+    benchmark:
+        "benchmarks/propose_masks/{dataset}/automatic_masks/{method}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("sam_clip") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        batch_size=str(cfg.compute.batch_size),
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("sam") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=20, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.methods[wildcards.method].masks_settings(),
+        sam=cfg.encoder_settings(),
+        weights=lambda wildcards: plan.weights_digest("sam"),
+        code=code_of("propose_masks"),
+    message:
+        "Data set {wildcards.dataset}: automatic masks ({wildcards.method}), shard {wildcards.shard}"
+    script:
+        "../scripts/propose_masks.py"
+
+
+rule encode_crops:
+    """Encode the crops of the automatic masks with CLIP."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        masks=encoding_of("automatic_masks", "masks"),
+        weights=ancient("<results>/weights/clip.json"),
+    output:
+        index="<results>/encodings/{dataset}/crops/{method}/{shard}.parquet",
+    log:
+        "logs/encode_crops/{dataset}/crops/{method}/{shard}.log",
+    benchmark:
+        "benchmarks/encode_crops/{dataset}/crops/{method}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("sam_clip") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        batch_size=str(cfg.compute.batch_size),
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=3, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.methods[wildcards.method].crops_settings(),
+        clip=cfg.network_settings("clip"),
+        weights=lambda wildcards: plan.weights_digest("clip"),
+        code=code_of("encode_crops"),
+    message:
+        "Data set {wildcards.dataset}: crops ({wildcards.method}), shard {wildcards.shard}"
+    script:
+        "../scripts/encode_crops.py"
+
+
+rule encode_patches:
+    """Encode patches with CLIP Surgery."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        weights=ancient("<results>/weights/clip.json"),
+    output:
+        index="<results>/encodings/{dataset}/patches/{method}/{shard}.parquet",
+    log:
+        "logs/encode_patches/{dataset}/patches/{method}/{shard}.log",
+    benchmark:
+        "benchmarks/encode_patches/{dataset}/patches/{method}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("clip_surgery_sam") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        batch_size=str(cfg.compute.batch_size),
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.methods[wildcards.method].patches_settings(),
+        clip=cfg.network_settings("clip"),
+        weights=lambda wildcards: plan.weights_digest("clip"),
+        code=code_of("encode_patches"),
+    message:
+        "Data set {wildcards.dataset}: patches ({wildcards.method}), shard {wildcards.shard}"
+    script:
+        "../scripts/encode_patches.py"
+
+
+rule encode_saliency:
+    """Compute the saliency maps of SAA+."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        weights=ancient("<results>/weights/saliency.json"),
+    output:
+        index="<results>/encodings/{dataset}/saliency_{colour}/{shard}.parquet",
+    log:
+        "logs/encode_saliency/{dataset}/saliency_{colour}/{shard}.log",
+    benchmark:
+        "benchmarks/encode_saliency/{dataset}/saliency_{colour}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("saliency") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=cfg.network_settings("saliency"),
+        weights=lambda wildcards: plan.weights_digest("saliency"),
+        code=code_of("encode_saliency"),
+    message:
+        "Data set {wildcards.dataset}: saliency ({wildcards.colour}), shard {wildcards.shard}"
+    script:
+        "../scripts/encode_saliency.py"

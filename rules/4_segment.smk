@@ -28,7 +28,9 @@ rule detect_boxes:
         ),
     params:
         settings=cfg.detector_settings(),
-        captions=lambda wildcards: plan.captions(wildcards.dataset, wildcards.prompt),
+        asked=lambda wildcards: plan.detector_prompts(
+            wildcards.dataset, wildcards.prompt
+        ),
         weights=lambda wildcards: plan.weights_digest("grounding_dino"),
         code=code_of("detect_boxes"),
     message:
@@ -103,13 +105,203 @@ rule segment_grounded_sam:
         "../scripts/segment_grounded_sam.py"
 
 
+rule segment_sam_clip:
+    """Pick SAM's automatic masks that CLIP finds like the text."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        masks=encoding_of("automatic_masks", "masks"),
+        crops=encoding_of("crops", "crops"),
+        clip=ancient("<results>/weights/clip.json"),
+    output:
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
+    log:
+        "logs/segment_sam_clip/{dataset}/{method}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/segment_sam_clip/{dataset}/{method}/{prompt}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("sam_clip") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        clip=cfg.network_settings("clip"),
+        prompts=lambda wildcards: plan.segmentation_texts(
+            wildcards.dataset, wildcards.prompt
+        ),
+        weights=lambda wildcards: plan.weights_digest("clip"),
+        code=code_of("segment_sam_clip"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}, {wildcards.shard}"
+    script:
+        "../scripts/segment_sam_clip.py"
+
+
+rule segment_clip_surgery_sam:
+    """Point SAM at the patches that CLIP Surgery finds like the text."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        patches=encoding_of("patches", "patches"),
+        embeddings="<results>/encodings/{dataset}/sam_rgb/{shard}.parquet",
+        weights=ancient("<results>/weights/sam.json"),
+        clip=ancient("<results>/weights/clip.json"),
+    output:
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
+    log:
+        "logs/segment_clip_surgery_sam/{dataset}/{method}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/segment_clip_surgery_sam/{dataset}/{method}/{prompt}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("clip_surgery_sam") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("sam") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        sam=cfg.encoder_settings(),
+        clip=cfg.network_settings("clip"),
+        prompts=lambda wildcards: plan.segmentation_texts(
+            wildcards.dataset, wildcards.prompt
+        ),
+        weights=lambda wildcards: plan.weights_digest("sam", "clip"),
+        code=code_of("segment_clip_surgery_sam"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}, {wildcards.shard}"
+    script:
+        "../scripts/segment_clip_surgery_sam.py"
+
+
+rule map_anomalies:
+    """Make SAA+'s anomaly maps from filtered boxes, masks and saliency."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        boxes="<results>/detections/{dataset}/{prompt}/shards/{shard}.parquet",
+        embeddings=saa_plus_encoding("sam"),
+        saliency=saa_plus_encoding("saliency"),
+        weights=ancient("<results>/weights/sam.json"),
+        network=ancient("<results>/weights/saliency.json"),
+    output:
+        maps="<results>/predictions/{dataset}/{method}/{prompt}/maps/{shard}.parquet",
+    log:
+        "logs/map_anomalies/{dataset}/{method}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/map_anomalies/{dataset}/{method}/{prompt}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("saa_plus") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("sam") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=3, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.methods[wildcards.method].maps_settings(),
+        sam=cfg.encoder_settings(),
+        saliency=cfg.network_settings("saliency"),
+        asked=lambda wildcards: plan.saa_plus_prompts(
+            wildcards.dataset, wildcards.prompt
+        ),
+        floor=DETECTION_FLOOR,
+        weights=lambda wildcards: plan.weights_digest("sam", "saliency"),
+        code=code_of("map_anomalies"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}: maps, {wildcards.shard}"
+    script:
+        "../scripts/map_anomalies.py"
+
+
+rule calibrate_saa_plus:
+    """Set the threshold of SAA+'s anomaly maps by the rule `binarise`."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        train=ancient("<results>/manifests/{dataset}/train.parquet"),
+        truth=truth_of_rule,
+        maps=anomaly_maps,
+        calibration=calibration_maps,
+    output:
+        thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
+    log:
+        "logs/calibrate_saa_plus/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/calibrate_saa_plus/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("saa_plus") or ["none"]),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        code=code_of("calibrate_saa_plus"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}: thresholds"
+    script:
+        "../scripts/calibrate_saa_plus.py"
+
+
+rule segment_saa_plus:
+    """Turn SAA+'s anomaly maps into masks."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        maps=anomaly_maps_of_shard,
+        thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
+    output:
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
+    log:
+        "logs/segment_saa_plus/{dataset}/{method}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/segment_saa_plus/{dataset}/{method}/{prompt}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("saa_plus") or ["none"]),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        code=code_of("segment_saa_plus"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}, {wildcards.shard}"
+    script:
+        "../scripts/segment_saa_plus.py"
+
+
 rule calibrate_pixel_difference:
     """Set the threshold of the pixel difference on good images, never on the image it is used on."""
     input:
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         train=ancient("<results>/manifests/{dataset}/train.parquet"),
         references=ancient("<results>/manifests/{dataset}/references.parquet"),
-        transforms=calibration_transforms,
+        transforms=calibration_shards_of(
+            "<results>/aligned/{dataset}/shards/{shard}.parquet"
+        ),
     output:
         thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
     log:

@@ -14,7 +14,7 @@ from realitycheck.config import (
     load_settings,
 )
 from realitycheck.planning import Plan
-from realitycheck.provenance import shard_names, source_digest
+from realitycheck.provenance import is_training, shard_names, source_digest
 
 try:
     cfg = load_settings(config)
@@ -44,7 +44,7 @@ wildcard_constraints:
     prompt="|".join({NO_PROMPT, *(name for p in cfg.prompts.values() for name in p)}),
     network="|".join(cfg.used_networks() or ["none"]),
     colour="rgb|bgr",
-    shard=r"\d+-of-\d+",
+    shard=r"(train-)?\d+-of-\d+",
 
 
 def checked_inputs(wildcards):
@@ -58,13 +58,47 @@ def code_of(script):
 
 
 def shards_of(pattern):
-    """Input function: a path for every shard of the data set."""
+    """Input function: a path for every shard of scored images."""
 
     def paths(wildcards):
         names = shard_names(cfg.datasets[wildcards.dataset].shards)
         return expand(pattern, shard=names, allow_missing=True)
 
     return paths
+
+
+def calibration_shards_of(pattern):
+    """Input function: a path for every shard that sets thresholds.
+
+    These are the training images, or, where there are none, the scored ones, in folds.
+    """
+
+    def paths(wildcards):
+        checked_inputs(wildcards)
+        training = plan.n_images(wildcards.dataset, "train") > 0
+        names = shard_names(cfg.datasets[wildcards.dataset].shards, training=training)
+        return expand(pattern, shard=names, allow_missing=True)
+
+    return paths
+
+
+def manifest_of_shard(wildcards):
+    """Manifest that a shard's images stand in."""
+    name = "{dataset}/train" if is_training(wildcards.shard) else "{dataset}"
+    return f"{cfg.results_dir}/manifests/{name}.parquet"
+
+
+def encoding_of(folder, part):
+    """Input function: the shard's encodings of a part, under the block that owns them."""
+
+    def path(wildcards):
+        owner = plan.encoding_owner(wildcards.method, part)
+        return (
+            f"{cfg.results_dir}/encodings/{wildcards.dataset}/{folder}/{owner}/"
+            f"{wildcards.shard}.parquet"
+        )
+
+    return path
 
 
 def raw_record(wildcards):
@@ -77,9 +111,50 @@ def raw_record(wildcards):
     return []
 
 
-def calibration_transforms(wildcards):
-    """Aligned images that set thresholds: training images, else the scored ones, in folds."""
-    checked_inputs(wildcards)
-    has_training = plan.n_images(wildcards.dataset, "train") > 0
-    name = "train_transforms" if has_training else "transforms"
-    return f"{cfg.results_dir}/aligned/{wildcards.dataset}/{name}.parquet"
+def saa_plus_encoding(encoder):
+    """Input function: the shard's encodings in the colour order that a block of SAA+ sees."""
+
+    def path(wildcards):
+        colour = plan.saa_plus_colour(wildcards.method)
+        return (
+            f"{cfg.results_dir}/encodings/{wildcards.dataset}/{encoder}_{colour}/"
+            f"{wildcards.shard}.parquet"
+        )
+
+    return path
+
+
+def anomaly_maps_of_shard(wildcards):
+    """SAA+'s maps of a shard, under the first block that makes the same ones."""
+    owner = plan.encoding_owner(wildcards.method, "maps")
+    return (
+        f"{cfg.results_dir}/predictions/{wildcards.dataset}/{owner}/{wildcards.prompt}/maps/"
+        f"{wildcards.shard}.parquet"
+    )
+
+
+def anomaly_maps(wildcards):
+    """SAA+'s maps of every scored image."""
+    owner = plan.encoding_owner(wildcards.method, "maps")
+    return shards_of(
+        f"{cfg.results_dir}/predictions/{wildcards.dataset}/{owner}/{wildcards.prompt}/maps/"
+        "{shard}.parquet"
+    )(wildcards)
+
+
+def calibration_maps(wildcards):
+    """SAA+'s maps of the images that set a threshold by `binarise: good`; none for other rules."""
+    if cfg.methods[wildcards.method].binarise != "good":
+        return []
+    owner = plan.encoding_owner(wildcards.method, "maps")
+    return calibration_shards_of(
+        f"{cfg.results_dir}/predictions/{wildcards.dataset}/{owner}/{wildcards.prompt}/maps/"
+        "{shard}.parquet"
+    )(wildcards)
+
+
+def truth_of_rule(wildcards):
+    """The truth, for the rule that looks at it."""
+    if cfg.methods[wildcards.method].binarise != "f1max":
+        return []
+    return f"{cfg.results_dir}/truth/{wildcards.dataset}/truth.parquet"

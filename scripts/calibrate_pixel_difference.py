@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from realitycheck.artifacts import MANIFEST, THRESHOLDS, TRANSFORMS, read_table, write_table
+from realitycheck.artifacts import (
+    MANIFEST,
+    THRESHOLDS,
+    TRANSFORMS,
+    read_shards,
+    read_table,
+    write_table,
+)
 from realitycheck.job import job_log, progress, run_facts
 from realitycheck.stages.align import read_references
 from realitycheck.stages.pixel_difference import good_image_peaks, thresholds
@@ -15,12 +22,12 @@ with job_log(snakemake.log[0]):
     train = read_table(snakemake.input.train, schema=MANIFEST)
     calibration = train if len(train) else scored
     peaks = good_image_peaks(
-        read_table(snakemake.input.transforms, schema=TRANSFORMS),
+        read_shards(snakemake.input.transforms, schema=TRANSFORMS),
         calibration,
         references=read_references(
             snakemake.input.references, intensity=snakemake.params.intensity
         ),
-        images_folder=Path(snakemake.input.transforms).parent,
+        images_folder=Path(snakemake.input.transforms[0]).parents[1],
         settings=settings,
     )
     what = f"{dataset}: good images compared with the reference"

@@ -13,7 +13,7 @@ with (
     job_log(snakemake.log[0]),
     device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
 ):
-    settings, captions = snakemake.params.settings, snakemake.params.captions
+    settings, asked = snakemake.params.settings, snakemake.params.asked
     transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
     record = snakemake.input.weights
     model = load_grounding_dino(
@@ -25,7 +25,7 @@ with (
     found = detect_shard(
         transforms,
         model,
-        captions=captions,
+        asked=asked,
         prompt=snakemake.wildcards.prompt,
         floor=settings["floor"],
         images_folder=Path(snakemake.input.transforms).parents[1],
@@ -36,7 +36,7 @@ with (
         snakemake.output.boxes,
         schema=BOXES,
         facts=run_facts(
-            {**settings, "captions": list(captions), "code": snakemake.params.code},
+            {**settings, "asked": asked, "code": snakemake.params.code},
             weights=snakemake.params.weights,
             device=device,
             distributions=("groundingdino-py", "torch", "transformers"),

@@ -6,7 +6,8 @@ from pathlib import Path
 from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
 from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
 from realitycheck.models.sam import load_sam
-from realitycheck.stages.encode import encode_shard, sam_store
+from realitycheck.stages.encode import Lazily, encode_shard
+from realitycheck.stages.sam_embeddings import sam_embedder, sam_store
 from realitycheck.stages.weights import weights_path
 
 with (
@@ -16,24 +17,27 @@ with (
     settings, weights = snakemake.params.settings, snakemake.params.weights
     transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
     colour = snakemake.wildcards.colour
-    rows = encode_shard(
-        transforms,
-        sam_store(
-            Path(snakemake.output.index).parent, settings=settings, weights=weights, colour=colour
-        ),
-        load_model=partial(
-            load_sam,
-            weights_path(snakemake.input.weights),
-            variant=settings["variant"],
-            precision=settings["precision"],
-            device=device,
-            parts=("image_encoder",),
+    size = batch_size(snakemake.resources.batch_size, device=device)
+    store = sam_store(
+        Path(snakemake.output.index).parent, settings=settings, weights=weights, colour=colour
+    )
+    compute = sam_embedder(
+        Lazily(
+            partial(
+                load_sam,
+                weights_path(snakemake.input.weights),
+                variant=settings["variant"],
+                precision=settings["precision"],
+                device=device,
+                parts=("image_encoder",),
+            )
         ),
         images_folder=Path(snakemake.input.transforms).parents[1],
         colour=colour,
         dtype=settings["dtype"],
-        batch_size=batch_size(snakemake.resources.batch_size, device=device),
+        batch_size=size,
     )
+    rows = encode_shard(transforms, store, compute, batch_size=size)
     what = f"{snakemake.wildcards.dataset}: images encoded ({colour})"
     write_table(
         list(progress(rows, total=len(transforms), what=what)),

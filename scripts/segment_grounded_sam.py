@@ -13,10 +13,11 @@ from realitycheck.artifacts import (
 )
 from realitycheck.job import device_lease, job_log, progress, run_facts
 from realitycheck.models.sam import load_sam
-from realitycheck.stages.encode import sam_store
+from realitycheck.stages.encode import keys_of
 from realitycheck.stages.grounded_sam import grounded_sam_segmenter
 from realitycheck.stages.segment import segment_shard
 from realitycheck.stages.weights import weights_path
+from realitycheck.store import EncodingStore
 
 with (
     job_log(snakemake.log[0]),
@@ -33,14 +34,9 @@ with (
             device=device,
             parts=("prompt_encoder", "mask_decoder"),
         ),
-        sam_store(
-            Path(snakemake.input.embeddings).parent,
-            settings=params.sam,
-            weights=params.weights,
-            colour="rgb",
-        ),
+        EncodingStore(Path(snakemake.input.embeddings).parent),
         captions=params.prompts,
-        keys=dict(zip(index["image_id"], index["key"], strict=True)),
+        keys=keys_of(index),
         settings=params.settings,
         floor=params.floor,
     )

@@ -37,4 +37,6 @@ def list_records(settings: Mapping[str, Any]) -> Listing:
         case "oxford_iiit_pet":
             return list_oxford_iiit_pet(root, split=split["kind"], seed=split["seed"])
         case other:
-            raise ValueError(f"format {other!r} cannot be listed; use folder, mvtec_ad or oxford_iiit_pet")
+            raise ValueError(
+                f"format {other!r} cannot be listed; use folder, mvtec_ad or oxford_iiit_pet"
+            )

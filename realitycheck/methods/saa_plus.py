@@ -310,6 +310,7 @@ class SaaPlusResult(NamedTuple):
         boxes: Proposed defects: cx, cy, w, h relative to the image, float32, (N, 4).
         scores: Of the boxes, raised by saliency, float32, (N,).
         best: Indices of the masks in the map, ascending by score.
+        masks: The masks in the map, bool, (len(best), H, W).
     """
 
     segmentation: Segmentation
@@ -318,6 +319,7 @@ class SaaPlusResult(NamedTuple):
     boxes: np.ndarray
     scores: np.ndarray
     best: np.ndarray
+    masks: np.ndarray
 
 
 def segment(
@@ -386,6 +388,7 @@ def segment(
             found.boxes,
             found.scores,
             np.zeros(0, np.int64),
+            np.zeros((0, *image_size_hw), bool),
         )
     if callable(saliency):
         object_masks = np.zeros((0, *image_size_hw), bool)
@@ -408,7 +411,9 @@ def segment(
         int(masks[best].any(axis=(1, 2)).sum()),
         "ok" if union.any() else "empty",
     )
-    return SaaPlusResult(segmentation, anomaly_map, objects.largest_area, found.boxes, scores, best)
+    return SaaPlusResult(
+        segmentation, anomaly_map, objects.largest_area, found.boxes, scores, best, masks[best]
+    )
 
 
 def _decode(

@@ -23,6 +23,8 @@ _OFFICIAL: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "weights": ("grounding_dino_swint_ogc",),
         "text_encoder": ("bert_base_uncased/config", "bert_base_uncased/vocab"),
     },
+    ("clip", "ViT-B-16"): {"weights": ("clip_vit_b_16",)},
+    ("saliency", "wide_resnet50_2"): {"weights": ("wide_resnet50_2_racm",)},
 }
 
 _FOLDERS = {"text_encoder": "bert-base-uncased"}
@@ -31,6 +33,8 @@ _FOLDERS = {"text_encoder": "bert-base-uncased"}
 _MINIATURE: dict[str, dict[str, str]] = {
     "sam": {"weights": "sam_miniature.pth"},
     "grounding_dino": {"weights": "grounding_dino_miniature.pth", "text_encoder": "bert"},
+    "clip": {"weights": "clip_miniature.safetensors"},
+    "saliency": {"weights": "saliency_miniature.safetensors"},
 }
 
 _KEYS = {network: tuple(files) for network, files in _MINIATURE.items()}

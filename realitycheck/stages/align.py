@@ -98,6 +98,7 @@ def align_shard(
         return {
             "dataset": row.dataset,
             "image_id": row.image_id,
+            "category": row.category,
             **found,
             **{f"m{r}{c}": float(matrix[r, c]) for r in range(3) for c in range(3)},
             "width_px": image.shape[1],

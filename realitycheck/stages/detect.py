@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,38 @@ from realitycheck.models.grounding_dino import (
     boxes_to_pixels,
     detect,
 )
+from realitycheck.stages.saa_plus_prompts import used_captions
 
 
 def detect_shard(
     transforms: pd.DataFrame,
     model: GroundingDinoModel,
     *,
-    captions: Sequence[str],
+    asked: Mapping[str, Any],
     prompt: str,
     floor: float,
     images_folder: str | Path,
 ) -> Iterator[list[dict[str, Any]]]:
     """Detect boxes for every caption; the image backbone runs once an image.
 
+    Args:
+        transforms: Rows of the shard's aligned images.
+        model: The detector.
+        asked: `texts` for every image; `saa_plus`, the prompts of SAA+, or None; `object_comma`,
+            the forms of its object caption that are needed.
+        prompt: Name of the prompt set.
+        floor: Lowest score that is stored.
+        images_folder: Folder of the aligned images.
+
     Yields:
         The rows of the boxes table for one image, none where nothing passes the floor.
     """
     for row in transforms.itertuples():
         image = read_image(image_file(images_folder, row.image_id))
+        captions = list(asked["texts"])
+        if asked["saa_plus"] is not None:
+            more = used_captions(asked["saa_plus"], [row.category], forms=asked["object_comma"])
+            captions = list(dict.fromkeys([*captions, *more]))
         rows = []
         for caption, found in zip(
             captions, detect(model, image, captions, floor=floor), strict=True

@@ -2,89 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
-from realitycheck.models.sam import encode_images
-from realitycheck.provenance import source_digest
 from realitycheck.store import EncodingStore
-
-
-def sam_store(
-    folder: str | Path, *, settings: Mapping[str, Any], weights: Mapping[str, str], colour: str
-) -> EncodingStore:
-    """Store of SAM image embeddings under these settings and weights, and today's code."""
-    facts = {
-        "encoder": "sam",
-        "colour": colour,
-        "settings": dict(settings),
-        "weights": weights,
-        "code": source_digest("realitycheck.models.sam"),
-    }
-    return EncodingStore(folder, facts=facts)
 
 
 def encode_shard(
     transforms: pd.DataFrame,
     store: EncodingStore,
+    compute: Callable[[Sequence[Any]], Sequence[Mapping[str, np.ndarray]]],
     *,
-    load_model: Any,
-    images_folder: str | Path,
-    colour: str,
-    dtype: str,
-    batch_size: int,
+    content_of: Callable[[Any], str] | None = None,
+    batch_size: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """Encode the images of a shard that the store does not hold yet.
 
-    Finished images are kept at once, so a killed job costs at most one batch. The network is loaded
-    only if an image needs it.
+    Finished images are kept at once, so a killed job costs at most one batch.
 
     Args:
         transforms: Rows of the shard's aligned images.
-        store: Where the embeddings go.
-        load_model: Called without arguments for the model, at most once.
-        images_folder: Folder of the aligned images.
-        colour: `rgb` or `bgr`, the order that the encoder sees.
-        dtype: `float32` or `float16`, how embeddings are stored.
-        batch_size: Images that go through the encoder together.
+        store: Where the encodings go.
+        compute: From rows of `transforms` to the arrays of each; called only for what is missing.
+        content_of: Digest of what an image's encoding is made from; default: its aligned pixels.
+        batch_size: Images that are computed together.
 
     Yields:
         Rows of the encodings table, in the order of `transforms`.
     """
-    model = None
-    for rows in _batches(list(transforms.itertuples()), batch_size):
-        keys = [store.key(row.pixels_sha256) for row in rows]
-        todo = [(row, key) for row, key in zip(rows, keys, strict=True) if not store.has(key)]
-        if todo:
-            model = model if model is not None else load_model()
-            images = [read_image(image_file(images_folder, row.image_id)) for row, _ in todo]
-            embeddings = encode_images(model, images, colour_order=colour, batch_size=batch_size)
-            for (_, key), embedding in zip(todo, embeddings, strict=True):
-                stored = embedding.astype(dtype)
-                error = np.array([storage_error(embedding, stored)])
-                store.put(key, {"embedding": stored, "storage_error": error})
+    content_of = content_of or (lambda row: row.pixels_sha256)
+    all_rows = list(transforms.itertuples())
+    for start in range(0, len(all_rows), batch_size):
+        rows = all_rows[start : start + batch_size]
+        keys = [store.key(content_of(row)) for row in rows]
+        missing = [(row, key) for row, key in zip(rows, keys, strict=True) if not store.has(key)]
+        if missing:
+            made = compute([row for row, _ in missing])
+            for (_, key), arrays in zip(missing, made, strict=True):
+                store.put(key, arrays)
         for row, key in zip(rows, keys, strict=True):
+            error = store.get(key).get("storage_error")
             yield {
                 "dataset": row.dataset,
                 "image_id": row.image_id,
                 "key": key,
-                "storage_error": store.get(key)["storage_error"].item(),
+                "storage_error": None if error is None else error.item(),
             }
 
 
-def storage_error(exact: np.ndarray, stored: np.ndarray) -> float:
-    """Largest difference between computed and stored values, relative to the values' spread."""
-    spread = float(exact.std())
-    difference = float(np.abs(exact - stored.astype(exact.dtype)).max(initial=0.0))
-    return difference / spread if spread > 0 else difference
+def keys_of(index: pd.DataFrame) -> dict[str, str]:
+    """Key in the store of each image of an encodings table."""
+    return dict(zip(index["image_id"], index["key"], strict=True))
 
 
-def _batches(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+class Lazily:
+    """A network that is loaded when it is first needed, and at most once."""
+
+    def __init__(self, load: Callable[[], Any]):
+        self._load = load
+        self._loaded: Any = None
+
+    def __call__(self) -> Any:
+        """Return the network."""
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -23,7 +24,9 @@ def score_masks(
 ) -> Iterator[dict[str, Any]]:
     """Score each mask against the truth; any mask is the verdict NOK.
 
-    The IoU is undefined on good images and on defective ones that nobody drew a mask for.
+    The IoU is undefined on good images and on defective ones that nobody drew a mask for. A mask of
+    another size than the image is scored at its own size, with the truth brought to it by nearest
+    neighbour.
 
     Args:
         manifest: Scored images.
@@ -54,6 +57,9 @@ def score_masks(
                 if drawn
                 else np.zeros(mask.shape, np.uint8)
             )
+            if pixels.shape != mask.shape:
+                height, width = mask.shape
+                pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST)
             score = score_mask(mask, pixels, ignore_border=ignore_border)
             measured = score._asdict()
             if image["label"] == "OK":
@@ -97,8 +103,6 @@ def _row(image: Any, verdict: Any) -> dict[str, Any]:
 
 def _read_warped(path: Path) -> np.ndarray:
     """Read a truth mask that the align stage wrote: 0, 128 or 255."""
-    import cv2
-
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
         raise FileNotFoundError(

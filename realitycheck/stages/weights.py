@@ -63,6 +63,7 @@ def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) ->
 
 def _create_miniatures(network: str, files: Sequence[Mapping[str, Any]]) -> None:
     """Create a network's small files with random weights, unless all are there."""
+    from realitycheck.models.miniature_clip import write_miniature_clip, write_miniature_saliency
     from realitycheck.models.miniatures import write_miniatures
 
     targets = {file["key"]: Path(file["path"]) for file in files if file["is_miniature"]}
@@ -72,7 +73,12 @@ def _create_miniatures(network: str, files: Sequence[Mapping[str, Any]]) -> None
         target.parent.mkdir(parents=True, exist_ok=True)
     beside = next(iter(targets.values())).parent
     with tempfile.TemporaryDirectory(dir=beside, prefix=".creating-") as folder:
-        made = write_miniatures(folder, seed=MINIATURE_SEED)
+        if network == "clip":
+            made = {network: write_miniature_clip(folder, seed=MINIATURE_SEED)}
+        elif network == "saliency":
+            made = {network: write_miniature_saliency(folder, seed=MINIATURE_SEED)}
+        else:
+            made = write_miniatures(folder, seed=MINIATURE_SEED)
         for key, target in targets.items():
             if not target.exists():
                 os.replace(made[network if key == "weights" else key], target)

@@ -196,7 +196,11 @@ def test_notes_name_methods_and_data_sets_for_people(plan):
         "mine": {"name": "mine"},
     }
     assert plan.segmentation_texts("chips", "plain") == ["void", "crack"]
-    assert plan.captions("chips", "plain") == ["void", "crack"]
+    assert plan.detector_prompts("chips", "plain") == {
+        "texts": ["void", "crack"],
+        "saa_plus": None,
+        "object_comma": [],
+    }
 
 
 def test_settings_digest_follows_any_setting(plan):

@@ -32,6 +32,7 @@ SMALL = GroundingDinoDimensions(
     long_side_limit_px=96,
 )
 CAPTIONS = ["defect", "scratch. dark spot."]
+ASKED = {"texts": CAPTIONS, "saa_plus": None, "object_comma": []}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def floor(model, folder):
 def store_boxes(model, folder, path, *, floor, transforms=TRANSFORMS):
     rows = list(
         detect_shard(
-            transforms, model, captions=CAPTIONS, prompt="types", floor=floor, images_folder=folder
+            transforms, model, asked=ASKED, prompt="types", floor=floor, images_folder=folder
         )
     )
     assert len(rows) == len(transforms)
@@ -143,7 +144,7 @@ def test_image_backbone_runs_once_for_all_captions(model, folder):
     before = model.n_backbone_passes
     list(
         detect_shard(
-            TRANSFORMS, model, captions=CAPTIONS, prompt="p", floor=0.5, images_folder=folder
+            TRANSFORMS, model, asked=ASKED, prompt="p", floor=0.5, images_folder=folder
         )
     )
     assert model.n_backbone_passes - before == 2

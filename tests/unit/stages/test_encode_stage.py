@@ -9,7 +9,8 @@ from realitycheck.artifacts import ENCODINGS, check_table, image_file
 from realitycheck.images import write_png
 from realitycheck.models.sam import SamDimensions, SamModel, build_parts, encode_image
 from realitycheck.stages.align import pixels_digest
-from realitycheck.stages.encode import encode_shard, sam_store, storage_error
+from realitycheck.stages.encode import Lazily, encode_shard
+from realitycheck.stages.sam_embeddings import sam_embedder, sam_store, storage_error
 
 SMALL = SamDimensions(16, 1, 2, (0,), image_size_px=64, window_size=2, prompt_width=16)
 
@@ -48,9 +49,8 @@ def encode(images, store, sam, tmp_path, **changes):
 
     options = {"colour": "rgb", "dtype": "float32", "batch_size": 2} | changes
     before = sam.n_images_encoded
-    rows = encode_shard(
-        images, store, load_model=load_model, images_folder=tmp_path / "aligned", **options
-    )
+    compute = sam_embedder(Lazily(load_model), images_folder=tmp_path / "aligned", **options)
+    rows = encode_shard(images, store, compute, batch_size=options["batch_size"])
     table = pd.DataFrame(list(rows))
     check_table(table, ENCODINGS, where="test")
     return table, sam.n_images_encoded - before, len(loads)
@@ -88,15 +88,14 @@ def test_stored_embedding_is_the_networks(images, sam, tmp_path, batch_size):
 def test_killed_job_goes_on_where_it_was(images, sam, tmp_path):
     """What a batch has finished is stored before the next begins."""
     store = open_store(tmp_path)
-    rows = encode_shard(
-        images,
-        store,
-        load_model=lambda: sam,
+    compute = sam_embedder(
+        lambda: sam,
         images_folder=tmp_path / "aligned",
         colour="rgb",
         dtype="float32",
         batch_size=1,
     )
+    rows = encode_shard(images, store, compute, batch_size=1)
     next(rows)
     rows.close()
     _, n_encoded, _ = encode(images, store, sam, tmp_path, batch_size=1)
@@ -128,7 +127,9 @@ def test_other_weights_settings_or_colours_have_entries_of_their_own(images, sam
 def test_other_code_has_entries_of_its_own(tmp_path, monkeypatch):
     """An edited encoder runs its rule again, and the rule must not find the old entries."""
     before = open_store(tmp_path).key("image")
-    monkeypatch.setattr("realitycheck.stages.encode.source_digest", lambda *entries: "edited")
+    monkeypatch.setattr(
+        "realitycheck.stages.sam_embeddings.source_digest", lambda *entries: "edited"
+    )
     assert open_store(tmp_path).key("image") != before
 
 
@@ -154,10 +155,7 @@ def test_shard_without_images_yields_nothing(images, sam, tmp_path):
     rows = encode_shard(
         images.iloc[:0],
         open_store(tmp_path),
-        load_model=lambda: pytest.fail("the network was loaded for nothing"),
-        images_folder=tmp_path,
-        colour="rgb",
-        dtype="float32",
+        lambda rows: pytest.fail("the network was asked for nothing"),
         batch_size=2,
     )
     assert list(rows) == []

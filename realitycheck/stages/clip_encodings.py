@@ -1,0 +1,139 @@
+"""Stage 3: CLIP features of mask crops, patch features of CLIP Surgery, and of texts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from realitycheck.artifacts import image_file
+from realitycheck.images import read_image
+from realitycheck.methods.switches import switched
+from realitycheck.models.clip import crop_features, encode_text, text_ensemble
+from realitycheck.models.clip_surgery import encode_tokens, surgery_input
+from realitycheck.provenance import source_digest
+from realitycheck.stages.automatic_masks import unpacked_masks
+from realitycheck.store import EncodingStore
+
+
+def clip_store(
+    folder: str | Path, *, encoder: str, settings: Mapping[str, Any], weights: Mapping[str, str]
+) -> EncodingStore:
+    """Store of one kind of CLIP features under these settings and weights, and today's code."""
+    facts = {
+        "encoder": encoder,
+        "settings": dict(settings),
+        "weights": weights,
+        "code": source_digest("realitycheck.models.clip", "realitycheck.models.clip_surgery"),
+    }
+    return EncodingStore(folder, facts=facts)
+
+
+def crop_encoder(
+    model: Callable[[], Any],
+    masks: EncodingStore,
+    *,
+    keys: Mapping[str, str],
+    images_folder: str | Path,
+    settings: Mapping[str, Any],
+    batch_size: int,
+) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
+    """Encode the crops of stored automatic masks.
+
+    Args:
+        model: Gives CLIP.
+        masks: Stored automatic masks.
+        keys: Key of each image's masks.
+        images_folder: Folder of the aligned images.
+        settings: Variant and switches of `sam_clip`.
+        batch_size: Crops of one forward pass.
+
+    Returns:
+        A function from rows of the transforms table to `features`, (M, D), of each.
+    """
+    switches = switched("sam_clip", settings["variant"], settings["switches"])
+
+    def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
+        found = []
+        for row in rows:
+            entry = masks.get(keys[row.image_id])
+            features = crop_features(
+                model(),
+                read_image(image_file(images_folder, row.image_id)),
+                masks=unpacked_masks(
+                    entry, height_px=int(row.height_px), width_px=int(row.width_px)
+                ),
+                boxes=entry["boxes"],
+                swap_canvas=switches.swap_canvas,
+                inclusive_bbox=switches.inclusive_bbox,
+                batch_size=batch_size,
+            )
+            found.append({"features": features})
+        return found
+
+    return compute
+
+
+def patch_encoder(
+    model: Callable[[], Any], *, images_folder: str | Path, settings: Mapping[str, Any]
+) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
+    """Encode patches by CLIP Surgery.
+
+    Args:
+        model: Gives CLIP.
+        images_folder: Folder of the aligned images.
+        settings: Variant, switches and input size of `clip_surgery_sam`.
+
+    Returns:
+        A function from rows of the transforms table to `tokens`, (1 + g², D), of each.
+    """
+    import torch
+
+    switches = switched("clip_surgery_sam", settings["variant"], settings["switches"])
+
+    def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
+        pixels = torch.stack(
+            [
+                surgery_input(
+                    read_image(image_file(images_folder, row.image_id)),
+                    double_norm=switches.double_norm,
+                    antialias=switches.antialias,
+                    clip_input_size=settings["clip_input_size"],
+                )
+                for row in rows
+            ]
+        )
+        tokens = encode_tokens(model(), pixels, surgery=switches.surgery)
+        return [{"tokens": np.asarray(each, np.float32)} for each in tokens]
+
+    return compute
+
+
+class TextFeatures:
+    """CLIP features of texts, computed once and kept for every data set, shard and method.
+
+    Args:
+        store: Where they are kept.
+        model: Gives CLIP; called only for a text that is not there.
+    """
+
+    def __init__(self, store: EncodingStore, model: Callable[[], Any]):
+        self._store = store
+        self._model = model
+
+    def bare(self, text: str) -> np.ndarray:
+        """Feature of a text as it stands, (D,)."""
+        return self._kept(f"bare/{text}", lambda: encode_text(self._model(), [text])[0])
+
+    def ensemble(self, phrase: str) -> np.ndarray:
+        """Mean feature of a phrase over CLIP Surgery's sentences, (D,); the phrase may be empty."""
+        return self._kept(f"ensemble/{phrase}", lambda: text_ensemble(self._model(), phrase))
+
+    def _kept(self, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        key = self._store.key(hashlib.sha256(name.encode()).hexdigest())
+        if not self._store.has(key):
+            self._store.put(key, {"feature": np.asarray(compute(), np.float32)})
+        return self._store.get(key)["feature"]

@@ -1,0 +1,60 @@
+"""Encode the crops of the automatic masks with CLIP."""
+
+from functools import partial
+from pathlib import Path
+
+from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
+from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
+from realitycheck.models.clip import load_clip
+from realitycheck.stages.clip_encodings import clip_store, crop_encoder
+from realitycheck.stages.encode import Lazily, encode_shard, keys_of
+from realitycheck.stages.weights import weights_path
+from realitycheck.store import EncodingStore
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
+):
+    params = snakemake.params
+    transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
+    keys = keys_of(read_table(snakemake.input.masks, schema=ENCODINGS))
+    compute = crop_encoder(
+        Lazily(
+            partial(
+                load_clip,
+                weights_path(snakemake.input.weights),
+                variant=params.clip["variant"],
+                device=device,
+            )
+        ),
+        EncodingStore(Path(snakemake.input.masks).parents[1]),
+        keys=keys,
+        images_folder=Path(snakemake.input.transforms).parents[1],
+        settings=params.settings,
+        batch_size=8 * batch_size(snakemake.resources.batch_size, device=device),
+    )
+    facts = {**params.settings, "clip": params.clip}
+    store = clip_store(
+        Path(snakemake.output.index).parents[1],
+        encoder="crops",
+        settings=facts,
+        weights=params.weights,
+    )
+    rows = encode_shard(
+        transforms,
+        store,
+        compute,
+        content_of=lambda row: f"{row.pixels_sha256}/{keys[row.image_id]}",
+    )
+    what = f"{snakemake.wildcards.dataset}: images whose crops are encoded"
+    write_table(
+        list(progress(rows, total=len(transforms), what=what)),
+        snakemake.output.index,
+        schema=ENCODINGS,
+        facts=run_facts(
+            {**facts, "code": params.code},
+            weights=params.weights,
+            device=device,
+            distributions=("open_clip_torch", "torch"),
+        ),
+    )

@@ -1,0 +1,51 @@
+"""Encode patches with CLIP Surgery."""
+
+from functools import partial
+from pathlib import Path
+
+from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
+from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
+from realitycheck.models.clip import load_clip
+from realitycheck.stages.clip_encodings import clip_store, patch_encoder
+from realitycheck.stages.encode import Lazily, encode_shard
+from realitycheck.stages.weights import weights_path
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
+):
+    params = snakemake.params
+    transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
+    compute = patch_encoder(
+        Lazily(
+            partial(
+                load_clip,
+                weights_path(snakemake.input.weights),
+                variant=params.clip["variant"],
+                device=device,
+            )
+        ),
+        images_folder=Path(snakemake.input.transforms).parents[1],
+        settings=params.settings,
+    )
+    facts = {**params.settings, "clip": params.clip}
+    store = clip_store(
+        Path(snakemake.output.index).parents[1],
+        encoder="patches",
+        settings=facts,
+        weights=params.weights,
+    )
+    size = batch_size(snakemake.resources.batch_size, device=device)
+    rows = encode_shard(transforms, store, compute, batch_size=size)
+    what = f"{snakemake.wildcards.dataset}: images whose patches are encoded"
+    write_table(
+        list(progress(rows, total=len(transforms), what=what)),
+        snakemake.output.index,
+        schema=ENCODINGS,
+        facts=run_facts(
+            {**facts, "code": params.code},
+            weights=params.weights,
+            device=device,
+            distributions=("open_clip_torch", "torch"),
+        ),
+    )

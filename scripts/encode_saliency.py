@@ -1,0 +1,47 @@
+"""Compute the saliency maps of SAA+."""
+
+from functools import partial
+from pathlib import Path
+
+from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
+from realitycheck.job import device_lease, job_log, progress, run_facts
+from realitycheck.models.saliency import load_saliency
+from realitycheck.stages.encode import Lazily, encode_shard
+from realitycheck.stages.saliency_maps import saliency_encoder, saliency_store
+from realitycheck.stages.weights import weights_path
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
+):
+    settings, weights = snakemake.params.settings, snakemake.params.weights
+    transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
+    colour = snakemake.wildcards.colour
+    compute = saliency_encoder(
+        Lazily(
+            partial(
+                load_saliency,
+                weights_path(snakemake.input.weights),
+                variant=settings["variant"],
+                device=device,
+            )
+        ),
+        images_folder=Path(snakemake.input.transforms).parents[1],
+        colour=colour,
+    )
+    store = saliency_store(
+        Path(snakemake.output.index).parent, settings=settings, weights=weights, colour=colour
+    )
+    rows = encode_shard(transforms, store, compute)
+    what = f"{snakemake.wildcards.dataset}: saliency maps ({colour})"
+    write_table(
+        list(progress(rows, total=len(transforms), what=what)),
+        snakemake.output.index,
+        schema=ENCODINGS,
+        facts=run_facts(
+            {**settings, "code": snakemake.params.code},
+            weights=weights,
+            device=device,
+            distributions=("timm", "torch"),
+        ),
+    )

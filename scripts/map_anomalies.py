@@ -1,0 +1,66 @@
+"""Make SAA+'s anomaly maps from filtered boxes, masks and saliency."""
+
+from functools import partial
+from pathlib import Path
+
+from realitycheck.artifacts import (
+    ANOMALY_MAPS,
+    BOXES,
+    ENCODINGS,
+    TRANSFORMS,
+    read_table,
+    write_table,
+)
+from realitycheck.job import device_lease, job_log, progress, run_facts
+from realitycheck.models.saliency import load_saliency
+from realitycheck.models.sam import load_sam
+from realitycheck.stages.encode import Lazily, keys_of
+from realitycheck.stages.saa_plus import map_anomalies
+from realitycheck.stages.weights import weights_path
+from realitycheck.store import EncodingStore
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
+):
+    params, wildcards, inputs = snakemake.params, snakemake.wildcards, snakemake.input
+    transforms = read_table(inputs.transforms, schema=TRANSFORMS)
+    rows = map_anomalies(
+        transforms,
+        read_table(inputs.boxes, schema=BOXES),
+        sam=load_sam(
+            weights_path(inputs.weights),
+            variant=params.sam["variant"],
+            device=device,
+            parts=("prompt_encoder", "mask_decoder"),
+        ),
+        embeddings=EncodingStore(Path(inputs.embeddings).parent),
+        embedding_keys=keys_of(read_table(inputs.embeddings, schema=ENCODINGS)),
+        saliency=EncodingStore(Path(inputs.saliency).parent),
+        saliency_keys=keys_of(read_table(inputs.saliency, schema=ENCODINGS)),
+        saliency_network=Lazily(
+            partial(
+                load_saliency,
+                weights_path(inputs.network),
+                variant=params.saliency["variant"],
+                device=device,
+            )
+        ),
+        images_folder=Path(inputs.transforms).parents[1],
+        prompt=wildcards.prompt,
+        wanted=params.asked,
+        settings=params.settings,
+        floor=params.floor,
+    )
+    what = f"{wildcards.dataset}, {wildcards.method}, {wildcards.prompt}: anomaly maps"
+    write_table(
+        list(progress(rows, total=len(transforms), what=what)),
+        snakemake.output.maps,
+        schema=ANOMALY_MAPS,
+        facts=run_facts(
+            {**params.settings, "prompts": params.asked, "code": params.code},
+            weights=params.weights,
+            device=device,
+            distributions=("segment-anything", "timm", "torch"),
+        ),
+    )

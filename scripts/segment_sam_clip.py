@@ -1,0 +1,59 @@
+"""Pick SAM's automatic masks that CLIP finds like the text."""
+
+from functools import partial
+from pathlib import Path
+
+from realitycheck.artifacts import ENCODINGS, MASKS, TRANSFORMS, read_table, write_table
+from realitycheck.job import device_lease, job_log, progress, run_facts
+from realitycheck.models.clip import load_clip
+from realitycheck.stages.clip_encodings import TextFeatures, clip_store
+from realitycheck.stages.encode import Lazily, keys_of
+from realitycheck.stages.sam_clip import sam_clip_segmenter
+from realitycheck.stages.segment import segment_shard
+from realitycheck.stages.weights import weights_path
+from realitycheck.store import EncodingStore
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
+):
+    params, wildcards, inputs = snakemake.params, snakemake.wildcards, snakemake.input
+    transforms = read_table(inputs.transforms, schema=TRANSFORMS)
+    texts = TextFeatures(
+        clip_store(
+            Path(snakemake.input.transforms).parents[3] / "encodings" / "texts",
+            encoder="texts",
+            settings=params.clip,
+            weights={"clip": params.weights["clip"]},
+        ),
+        Lazily(
+            partial(
+                load_clip,
+                weights_path(inputs.clip),
+                variant=params.clip["variant"],
+                device=device,
+            )
+        ),
+    )
+    segment_one = sam_clip_segmenter(
+        EncodingStore(Path(inputs.masks).parents[1]),
+        EncodingStore(Path(inputs.crops).parents[1]),
+        texts,
+        mask_keys=keys_of(read_table(inputs.masks, schema=ENCODINGS)),
+        crop_keys=keys_of(read_table(inputs.crops, schema=ENCODINGS)),
+        prompts=params.prompts,
+        settings=params.settings,
+    )
+    rows = segment_shard(transforms, segment_one, method=wildcards.method, prompt=wildcards.prompt)
+    what = f"{wildcards.dataset}, {wildcards.method}, {wildcards.prompt}: images segmented"
+    write_table(
+        list(progress(rows, total=len(transforms), what=what)),
+        snakemake.output.masks,
+        schema=MASKS,
+        facts=run_facts(
+            {**params.settings, "prompts": list(params.prompts), "code": params.code},
+            weights=params.weights,
+            device=device,
+            distributions=("open_clip_torch", "segment-anything", "torch"),
+        ),
+    )
