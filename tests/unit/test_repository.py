@@ -179,7 +179,7 @@ def test_package_knows_nothing_of_the_workflow(repository):
 LEFTOVERS = {
     "unfinished work": re.compile("|".join(("TO" + "DO", "FIX" + "ME", r"\bX" + "XX\\b"))),
     "a stub": re.compile("raise NotImplemented" + "Error"),
-    "a machine's path": re.compile("/" + r"(work|home|Users|mnt|scratch)/\w"),
+    "a machine's path": re.compile(r"(?<![\w.])/" + r"(work|home|Users|mnt|scratch)/\w"),
     "a package index": re.compile(
         "index" + r"[-_]url|pypi" + r"\.org|files\.python" + r"hosted|artifact" + "ory"
     ),

@@ -142,11 +142,7 @@ def test_nothing_above_the_floor_is_an_empty_table(model, folder, tmp_path):
 def test_image_backbone_runs_once_for_all_captions(model, folder):
     """It is the costly part, and knows nothing of the text."""
     before = model.n_backbone_passes
-    list(
-        detect_shard(
-            TRANSFORMS, model, asked=ASKED, prompt="p", floor=0.5, images_folder=folder
-        )
-    )
+    list(detect_shard(TRANSFORMS, model, asked=ASKED, prompt="p", floor=0.5, images_folder=folder))
     assert model.n_backbone_passes - before == 2
 
 
