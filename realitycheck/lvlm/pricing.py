@@ -70,9 +70,7 @@ class PriceTable:
         return PriceTable(self.date, self.sources, {**self.models, model: rows})
 
     def cost_usd(self, model: str, verdict: Verdict) -> float | None:
-        """What an answer cost, or None if the model has no price or the service counted no "
-        "tokens.
-        """
+        """What an answer cost; None without a price or without counted tokens."""
         if verdict.tokens_in is None or verdict.tokens_out is None or not self.knows(model):
             return None
         return self.price(

@@ -43,8 +43,7 @@ RESPONSE_SCHEMA = {
     },
     "required": ["reasoning", "label", "score"],
 }
-"""Schema of an answer; version 1. The reason comes first, so that it is written before the "
-"label."""
+"""Schema of an answer; version 1. The reason comes first, so it is written before the label."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def reply(
 def failure(
     status: int, *, message: str = "", retry_s: float | str | None = None, quota: str | None = None
 ) -> Served:
-    """An error in the form of google.rpc.Status, with RetryInfo and QuotaFailure where asked for."""
+    """An error as google.rpc.Status, with RetryInfo and QuotaFailure where asked for."""
     details = []
     if quota is not None:
         details.append(

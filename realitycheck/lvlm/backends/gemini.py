@@ -144,19 +144,24 @@ class GeminiBackend:
     def _find_account(self) -> Any:
         import google.auth
         from google.auth.exceptions import DefaultCredentialsError
+        from google.oauth2.service_account import Credentials
 
-        try:
-            if self._credentials_file is not None:
-                found, _ = google.auth.load_credentials_from_file(
+        if self._credentials_file is not None:
+            try:
+                return Credentials.from_service_account_file(
                     str(self._credentials_file), scopes=[_SCOPE]
                 )
-            else:
-                found, _ = google.auth.default(scopes=[_SCOPE])
+            except (OSError, ValueError) as error:
+                raise MissingKeyError(
+                    f"{self._credentials_file} is no service account file ({error}); give the JSON "
+                    "file that Google Cloud made for the account"
+                ) from None
+        try:
+            return google.auth.default(scopes=[_SCOPE])[0]
         except DefaultCredentialsError as error:
             raise MissingKeyError(
                 f"no Google Cloud account: {error}; give credentials_file, or log in with gcloud"
             ) from None
-        return found
 
     async def send(self, question: Question, *, timeout_s: float) -> Reply:
         """Send one question, once; see `Backend.send`."""

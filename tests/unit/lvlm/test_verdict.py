@@ -1,0 +1,203 @@
+"""Verdicts: what every kind of reply is taken for."""
+
+import json
+
+import pytest
+
+from realitycheck.lvlm.verdict import (
+    VERDICT_STATUSES,
+    is_same_model,
+    read_object,
+    verdict_of,
+)
+
+GOOD = {"reasoning": "A scratch.", "label": "NOK", "score": 87}
+USAGE = {
+    "promptTokenCount": 620,
+    "cachedContentTokenCount": 258,
+    "candidatesTokenCount": 40,
+    "thoughtsTokenCount": 900,
+    "promptTokensDetails": [
+        {"modality": "TEXT", "tokenCount": 104},
+        {"modality": "IMAGE", "tokenCount": 516},
+    ],
+}
+
+
+def gemini(text=None, finish="STOP", **further):
+    content = {"role": "model"} if text is None else {"parts": [{"text": text}]}
+    candidate = {"content": content} | ({"finishReason": finish} if finish else {})
+    return json.dumps(
+        {"candidates": [candidate], "modelVersion": "gemini-2.5-pro", "usageMetadata": USAGE}
+        | further
+    )
+
+
+def openai(text=None, finish="stop", message=None, **further):
+    message = {"role": "assistant", "content": text} | (message or {})
+    usage = {"prompt_tokens": 700, "completion_tokens": 90}
+    usage |= {"completion_tokens_details": {"reasoning_tokens": 50}}
+    body = {"model": "qwen-vl", "usage": usage}
+    return json.dumps(body | {"choices": [{"message": message, "finish_reason": finish}]} | further)
+
+
+def test_good_answer_has_label_score_and_reasoning():
+    found = verdict_of("gemini", gemini(json.dumps(GOOD)))
+    assert (found.status, found.label, found.score) == ("answered", "NOK", 0.87)
+    assert found.reasoning == "A scratch."
+    assert found.model_returned == "gemini-2.5-pro"
+    assert (found.tokens_in, found.tokens_cached, found.tokens_image) == (620, 258, 516)
+    assert (found.tokens_out, found.tokens_thinking) == (40, 900)
+
+
+def test_thoughts_are_not_part_of_the_answer():
+    """With include_thoughts the first part is a summary of the thinking."""
+    parts = [{"text": "Let me see {", "thought": True}, {"text": json.dumps(GOOD)}]
+    body = gemini(candidates=[{"content": {"parts": parts}, "finishReason": "STOP"}])
+    assert verdict_of("gemini", body).label == "NOK"
+
+
+def test_answer_in_several_parts_is_put_together():
+    text = json.dumps(GOOD)
+    parts = [{"text": text[:10]}, {"text": text[10:]}]
+    body = gemini(candidates=[{"content": {"parts": parts}, "finishReason": "STOP"}])
+    assert verdict_of("gemini", body).status == "answered"
+
+
+GEMINI_CASES = [
+    (gemini("```json\n" + json.dumps(GOOD) + "\n```"), "answered", "STOP"),
+    (gemini(json.dumps(GOOD | {"label": "MAYBE"})), "not_in_schema", "STOP"),
+    (gemini(json.dumps(GOOD | {"label": "nok"})), "not_in_schema", "STOP"),
+    (gemini(json.dumps(GOOD | {"score": 101})), "not_in_schema", "STOP"),
+    (gemini(json.dumps(GOOD | {"score": "87"})), "not_in_schema", "STOP"),
+    (gemini(json.dumps(GOOD | {"score": True})), "not_in_schema", "STOP"),
+    (gemini('{"reasoning": "x", "label": "OK", "score": NaN}'), "not_in_schema", "STOP"),
+    (gemini(json.dumps({"label": "OK"})), "not_in_schema", "STOP"),
+    (gemini(json.dumps([GOOD])), "not_in_schema", "STOP"),
+    (gemini(json.dumps(GOOD)[:25]), "not_in_schema", "STOP"),
+    (gemini("The part is OK."), "not_in_schema", "STOP"),
+    (gemini(json.dumps(GOOD) + json.dumps(GOOD | {"label": "OK"})), "not_in_schema", "STOP"),
+    (gemini(json.dumps(GOOD)[:25], "MAX_TOKENS"), "truncated", "MAX_TOKENS"),
+    (gemini(json.dumps(GOOD), "MAX_TOKENS"), "truncated", "MAX_TOKENS"),
+    (gemini(None, "MAX_TOKENS"), "truncated", "MAX_TOKENS"),
+    (gemini("", "MAX_TOKENS"), "truncated", "MAX_TOKENS"),
+    *(
+        (gemini(text, reason), "refused", reason)
+        for reason in ("SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII", "OTHER", "BLOCKLIST")
+        for text in (None, json.dumps(GOOD))
+    ),
+    (gemini(json.dumps(GOOD), "A_NEW_REASON"), "stopped", "A_NEW_REASON"),
+    (gemini(json.dumps(GOOD), "CONTINUATION"), "stopped", "CONTINUATION"),
+    (gemini(json.dumps(GOOD), None), "stopped", "UNSPECIFIED"),
+    ('{"promptFeedback": {"blockReason": "SAFETY"}}', "prompt_blocked", "SAFETY"),
+    ("{}", "empty", None),
+    ("", "empty", None),
+    ('{"candidates": []}', "empty", None),
+    ('{"candidates": [{}]}', "empty", None),
+    (gemini(""), "empty", "STOP"),
+    (gemini(None), "empty", "STOP"),
+    ("<html>502</html>", "unreadable", None),
+    (gemini(json.dumps(GOOD))[:60], "unreadable", None),
+    ("[1]", "unreadable", None),
+    ("null", "unreadable", None),
+    ('{"candidates": "none"}', "unreadable", None),
+    ('{"candidates": [3]}', "unreadable", None),
+    ('{"candidates": [{"content": {"parts": ["x"]}, "finishReason": "STOP"}]}', "unreadable", None),
+    ("[" * 100_000, "unreadable", None),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "reason"), GEMINI_CASES)
+def test_every_reply_of_gemini_has_its_status(body, status, reason):
+    """The catalogue of what the service has been seen to send."""
+    for service in ("gemini", "vertex"):
+        found = verdict_of(service, body)
+        assert (found.status, found.finish_reason) == (status, reason)
+        assert (found.label is not None) == (status == "answered")
+        assert status in VERDICT_STATUSES
+
+
+OPENAI_CASES = [
+    (openai(json.dumps(GOOD)), "answered", "stop"),
+    (openai("{" + json.dumps(GOOD)), "answered", "stop"),
+    (openai("{\n" + json.dumps(GOOD) + "\n}"), "answered", "stop"),
+    (openai("", message={"reasoning_content": json.dumps(GOOD)}), "answered", "stop"),
+    (openai([{"type": "text", "text": json.dumps(GOOD)}]), "answered", "stop"),
+    (openai(json.dumps(GOOD), "length"), "truncated", "length"),
+    (openai(None, "length"), "truncated", "length"),
+    (openai(None, "content_filter"), "refused", "content_filter"),
+    (openai(None, message={"refusal": "I cannot."}), "refused", "refusal"),
+    (openai(json.dumps(GOOD), "tool_calls"), "stopped", "tool_calls"),
+    (openai(json.dumps(GOOD), None), "stopped", "UNSPECIFIED"),
+    (openai("OK"), "not_in_schema", "stop"),
+    (openai(""), "empty", "stop"),
+    (openai(None, None), "empty", None),
+    ('{"choices": []}', "empty", None),
+    ("{}", "empty", None),
+    ('{"choices": [1]}', "unreadable", None),
+    ('{"choices": [{"message": {"content": 3}, "finish_reason": "stop"}]}', "unreadable", None),
+    ("Bad gateway", "unreadable", None),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "reason"), OPENAI_CASES)
+def test_every_reply_of_an_openai_server_has_its_status(body, status, reason):
+    """The same list for servers of one's own, with what vLLM has been seen to send."""
+    found = verdict_of("openai_compatible", body)
+    assert (found.status, found.finish_reason) == (status, reason)
+    assert (found.label is not None) == (status == "answered")
+
+
+def test_words_outside_the_schema_are_kept():
+    """So that a human can see what went wrong."""
+    assert verdict_of("gemini", gemini("The part is OK.")).reasoning == "The part is OK."
+
+
+def test_openai_thinking_is_taken_out_of_the_completion():
+    """completion_tokens includes it; the table has the two apart."""
+    found = verdict_of("openai_compatible", openai(json.dumps(GOOD)))
+    assert (found.tokens_in, found.tokens_out, found.tokens_thinking) == (700, 40, 50)
+
+
+def test_token_count_of_another_type_loses_the_counts_not_the_answer():
+    """A paid answer is not lost to an odd field beside it."""
+    usage = {"promptTokenCount": "abc", "candidatesTokenCount": 4}
+    found = verdict_of("gemini", gemini(json.dumps(GOOD), usageMetadata=usage))
+    assert (found.label, found.tokens_in, found.tokens_out) == ("NOK", None, None)
+    assert verdict_of("gemini", gemini(json.dumps(GOOD), usageMetadata=7)).label == "NOK"
+
+
+def test_counts_of_zero_are_left_out_by_the_service():
+    found = verdict_of("gemini", gemini(json.dumps(GOOD), usageMetadata={"promptTokenCount": 5}))
+    assert (found.tokens_out, found.tokens_thinking, found.tokens_cached) == (0, 0, 0)
+
+
+def test_notice_of_retirement_is_kept():
+    status = {"modelStage": "DEPRECATED", "retirementTime": "2026-12-01T00:00:00Z"}
+    found = verdict_of("gemini", gemini(json.dumps(GOOD), modelStatus=status))
+    assert json.loads(found.model_notice) == status
+
+
+@pytest.mark.parametrize(
+    ("returned", "accepted", "same"),
+    [
+        ("gemini-2.5-pro", (), True),
+        ("models/gemini-2.5-pro", (), True),
+        ("publishers/google/models/gemini-2.5-pro", (), True),
+        (None, (), True),
+        ("gemini-3.8-flash", (), False),
+        ("gemini-2.5-pro-preview", (), False),
+        ("gemini-2.5-pro-002", (), False),
+        ("gemini-2.5-pro-002", ("gemini-2.5-pro-002",), True),
+    ],
+)
+def test_only_the_requested_or_an_accepted_model_counts(returned, accepted, same):
+    """A retired model is answered by its successor, under the old name in the request."""
+    assert is_same_model("gemini-2.5-pro", returned, accepted=accepted) is same
+
+
+def test_text_beside_the_object_is_not_read_over():
+    """Which of two objects is meant would be a guess."""
+    assert read_object('Sure: {"a": 1}') is None
+    assert read_object('{"a": 1} {"a": 2}') is None
+    assert read_object('  {"a": {"b": 1}}\n') == {"a": {"b": 1}}
