@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,27 +81,46 @@ class Redactor:
         return text
 
 
+_active: list[Redactor] = []
+_active_lock = threading.Lock()
+_plain_factory = logging.getLogRecordFactory()
+
+
 @contextmanager
 def hidden(redact: Redactor) -> Iterator[None]:
     """Remove keys from every log record that is made meanwhile, tracebacks included.
 
-    Libraries log what they send; their loggers are not ours to configure.
+    Libraries log what they send; their loggers are not ours to configure. Runs in several threads
+    may overlap: a key is removed until its run has ended.
     """
-    previous = logging.getLogRecordFactory()
-
-    def make(*args, **kwargs) -> logging.LogRecord:
-        record = previous(*args, **kwargs)
-        try:
-            record.msg, record.args = redact(record.getMessage()), None
-        except (TypeError, ValueError):  # a record that cannot be formatted shows its parts
-            record.msg, record.args = redact(f"{record.msg} {record.args}"), None
-        if record.exc_info and record.exc_info[1] is not None:
-            record.exc_text = redact("".join(traceback.format_exception(record.exc_info[1])))
-            record.exc_info = None
-        return record
-
-    logging.setLogRecordFactory(make)
+    global _plain_factory
+    with _active_lock:
+        if not _active:
+            _plain_factory = logging.getLogRecordFactory()
+            logging.setLogRecordFactory(_make_record)
+        _active.append(redact)
     try:
         yield
     finally:
-        logging.setLogRecordFactory(previous)
+        with _active_lock:
+            _active.remove(redact)
+            if not _active:
+                logging.setLogRecordFactory(_plain_factory)
+
+
+def _make_record(*args, **kwargs) -> logging.LogRecord:
+    record = _plain_factory(*args, **kwargs)
+    try:
+        record.msg, record.args = _without_keys(record.getMessage()), None
+    except (TypeError, ValueError):  # a record that cannot be formatted shows its parts
+        record.msg, record.args = _without_keys(f"{record.msg} {record.args}"), None
+    if record.exc_info and record.exc_info[1] is not None:
+        record.exc_text = _without_keys("".join(traceback.format_exception(record.exc_info[1])))
+        record.exc_info = None
+    return record
+
+
+def _without_keys(text: str) -> str:
+    for redact in tuple(_active):
+        text = redact(text)
+    return text

@@ -78,3 +78,20 @@ def test_key_does_not_reach_the_log():
     assert written.count(REMOVED) == 4
     assert "Traceback" in written
     assert "all as before" in written
+
+
+def test_overlapping_runs_hide_both_keys_and_leave_logging_as_it_was():
+    """Two runs in two threads need not end in the order in which they began."""
+    before = logging.getLogRecordFactory()
+    first, second = hidden(Redactor(KEY)), hidden(Redactor("another-key-altogether"))
+    first.__enter__()
+    second.__enter__()
+    record = logging.getLogRecordFactory()(
+        "n", 20, "f", 1, f"{KEY} another-key-altogether", (), None
+    )
+    assert record.getMessage() == f"{REMOVED} {REMOVED}"
+    first.__exit__(None, None, None)
+    record = logging.getLogRecordFactory()("n", 20, "f", 1, "another-key-altogether", (), None)
+    assert record.getMessage() == REMOVED
+    second.__exit__(None, None, None)
+    assert logging.getLogRecordFactory() is before

@@ -189,8 +189,10 @@ def test_unpaid_attempts_give_their_reserve_back(ledger):
     assert ledger.spent_usd() == 0
 
 
-def test_every_question_is_granted_once_among_threads_and_connections(path):
-    """The claim is one transaction."""
+@pytest.mark.parametrize("is_local", [True, False])
+def test_every_question_is_granted_once_among_connections(path, monkeypatch, is_local):
+    """The claim is one transaction, whichever journal the file system allows."""
+    monkeypatch.setattr(module, "is_local", lambda _: is_local)
     granted = []
 
     def work(ledger):

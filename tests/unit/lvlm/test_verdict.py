@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from realitycheck.lvlm.verdict import (
     VERDICT_STATUSES,
@@ -201,3 +203,49 @@ def test_text_beside_the_object_is_not_read_over():
     assert read_object('Sure: {"a": 1}') is None
     assert read_object('{"a": 1} {"a": 2}') is None
     assert read_object('  {"a": {"b": 1}}\n') == {"a": {"b": 1}}
+
+
+NAMES = st.sampled_from(
+    [
+        "candidates",
+        "content",
+        "parts",
+        "text",
+        "thought",
+        "finishReason",
+        "promptFeedback",
+        "blockReason",
+        "usageMetadata",
+        "promptTokenCount",
+        "promptTokensDetails",
+        "modality",
+        "tokenCount",
+        "modelVersion",
+        "modelStatus",
+        "choices",
+        "message",
+        "finish_reason",
+        "refusal",
+        "reasoning_content",
+        "usage",
+        "completion_tokens_details",
+        "model",
+    ]
+)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["STOP", "stop"])
+TEXTS = st.sampled_from([json.dumps(GOOD), "{", "```", ""]) | st.text(max_size=5)
+BODIES = st.recursive(
+    LEAVES | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(BODIES)
+@settings(max_examples=300, deadline=None)
+def test_no_reply_whatsoever_raises(body):
+    """A reply is stored and paid for; reading it must always end in a status."""
+    for service in ("gemini", "openai_compatible"):
+        found = verdict_of(service, json.dumps(body))
+        assert found.status in VERDICT_STATUSES
+        assert (found.label is None) == (found.status != "answered")
