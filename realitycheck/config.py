@@ -147,6 +147,16 @@ class _DatasetSettings(_Strict):
     ignore_border: Literal["ignore", "foreground", "background"] = Field(
         "ignore", description="what a truth pixel counts as that the annotator left undecided"
     )
+    object_name: str | dict[str, str] | None = Field(
+        None,
+        description="what the images show, for {object} in prompts; default: the category's name",
+    )
+    defect_names: tuple[str, ...] = Field(
+        (), description="defects that may occur, for {defects} in prompts and for clip_zero_shot"
+    )
+    may_leave_site: bool = Field(
+        False, description="whether images may be sent to a service that is not on the site"
+    )
     allow_duplicates: bool = Field(False, description="accept images with identical content")
 
     #: How truth masks are stored on disk.
@@ -259,6 +269,13 @@ class SaaPlusPrompt(_Strict):
         return self
 
 
+class LvlmExample(_Strict):
+    """A labelled image that stands in a question."""
+
+    image: str = Field(description="path")
+    label: Literal["OK", "NOK"]
+
+
 class PromptSettings(_Strict):
     """One named set of prompts. Editing it re-runs what uses it, nothing else."""
 
@@ -270,6 +287,24 @@ class PromptSettings(_Strict):
         description="prompts of SAA+. auto: the published ones of a known category, and general "
         "ones for a new product; or {category or default: a known name, or a block}",
     )
+
+    lvlm: str | None = Field(
+        None, description="question to a vision language model; may hold {object} and {defects}"
+    )
+    system: str | None = Field(None, description="its system text; default: what to answer, and how")
+    reference: bool = Field(True, description="whether it is shown a defect-free reference first")
+    examples: tuple[LvlmExample, ...] = Field(
+        (), description="labelled images that it is shown, in order"
+    )
+
+    @field_validator("lvlm", "system", mode="after")
+    @classmethod
+    def _check_template(cls, text: str | None) -> str | None:
+        if text is not None:
+            from realitycheck.lvlm.prompts import check_text
+
+            check_text(text, where="the text")
+        return text
 
     @field_validator("segmentation", mode="after")
     @classmethod
@@ -285,7 +320,10 @@ class PromptSettings(_Strict):
 class _MethodSettings(_Strict):
     title: str | None = Field(None, description="name in tables; default: the method's usual name")
 
-    needs_prompt: ClassVar[bool] = True
+    #: Key of a prompt set that the method needs; None: it needs no prompt.
+    prompt_key: ClassVar[str | None] = "segmentation"
+    #: Whether it gives masks, or verdicts only.
+    gives_masks: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
@@ -385,6 +423,7 @@ class SaaPlusMethod(_VariantMethod):
     )
     n_folds: int = Field(5, ge=2, description="binarise good: folds without training images")
     seed: int = Field(0, ge=0)
+    prompt_key: ClassVar[str | None] = "saa_plus"
     networks: ClassVar[tuple[str, ...]] = ("sam", "grounding_dino", "saliency")
 
     @property
@@ -410,8 +449,95 @@ class PixelDifferenceMethod(_MethodSettings):
     min_area_px: int = Field(20, ge=1, description="smaller regions are dust")
     n_folds: int = Field(5, ge=2, description="folds where no training images exist")
     seed: int = Field(0, ge=0)
-    needs_prompt: ClassVar[bool] = False
+    prompt_key: ClassVar[str | None] = None
     needs_reference: ClassVar[bool] = True
+
+
+class LvlmMethod(_MethodSettings):
+    """A vision language model is asked about each image."""
+
+    kind: Literal["lvlm"]
+    backend: Literal["gemini", "vertex", "openai_compatible", "replay"] = Field(
+        "gemini", description="replay: answers out of the ledger only, with no key and no network"
+    )
+    replay_of: Literal["gemini", "vertex", "openai_compatible"] = Field(
+        "gemini", description="replay: the backend that the stored answers came from"
+    )
+    model: str = Field("gemini-2.5-pro", min_length=1)
+    model_revision: str = Field("", description="what a server of one's own runs under that name")
+    accepted_models: tuple[str, ...] = Field((), description="other names that a reply may give")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="temperature, seed, thinking_budget …; what is set is sent"
+    )
+    n_samples: int = Field(1, ge=1, le=50, description="how often each image is asked about")
+    max_side_px: int | None = Field(None, ge=64, description="larger images are reduced to this")
+    base_url: str | None = Field(None, description="address; default: the service's own")
+    on_site: bool | None = Field(None, description="whether that address belongs to the site")
+    key_env: str | None = Field(None, description="environment variable that holds the key")
+    key_file: str | None = Field(None, description="file that holds the key")
+    project: str | None = Field(None, description="vertex: Google Cloud project")
+    location: str | None = Field(None, description="vertex: its place, such as europe-west4")
+    credentials_file: str | None = Field(None, description="vertex: service account file")
+    max_cost_usd: float | None = Field(None, gt=0, description="limit on all money ever spent")
+    in_flight: int = Field(4, ge=1, le=256, description="questions sent at once")
+    requests_per_minute: int | None = Field(60, ge=1)
+    timeout_s: float = Field(300.0, gt=0)
+    ledger: str = Field(
+        "ledger/replies.sqlite", description="every answer ever paid for; never deleted by a run"
+    )
+    prompt_key: ClassVar[str | None] = "lvlm"
+    gives_masks: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> LvlmMethod:
+        if self.backend == "openai_compatible" and not self.base_url:
+            raise ValueError(
+                "backend openai_compatible needs base_url, such as http://127.0.0.1:8000/v1"
+            )
+        if self.key_env and self.key_file:
+            raise ValueError("give key_env or key_file, not both")
+        from realitycheck.lvlm.parameters import check_parameters
+
+        check_parameters(self.service, self.model, parameters=self.parameters)
+        return self
+
+    @property
+    def service(self) -> str:
+        """Kind of endpoint that the questions are worded for."""
+        return self.replay_of if self.backend == "replay" else self.backend
+
+    def key_place(self) -> dict[str, str | None]:
+        """Where the key lies: the setting, else the service's usual environment variable."""
+        env = self.key_env
+        if env is None and self.key_file is None and self.backend == "gemini":
+            env = "GEMINI_API_KEY"
+        return {"env": env, "file": self.key_file}
+
+
+class ClipZeroShotMethod(_MethodSettings):
+    """CLIP compares each image with texts of flawless and of defective parts."""
+
+    kind: Literal["clip_zero_shot"]
+    threshold: float = Field(0.5, ge=0, le=1, description="probability of NOK above which it is NOK")
+    prompt_key: ClassVar[str | None] = None
+    gives_masks: ClassVar[bool] = False
+    networks: ClassVar[tuple[str, ...]] = ("clip",)
+
+
+class ResnetMlpMethod(_MethodSettings):
+    """Supervised baseline: frozen ResNet features, MLP head, stratified folds (the study)."""
+
+    kind: Literal["resnet_mlp"]
+    input_size_px: int = Field(512, ge=64, le=2048, multiple_of=16, description="of the network")
+    n_folds: int = Field(5, ge=2, description="stratified; views of one part stay together")
+    hidden_units: tuple[int, ...] = Field((128,), min_length=1, description="of the MLP's layers")
+    weight_decay: float = Field(1e-3, ge=0)
+    max_epochs: int = Field(300, ge=10)
+    beta: float = Field(2.0, gt=0, description="the threshold is the best F-beta on training folds")
+    seed: int = Field(0, ge=0)
+    prompt_key: ClassVar[str | None] = None
+    gives_masks: ClassVar[bool] = False
+    networks: ClassVar[tuple[str, ...]] = ("resnet",)
 
 
 MethodSettings = Annotated[
@@ -419,10 +545,22 @@ MethodSettings = Annotated[
     | SamClipMethod
     | ClipSurgerySamMethod
     | SaaPlusMethod
-    | PixelDifferenceMethod,
+    | PixelDifferenceMethod
+    | LvlmMethod
+    | ClipZeroShotMethod
+    | ResnetMlpMethod,
     Field(discriminator="kind"),
 ]
-METHOD_KINDS = ("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference")
+METHOD_KINDS = (
+    "grounded_sam",
+    "sam_clip",
+    "clip_surgery_sam",
+    "saa_plus",
+    "pixel_difference",
+    "lvlm",
+    "clip_zero_shot",
+    "resnet_mlp",
+)
 
 
 # ------------------------------------------------------------------------------------------- models
@@ -504,6 +642,10 @@ class SaliencyModel(_Strict):
         return variant
 
 
+class ResnetModel(SaliencyModel):
+    """The residual network behind `resnet_mlp`."""
+
+
 class ModelsSettings(_Strict):
     """The networks, one block each."""
 
@@ -511,6 +653,7 @@ class ModelsSettings(_Strict):
     grounding_dino: GroundingDinoModel = GroundingDinoModel()
     clip: ClipModel = ClipModel()
     saliency: SaliencyModel = SaliencyModel()
+    resnet: ResnetModel = ResnetModel()
 
 
 class ComputeSettings(_Strict):
@@ -581,19 +724,27 @@ class Settings(_Strict):
 
     def prompts_of(self, dataset: str, method: str) -> list[str]:
         """Names of the prompt sets a method is run with on a data set."""
-        if not self.methods[method].needs_prompt:
+        if self.methods[method].prompt_key is None:
             return [NO_PROMPT]
-        needed = "saa_plus" if self.methods[method].kind == "saa_plus" else "segmentation"
+        needed = self.methods[method].prompt_key
         return [n for n, p in self.prompts.get(dataset, {}).items() if getattr(p, needed)]
 
     def runs(self) -> list[tuple[str, str, str]]:
-        """Every (data set, method, prompt) that gives masks, floors left out."""
+        """Every (data set, method, prompt), floors left out."""
         return [
             (dataset, method, prompt)
             for dataset in self.datasets
             for method in self.methods_of(dataset)
             for prompt in self.prompts_of(dataset, method)
         ]
+
+    def mask_runs(self) -> list[tuple[str, str, str]]:
+        """Those runs that give masks."""
+        return [run for run in self.runs() if self.methods[run[1]].gives_masks]
+
+    def verdict_runs(self) -> list[tuple[str, str, str]]:
+        """Those runs that give verdicts and no masks."""
+        return [run for run in self.runs() if not self.methods[run[1]].gives_masks]
 
     def used_networks(self) -> list[str]:
         """Names of the networks that some run needs."""
@@ -639,6 +790,14 @@ class Settings(_Strict):
     def method_settings(self, method: str) -> dict[str, Any]:
         """A method block, without the name it has in tables."""
         return self.methods[method].model_dump(mode="json", exclude={"title"})
+
+    def lvlm_settings(self, method: str) -> dict[str, Any]:
+        """A vision language model's block; where its key lies, never the key."""
+        block = self.methods[method]
+        settings = self.method_settings(method)
+        for name in ("key_env", "key_file"):
+            settings.pop(name)
+        return {**settings, "service": block.service, "key": block.key_place()}
 
     def is_untrained(self, method: str) -> bool:
         """Whether a method runs on untrained miniature networks, whose scores mean nothing."""
@@ -788,6 +947,13 @@ def _models_within(annotation: Any) -> list[type[BaseModel]]:
     return [model for member in get_args(annotation) for model in _models_within(member)]
 
 
+_PROMPT_EXAMPLES = {
+    "segmentation": "segmentation: [defect]",
+    "saa_plus": "saa_plus: auto",
+    "lvlm": "lvlm: Does the image show a defect?",
+}
+
+
 def _cross_faults(settings: Settings) -> list[str]:
     """Faults between blocks."""
     faults = []
@@ -816,8 +982,7 @@ def _cross_faults(settings: Settings) -> list[str]:
             continue
         for method in settings.methods_of(dataset):
             if not settings.prompts_of(dataset, method):
-                is_saa = settings.methods[method].kind == "saa_plus"
-                example = "saa_plus: auto" if is_saa else "segmentation: [defect]"
+                example = _PROMPT_EXAMPLES[settings.methods[method].prompt_key]
                 faults.append(
                     f"prompts.{dataset}: method '{method}' needs a text prompt here; add for "
                     f"example prompts: {{{dataset}: {{plain: {{{example}}}}}}}, "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class Plan:
     def mask_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) with masks, floors last."""
         floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
-        return [*self.settings.runs(), *floors]
+        return [*self.settings.mask_runs(), *floors]
 
     def detector_runs(self) -> list[tuple[str, str]]:
         """Every (data set, prompt) that some method asks the detector with."""
@@ -136,6 +137,9 @@ class Plan:
             note: dict[str, Any] = {"kind": block.kind}
             if block.title:
                 note["name"] = block.title
+            if block.kind == "lvlm":
+                note["model"] = block.model
+                note.setdefault("name", block.model)
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
             if self.settings.is_untrained(name):
@@ -147,7 +151,7 @@ class Plan:
 
     def runs_of(self, dataset: str) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) of one data set with masks, floors left out."""
-        return [run for run in self.settings.runs() if run[0] == dataset]
+        return [run for run in self.settings.mask_runs() if run[0] == dataset]
 
     def dataset_notes(self) -> dict[str, dict[str, Any]]:
         """What the tables and figures say of each data set."""
@@ -156,6 +160,30 @@ class Plan:
             | ({"published_as": block.published_as} if block.published_as else {})
             for name, block in self.settings.datasets.items()
         }
+
+    def lvlm_prompt(self, dataset: str, prompt: str) -> dict[str, Any]:
+        """What a vision language model is asked under a prompt set, and in which words."""
+        asked = self.settings.prompts[dataset][prompt].model_dump(
+            mode="json", include={"lvlm", "system", "reference", "examples"}
+        )
+        return {**asked, **self.words(dataset)}
+
+    def words(self, dataset: str) -> dict[str, Any]:
+        """Names of object and defects of a data set."""
+        block = self.settings.datasets[dataset]
+        return block.model_dump(mode="json", include={"object_name", "defect_names"})
+
+    def has_key(self, method: str) -> bool:
+        """Whether a vision language model can be asked: its key is there, or it needs none."""
+        block = self.settings.methods[method]
+        if block.backend in ("replay", "openai_compatible"):
+            return True
+        place = block.key_place()
+        if block.backend == "vertex" and not any(place.values()):
+            return True
+        if place["file"]:
+            return Path(place["file"]).is_file()
+        return bool(os.environ.get(place["env"] or ""))
 
     def segmentation_texts(self, dataset: str, prompt: str) -> list[str]:
         """Phrases of a prompt set."""

@@ -55,6 +55,7 @@ METHOD_NAMES = {
     "pixel_difference": "Pixel difference",
     "lvlm": "LVLM",
     "resnet_mlp": "ResNet + MLP",
+    "clip_zero_shot": "CLIP zero-shot",
     "reject_everything": "Floor: reject everything",
     "accept_everything": "Floor: accept everything",
     "coin_at_prevalence": "Floor: coin at the prevalence",
