@@ -753,8 +753,19 @@ class _Run:
 
     async def _send(self, question: Question, attempt_id: int) -> Reply:
         """Send a claimed question, and store what came of it before anything else is done."""
+        try:
+            result = await self._sent_and_stored(question, attempt_id)
+        finally:
+            self.at.n_in_flight -= 1
+            async with self.settled:
+                self.settled.notify_all()
+        self.at.spent_usd = await self._on_disk(self.ledger.spent_usd, self.budget)
+        if isinstance(result, SendError):
+            raise result
+        return result
+
+    async def _sent_and_stored(self, question: Question, attempt_id: int) -> Reply | SendError:
         began = time.monotonic()
-        result: Reply | SendError
         try:
             result = await self._reply_or_error(question)
         except BaseException as error:
@@ -773,28 +784,20 @@ class _Run:
             await self._on_disk(
                 self.ledger.finish, attempt_id, outcome="answered", state="answered", **known
             )
-            verdict = verdict_of(question.service, result.body)
-            cost = _cost(question, verdict, self.prices)
+            cost = _cost(question, verdict_of(question.service, result.body), self.prices)
             if cost is not None:
                 await self._on_disk(self.ledger.set_cost, attempt_id, cost)
-        else:
-            paid = result.outcome == "unknown"
-            await self._on_disk(
-                self.ledger.finish,
-                attempt_id,
-                outcome=result.outcome,
-                state="open",
-                detail=result.detail,
-                waited_s=result.wait_s,
-                cost_usd=None if paid else 0.0,
-                **known,
-            )
-        self.at.n_in_flight -= 1
-        self.at.spent_usd = await self._on_disk(self.ledger.spent_usd, self.budget)
-        async with self.settled:
-            self.settled.notify_all()
-        if isinstance(result, SendError):
-            raise result
+            return result
+        await self._on_disk(
+            self.ledger.finish,
+            attempt_id,
+            outcome=result.outcome,
+            state="open",
+            detail=result.detail,
+            waited_s=result.wait_s,
+            cost_usd=None if result.outcome == "unknown" else 0.0,
+            **known,
+        )
         return result
 
     async def _reply_or_error(self, question: Question) -> Reply | SendError:

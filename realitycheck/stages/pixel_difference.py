@@ -12,13 +12,12 @@ import pandas as pd
 from realitycheck.artifacts import image_file
 from realitycheck.images import read_image
 from realitycheck.methods.pixel_difference import (
-    cross_fit_thresholds,
     difference_map,
-    fit_threshold,
     peak_level,
     segment,
 )
 from realitycheck.methods.segmentation import Segmentation
+from realitycheck.methods.thresholds import cross_fit_thresholds, fit_threshold
 from realitycheck.stages.align import covered_pixels
 
 

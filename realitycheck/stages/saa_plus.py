@@ -14,9 +14,9 @@ import pandas as pd
 from realitycheck.artifacts import decode_mask, encode_mask, image_file
 from realitycheck.images import read_image
 from realitycheck.methods import saa_plus
-from realitycheck.methods.pixel_difference import cross_fit_thresholds
 from realitycheck.methods.segmentation import Segmentation
 from realitycheck.methods.switches import switched
+from realitycheck.methods.thresholds import cross_fit_thresholds
 from realitycheck.models.saliency import resize_saliency, saliency_map
 from realitycheck.models.sam import SamModel, box_decoder
 from realitycheck.stages.detect import stored_detections

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from realitycheck.methods.saa_plus import SaaPlusPrompts, captions, default_prompts
+from realitycheck.methods.saa_plus_prompts import SaaPlusPrompts, captions, default_prompts
 
 
 def prompts_of_category(wanted: Any, category: str) -> SaaPlusPrompts:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import socket
+import sqlite3
 import threading
 import time
 
@@ -471,6 +472,25 @@ def test_fault_of_ours_lets_the_others_finish(serve, put, make_questions):
         put(broken, server.url, pace={"in_flight": 4})
     rows, _ = put(make_questions(8), "", backend=ReplayBackend())
     assert (rows["status"] == "answered").sum() == len(server.paid) >= 4
+
+
+def test_full_disk_ends_the_run_and_keeps_what_was_stored(serve, put, make_questions, monkeypatch):
+    """And nobody waits for money that will not come back."""
+    finish = Ledger.finish
+    calls = []
+
+    def failing(self, attempt_id, **known):
+        calls.append(attempt_id)
+        if len(calls) == 4:
+            raise sqlite3.OperationalError("database or disk is full")
+        finish(self, attempt_id, **known)
+
+    monkeypatch.setattr(Ledger, "finish", failing)
+    server, _ = serve(wait_s=0.05)
+    with server, pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        put(make_questions(30), server.url, max_cost_usd=0.4, pace={"in_flight": 8})
+    rows, _ = put(make_questions(30), "", backend=ReplayBackend())
+    assert (rows["status"] == "answered").sum() == len(calls) - 1 == len(server.paid) - 1
 
 
 # -------------------------------------------------------------------------------------------- money

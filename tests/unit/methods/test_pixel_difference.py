@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from realitycheck.methods import pixel_difference as pd
+from realitycheck.methods import thresholds
 
 
 def grey(values):
@@ -104,28 +105,28 @@ def test_map_smaller_than_a_region_has_peak_zero():
 def test_threshold_rejects_at_most_the_allowed_share(rate, threshold, n_rejected):
     """Ten good images with peaks 1 to 10."""
     peaks = np.arange(1.0, 11)
-    found = pd.fit_threshold(iter(peaks), max_overkill_rate=rate)
+    found = thresholds.fit_threshold(iter(peaks), max_overkill_rate=rate)
     assert found == threshold and (peaks > found).sum() == n_rejected
 
 
 def test_full_overkill_may_reject_everything():
     """The rate 1 allows it, so the threshold lies below every peak."""
-    assert pd.fit_threshold([2.0, 3.0], max_overkill_rate=1.0) < 2.0
+    assert thresholds.fit_threshold([2.0, 3.0], max_overkill_rate=1.0) < 2.0
 
 
 def test_product_that_is_whole_by_a_hair_counts_as_whole():
     """0.07 · 100 is 7.000000000000001 and 0.29 · 100 is 28.999999999999996."""
     peaks = np.arange(100.0)
     for rate, allowed in ((0.07, 7), (0.29, 29)):
-        assert (peaks > pd.fit_threshold(peaks, max_overkill_rate=rate)).sum() == allowed
+        assert (peaks > thresholds.fit_threshold(peaks, max_overkill_rate=rate)).sum() == allowed
 
 
 def test_no_good_image_sees_a_threshold_that_it_helped_to_set():
     """Change one image's peak: its own threshold must not move, some others must."""
     peaks = {f"i{n}": float(n) for n in range(20)}
-    before = pd.cross_fit_thresholds(peaks, max_overkill_rate=0.0, n_folds=4, seed=1)
+    before = thresholds.cross_fit_thresholds(peaks, max_overkill_rate=0.0, n_folds=4, seed=1)
     for name in ("i3", "i19"):
-        after = pd.cross_fit_thresholds(
+        after = thresholds.cross_fit_thresholds(
             peaks | {name: 100.0}, max_overkill_rate=0.0, n_folds=4, seed=1
         )
         assert after.by_image[name] == before.by_image[name]
@@ -140,9 +141,11 @@ def test_folds_depend_on_ids_and_seed_only():
     """Rows may come in any order, from any number of shards."""
     peaks = {f"i{n}": float(n % 7) for n in range(13)}
     turned = dict(reversed(peaks.items()))
-    first = pd.cross_fit_thresholds(peaks, max_overkill_rate=0.1, seed=5)
-    assert first == pd.cross_fit_thresholds(turned, max_overkill_rate=0.1, seed=5)
-    assert first.folds != pd.cross_fit_thresholds(peaks, max_overkill_rate=0.1, seed=6).folds
+    first = thresholds.cross_fit_thresholds(peaks, max_overkill_rate=0.1, seed=5)
+    assert first == thresholds.cross_fit_thresholds(turned, max_overkill_rate=0.1, seed=5)
+    assert (
+        first.folds != thresholds.cross_fit_thresholds(peaks, max_overkill_rate=0.1, seed=6).folds
+    )
     sizes = np.bincount(list(first.folds.values()))
     assert len(sizes) == 5 and sizes.max() - sizes.min() <= 1
 
@@ -151,7 +154,7 @@ def test_pictures_of_one_part_stay_in_one_fold():
     """Two pictures of one part are no independent witnesses."""
     peaks = {f"i{n}": float(n) for n in range(12)}
     groups = {name: f"part{int(name[1:]) // 3}" for name in peaks}
-    found = pd.cross_fit_thresholds(peaks, max_overkill_rate=0.0, n_folds=9, groups=groups)
+    found = thresholds.cross_fit_thresholds(peaks, max_overkill_rate=0.0, n_folds=9, groups=groups)
     for part in range(4):
         assert len({found.folds[name] for name in peaks if groups[name] == f"part{part}"}) == 1
     assert len(set(found.folds.values())) == 4
@@ -173,8 +176,8 @@ def test_what_cannot_work_is_refused():
     with pytest.raises(ValueError, match=r"covered: expected shape \(4, 4\)"):
         pd.difference_map(image, image, covered=np.ones((3, 3), bool))
     with pytest.raises(ValueError, match="at least one good image"):
-        pd.fit_threshold([], max_overkill_rate=0.1)
+        thresholds.fit_threshold([], max_overkill_rate=0.1)
     with pytest.raises(ValueError, match="expected 0 to 1, found 5"):
-        pd.fit_threshold([1.0], max_overkill_rate=5)
+        thresholds.fit_threshold([1.0], max_overkill_rate=5)
     with pytest.raises(ValueError, match="at least 2 independent ones.*found 1"):
-        pd.cross_fit_thresholds({"a": 1.0}, max_overkill_rate=0.1)
+        thresholds.cross_fit_thresholds({"a": 1.0}, max_overkill_rate=0.1)

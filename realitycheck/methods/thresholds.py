@@ -1,0 +1,106 @@
+"""Thresholds from good images alone.
+
+From those of training, or, where there are none, from the other good images (cross-fitting), so
+that no image is judged by a threshold that it helped to set. A module of its own, because several
+methods use it and an edit of one of them must not run the others again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+
+def fit_threshold(peaks: Iterable[float], *, max_overkill_rate: float) -> float:
+    """Set the threshold by good images: at most a given share of them may get a mask.
+
+    An image gets a mask if its peak is above the threshold. With n images and k = ⌊rate · n⌋ the
+    threshold is the (k+1)-th largest peak.
+
+    Args:
+        peaks: Highest level of each good image; read once, so a generator over maps will do.
+        max_overkill_rate: Share of good images that may be rejected, 0 to 1.
+
+    Returns:
+        The lowest such threshold.
+
+    Raises:
+        ValueError: If there is no image or the rate is no share.
+    """
+    ordered = np.sort(np.fromiter(peaks, np.float64))[::-1]
+    if not len(ordered):
+        raise ValueError("peaks: expected at least one good image to set a threshold, found none")
+    if not 0 <= max_overkill_rate <= 1:
+        raise ValueError(f"max_overkill_rate: expected 0 to 1, found {max_overkill_rate}")
+    # A hair more than the product, so that 0.07 · 100 counts as 7.
+    allowed = int(np.floor(max_overkill_rate * len(ordered) + 1e-9))
+    if allowed >= len(ordered):
+        return float(np.nextafter(np.float32(ordered[-1]), np.float32(-np.inf)))  # maps are float32
+    return float(ordered[allowed])
+
+
+class CrossFit(NamedTuple):
+    """Thresholds of an image set without training images.
+
+    Attributes:
+        by_image: Of every good image, from the good images of the other folds.
+        others: Of every other image, from all good images.
+        folds: Fold of every good image.
+    """
+
+    by_image: dict[str, float]
+    others: float
+    folds: dict[str, int]
+
+
+def cross_fit_thresholds(
+    good_peaks: Mapping[str, float],
+    *,
+    max_overkill_rate: float,
+    n_folds: int = 5,
+    seed: int = 0,
+    groups: Mapping[str, str] | None = None,
+) -> CrossFit:
+    """Give each good image a threshold from good images of other folds.
+
+    A defective image takes the threshold of all good images: it had no say in it.
+
+    Args:
+        good_peaks: Peak of each good image by its id.
+        max_overkill_rate: See `fit_threshold`.
+        n_folds: Number of folds; not more than there are groups are used.
+        seed: Seed of the draw; the order of `good_peaks` plays no part.
+        groups: Group of each id (pictures of one part); a group stays in one fold. None: each image
+            is its own.
+
+    Returns:
+        The thresholds.
+
+    Raises:
+        ValueError: If there are fewer than two groups of good images.
+    """
+    group_of = {name: groups[name] if groups else name for name in good_peaks}
+    names = sorted(set(group_of.values()))
+    if len(names) < 2:
+        raise ValueError(
+            f"good images: expected at least 2 independent ones to set a threshold for each from "
+            f"the others, found {len(names)}; add good images or a training split"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    n_used = min(n_folds, len(names))
+    fold_of = {names[index]: place % n_used for place, index in enumerate(order)}
+    folds = {name: fold_of[group] for name, group in group_of.items()}
+    by_fold = [
+        fit_threshold(
+            (peak for name, peak in good_peaks.items() if folds[name] != fold),
+            max_overkill_rate=max_overkill_rate,
+        )
+        for fold in range(n_used)
+    ]
+    return CrossFit(
+        by_image={name: by_fold[fold] for name, fold in folds.items()},
+        others=fit_threshold(good_peaks.values(), max_overkill_rate=max_overkill_rate),
+        folds=folds,
+    )
