@@ -291,7 +291,9 @@ class PromptSettings(_Strict):
     lvlm: str | None = Field(
         None, description="question to a vision language model; may hold {object} and {defects}"
     )
-    system: str | None = Field(None, description="its system text; default: what to answer, and how")
+    system: str | None = Field(
+        None, description="its system text; default: what to answer, and how"
+    )
     reference: bool = Field(True, description="whether it is shown a defect-free reference first")
     examples: tuple[LvlmExample, ...] = Field(
         (), description="labelled images that it is shown, in order"
@@ -467,7 +469,8 @@ class LvlmMethod(_MethodSettings):
     model_revision: str = Field("", description="what a server of one's own runs under that name")
     accepted_models: tuple[str, ...] = Field((), description="other names that a reply may give")
     parameters: dict[str, Any] = Field(
-        default_factory=dict, description="temperature, seed, thinking_budget …; what is set is sent"
+        default_factory=dict,
+        description="temperature, seed, thinking_budget …; what is set is sent",
     )
     n_samples: int = Field(1, ge=1, le=50, description="how often each image is asked about")
     max_side_px: int | None = Field(None, ge=64, description="larger images are reduced to this")
@@ -506,19 +509,14 @@ class LvlmMethod(_MethodSettings):
         """Kind of endpoint that the questions are worded for."""
         return self.replay_of if self.backend == "replay" else self.backend
 
-    def key_place(self) -> dict[str, str | None]:
-        """Where the key lies: the setting, else the service's usual environment variable."""
-        env = self.key_env
-        if env is None and self.key_file is None and self.backend == "gemini":
-            env = "GEMINI_API_KEY"
-        return {"env": env, "file": self.key_file}
-
 
 class ClipZeroShotMethod(_MethodSettings):
     """CLIP compares each image with texts of flawless and of defective parts."""
 
     kind: Literal["clip_zero_shot"]
-    threshold: float = Field(0.5, ge=0, le=1, description="probability of NOK above which it is NOK")
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="probability of NOK above which it is NOK"
+    )
     prompt_key: ClassVar[str | None] = None
     gives_masks: ClassVar[bool] = False
     networks: ClassVar[tuple[str, ...]] = ("clip",)
@@ -738,6 +736,14 @@ class Settings(_Strict):
             for prompt in self.prompts_of(dataset, method)
         ]
 
+    def mask_methods(self) -> list[str]:
+        """Names of the method blocks that give masks."""
+        return [name for name, block in self.methods.items() if block.gives_masks]
+
+    def verdict_methods(self) -> list[str]:
+        """Names of the method blocks that give verdicts and no masks."""
+        return [name for name, block in self.methods.items() if not block.gives_masks]
+
     def mask_runs(self) -> list[tuple[str, str, str]]:
         """Those runs that give masks."""
         return [run for run in self.runs() if self.methods[run[1]].gives_masks]
@@ -767,6 +773,8 @@ class Settings(_Strict):
         )
         if block.generated:
             settings["root"] = f"{self.results_dir}/raw/{dataset}"
+            if not block.n_train:  # then there is no folder of training images
+                settings["split"] = {**settings["split"], "kind": "all"}
             settings["format"] = "folder"
         return {**settings, "truth_encoding": block.truth_encoding}
 
@@ -794,10 +802,7 @@ class Settings(_Strict):
     def lvlm_settings(self, method: str) -> dict[str, Any]:
         """A vision language model's block; where its key lies, never the key."""
         block = self.methods[method]
-        settings = self.method_settings(method)
-        for name in ("key_env", "key_file"):
-            settings.pop(name)
-        return {**settings, "service": block.service, "key": block.key_place()}
+        return {**self.method_settings(method), "service": block.service}
 
     def is_untrained(self, method: str) -> bool:
         """Whether a method runs on untrained miniature networks, whose scores mean nothing."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from realitycheck.config import LABEL_FLOORS, MASK_FLOORS, NO_PROMPT, Settings
 from realitycheck.datasets.inventory import inventory
+from realitycheck.lvlm.backends.choose import DEFAULT_KEY_ENV
 from realitycheck.methods.switches import switched
 from realitycheck.models.files import network_files
 from realitycheck.provenance import digest_of, is_training, shard_digest, stat_signature
@@ -176,14 +177,12 @@ class Plan:
     def has_key(self, method: str) -> bool:
         """Whether a vision language model can be asked: its key is there, or it needs none."""
         block = self.settings.methods[method]
-        if block.backend in ("replay", "openai_compatible"):
+        if block.backend == "replay":
             return True
-        place = block.key_place()
-        if block.backend == "vertex" and not any(place.values()):
-            return True
-        if place["file"]:
-            return Path(place["file"]).is_file()
-        return bool(os.environ.get(place["env"] or ""))
+        if block.key_file:
+            return Path(block.key_file).is_file()
+        name = block.key_env or DEFAULT_KEY_ENV.get(block.service)
+        return name is None or bool(os.environ.get(name))
 
     def segmentation_texts(self, dataset: str, prompt: str) -> list[str]:
         """Phrases of a prompt set."""

@@ -18,7 +18,7 @@ rule score_masks:
     benchmark:
         "benchmarks/score_masks/{dataset}/{method}/{prompt}.tsv"
     wildcard_constraints:
-        method="|".join([*cfg.methods, *MASK_FLOORS]),
+        method="|".join([*cfg.mask_methods(), *MASK_FLOORS]),
     conda:
         "../envs/base.yaml"
     threads: 1
@@ -47,7 +47,7 @@ rule score_labels:
     benchmark:
         "benchmarks/score_labels/{dataset}/{method}/{prompt}.tsv"
     wildcard_constraints:
-        method="|".join(LABEL_FLOORS),
+        method="|".join([*cfg.verdict_methods(), *LABEL_FLOORS]),
     conda:
         "../envs/base.yaml"
     threads: 1

@@ -44,6 +44,7 @@ wildcard_constraints:
     prompt="|".join({NO_PROMPT, *(name for p in cfg.prompts.values() for name in p)}),
     network="|".join(cfg.used_networks() or ["none"]),
     colour="rgb|bgr",
+    size=r"\d+",
     shard=r"(train-)?\d+-of-\d+",
 
 
@@ -158,3 +159,11 @@ def truth_of_rule(wildcards):
     if cfg.methods[wildcards.method].binarise != "f1max":
         return []
     return f"{cfg.results_dir}/truth/{wildcards.dataset}/truth.parquet"
+
+
+def resnet_features(wildcards):
+    """Features of every scored image for the supervised baseline."""
+    size = cfg.methods[wildcards.method].input_size_px
+    return shards_of(
+        f"{cfg.results_dir}/encodings/{wildcards.dataset}/resnet_features_{size}/{{shard}}.parquet"
+    )(wildcards)

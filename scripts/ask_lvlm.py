@@ -1,4 +1,4 @@
-"""Ask a vision language model about each image; answers that were ever paid for are not asked again."""
+"""Ask a vision language model about each image; what was ever answered is not asked again."""
 
 import sys
 from pathlib import Path

@@ -26,9 +26,7 @@ with (
     params, inputs = snakemake.params, snakemake.input
     manifest = read_table(inputs.manifest, schema=MANIFEST)
     index = read_shards(inputs.features, schema=ENCODINGS)
-    model = load_clip(
-        weights_path(inputs.weights), variant=params.clip["variant"], device=device
-    )
+    model = load_clip(weights_path(inputs.weights), variant=params.clip["variant"], device=device)
     states = {
         category: encode_states(
             model,

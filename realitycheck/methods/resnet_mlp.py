@@ -2,8 +2,8 @@
 
 Source: section 3.3 of the study, which concatenates a pre-trained ResNet feature extractor with a
 multi-layer perceptron and reports F2 on a stratified five-fold cross-validation. It names neither
-the layers of the perceptron nor the threshold: one hidden layer of 128 and a threshold chosen for F2
-inside the training folds are ours.
+the layers of the perceptron nor the threshold: one hidden layer of 128, and a threshold chosen for
+F2 inside the training folds, are ours.
 """
 
 from __future__ import annotations

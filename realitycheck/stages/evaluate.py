@@ -74,9 +74,12 @@ def score_masks(
 def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Put each verdict beside the label.
 
+    Several samples of an image become one verdict: that of most answers, NOK where they are split
+    evenly, since a part in doubt is checked again; the score is their mean.
+
     Args:
         manifest: Scored images.
-        verdicts: Verdicts of one method and prompt, one an image.
+        verdicts: Verdicts of one method and prompt, one or several an image.
 
     Yields:
         Rows of the scores table, without pixel counts.
@@ -86,10 +89,17 @@ def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dic
     """
     check_rows(verdicts, manifest["image_id"], where="verdicts table")
     about = manifest.set_index("image_id")
-    for verdict in verdicts.itertuples():
-        yield _row(about.loc[verdict.image_id], verdict._asdict()) | {
-            "image_id": verdict.image_id,
-            "label_predicted": verdict.label_predicted,
+    for image_id, samples in verdicts.groupby("image_id", sort=True):
+        answered = samples[samples["label_predicted"].notna()]
+        n_nok = int((answered["label_predicted"] == "NOK").sum())
+        first = (answered if len(answered) else samples).iloc[0].to_dict()
+        first["score"] = answered["score"].astype(float).mean() if len(answered) else None
+        label = None
+        if len(answered):
+            label = "NOK" if 2 * n_nok >= len(answered) else "OK"
+        yield _row(about.loc[image_id], first) | {
+            "image_id": image_id,
+            "label_predicted": label,
             **dict.fromkeys(("iou", "intersection_px", "union_px", "truth_px", "predicted_px")),
         }
 

@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
-from realitycheck.lvlm.keys import read_key
+from realitycheck.images import IDENTITY, read_image
+from realitycheck.lvlm.backends.base import Backend
+from realitycheck.lvlm.backends.choose import backend_for
 from realitycheck.lvlm.prompts import SYSTEM_TEXT, PromptTemplate
-from realitycheck.lvlm.questions import Question, Subject, picture_of, questions_for
+from realitycheck.lvlm.questions import Picture, Question, Subject, picture_of, questions_for
 from realitycheck.lvlm.runner import Pace
 
 #: Words for {defects} where the settings name none.
@@ -48,31 +49,22 @@ def questions_of(
         version="settings", text=asked["lvlm"], uses_reference=asked["reference"]
     )
     template = replace(template, system=asked["system"] or SYSTEM_TEXT)
+
+    def picture(path: str | Path, how: Mapping[str, Any]) -> Picture:
+        return picture_of(lambda: read_image(Path(path), intensity=how), max_side_px=side)
+
     shown = {
-        row.category: picture_of(
-            lambda path=Path(row.image_path): read_image(path, intensity=intensity),
-            max_side_px=side,
-        )
+        row.category: picture(row.image_path, intensity)
         for row in references.itertuples()
         if asked["reference"]
     }
     examples = tuple(
-        (
-            each["label"],
-            picture_of(
-                lambda path=Path(each["image"]): read_image(path, intensity=intensity),
-                max_side_px=side,
-            ),
-        )
-        for each in asked["examples"]
+        (each["label"], picture(each["image"], intensity)) for each in asked["examples"]
     )
     subjects = [
         Subject(
             image_id=row.image_id,
-            image=picture_of(
-                lambda path=image_file(images_folder, row.image_id): read_image(path),
-                max_side_px=side,
-            ),
+            image=picture(image_file(images_folder, row.image_id), IDENTITY),
             reference=shown.get(row.category),
             examples=examples,
             values={
@@ -101,32 +93,19 @@ def object_name(names: str | Mapping[str, str] | None, category: str) -> str:
     return names if isinstance(names, str) else names.get(category, default)
 
 
-def backend_of(settings: Mapping[str, Any]) -> Any:
+def backend_of(settings: Mapping[str, Any]) -> Backend:
     """Make the backend that a method's settings describe.
 
     Raises:
         MissingKeyError: If the key is not where the settings say.
     """
-    kind, place = settings["backend"], settings["key"]
-    if kind == "replay":
-        from realitycheck.lvlm.backends.replay import ReplayBackend
-
-        return ReplayBackend(settings["service"])
-    key = read_key(**place) if any(place.values()) else None
-    shared = {"api_key": key, "max_connections": settings["in_flight"], "on_site": settings["on_site"]}
-    if kind == "openai_compatible":
-        from realitycheck.lvlm.backends.openai_compatible import OpenAICompatibleBackend
-
-        return OpenAICompatibleBackend(settings["base_url"], **shared)
-    from realitycheck.lvlm.backends.gemini import GeminiBackend
-
-    return GeminiBackend(
-        kind,
-        base_url=settings["base_url"],
-        project=settings["project"],
-        location=settings["location"],
-        credentials_file=settings["credentials_file"],
-        **shared,
+    names = ("base_url", "key_env", "key_file", "project", "location", "credentials_file")
+    return backend_for(
+        settings["service"],
+        replay=settings["backend"] == "replay",
+        on_site=settings["on_site"],
+        in_flight=settings["in_flight"],
+        **{name: settings[name] for name in names},
     )
 
 
