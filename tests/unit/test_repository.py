@@ -184,6 +184,8 @@ LEFTOVERS = {
         "index" + r"[-_]url|pypi" + r"\.org|files\.python" + r"hosted|artifact" + "ory"
     ),
 }
+#: Files in which a pattern means something else.
+EXEMPT = {"a machine's path": {"tests/unit/lvlm/test_ledger.py"}}  # made-up tables of mounts
 
 
 @pytest.mark.parametrize("what", LEFTOVERS)
@@ -192,6 +194,7 @@ def test_no_file_holds(what, tracked):
     found = [
         f"{name}:{number}: {line.strip()}"
         for name, text in tracked.items()
+        if name not in EXEMPT.get(what, ())
         for number, line in enumerate(text.splitlines(), start=1)
         if LEFTOVERS[what].search(line)
     ]
