@@ -38,6 +38,9 @@ NO_PROMPT = "none"
 MASK_FLOORS = ("whole_image",)
 LABEL_FLOORS = ("reject_everything", "accept_everything")
 
+#: Note on rows of methods that ran on networks with random weights.
+UNTRAINED_NOTE = "untrained miniature"
+
 #: Lowest detector score that is stored. Thresholds at or above it cost no detector run.
 DETECTION_FLOOR = 0.05
 
@@ -808,6 +811,7 @@ class Settings(_Strict):
         """Whether a method runs on untrained miniature networks, whose scores mean nothing."""
         return any(
             getattr(self.models, net).variant == "miniature"
+            and getattr(self.models, net).weights is None
             for net in self.methods[method].networks
         )
 

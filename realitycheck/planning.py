@@ -13,7 +13,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from realitycheck.config import LABEL_FLOORS, MASK_FLOORS, NO_PROMPT, Settings
+from realitycheck.config import (
+    LABEL_FLOORS,
+    MASK_FLOORS,
+    NO_PROMPT,
+    UNTRAINED_NOTE,
+    Settings,
+)
 from realitycheck.datasets.inventory import inventory
 from realitycheck.lvlm.backends.choose import DEFAULT_KEY_ENV
 from realitycheck.methods.switches import switched
@@ -141,10 +147,12 @@ class Plan:
             if block.kind == "lvlm":
                 note["model"] = block.model
                 note.setdefault("name", block.model)
+                if not self.has_key(name):
+                    note["note"] = "not asked: no key"
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
             if self.settings.is_untrained(name):
-                note["note"] = "untrained miniature"
+                note["note"] = UNTRAINED_NOTE
             if getattr(block, "uses_test_truth", False):
                 note["uses_test_truth"] = True
             notes[name] = note

@@ -129,4 +129,7 @@ rule plot_overlays:
 rule figures:
     """Every figure."""
     input:
-        expand("<results>/figures/overlays_{dataset}.png", dataset=cfg.datasets),
+        expand(
+            "<results>/figures/overlays_{dataset}.png",
+            dataset=[dataset for dataset in cfg.datasets if plan.runs_of(dataset)],
+        ),

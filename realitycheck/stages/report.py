@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import MASKS, SCORES, decode_mask, image_file, read_table
-from realitycheck.config import NO_PROMPT
+from realitycheck.config import NO_PROMPT, UNTRAINED_NOTE
 from realitycheck.images import read_image
 from realitycheck.report.figures import choose_images, iou_notes, plot_overlays
 from realitycheck.report.tables import METHOD_NAMES
@@ -26,7 +26,7 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 def untrained_notes(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What stands below a table or above a figure in which untrained networks took part."""
-    names = [name for name, about in methods.items() if about.get("note")]
+    names = [name for name, about in methods.items() if about.get("note") == UNTRAINED_NOTE]
     return [f"Made with {UNTRAINED}: {', '.join(names)}."] if names else []
 
 
