@@ -158,3 +158,24 @@ def truth_of_rule(wildcards):
     if cfg.methods[wildcards.method].binarise != "f1max":
         return []
     return f"{cfg.results_dir}/truth/{wildcards.dataset}/truth.parquet"
+
+
+def panel_evidence(wildcards):
+    """What a method left on its way to its masks, for its panels; texts need CLIP if they are gone."""
+    files = plan.panel_files(wildcards.dataset, wildcards.method, wildcards.prompt)
+    for name in ("manifest", "references"):
+        if name in files:
+            files[name] = ancient(files[name])
+    if "clip" in cfg.methods[wildcards.method].networks:
+        files["clip"] = ancient(f"{cfg.results_dir}/weights/clip.json")
+    return files
+
+
+def scores_of_shown(wildcards):
+    """The scores by which the images of the overlay figure are chosen, where panels follow it."""
+    if cfg.report.panels != "chosen":
+        return []
+    return plan.paths(
+        f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
+        plan.runs_of(wildcards.dataset),
+    )
