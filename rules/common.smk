@@ -48,7 +48,11 @@ wildcard_constraints:
 
 
 def checked_inputs(wildcards):
-    """The record of all checked inputs; nothing that costs anything is planned before it."""
+    """The record of all checked inputs; nothing that costs anything is planned before it.
+
+    Each rule with a digest of images or weights among its params takes this as an input, too: after
+    the check it is planned anew, with today's digests.
+    """
     return checkpoints.check_inputs.get().output.record
 
 
@@ -70,11 +74,11 @@ def shards_of(pattern):
 def calibration_shards_of(pattern):
     """Input function: a path for every shard that sets thresholds.
 
-    These are the training images, or, where there are none, the scored ones, in folds.
+    These are the training images, or, where there are none, the scored ones, in folds. A rule with
+    this input also takes `checked_inputs`, after which it is asked again.
     """
 
     def paths(wildcards):
-        checked_inputs(wildcards)
         training = plan.n_images(wildcards.dataset, "train") > 0
         names = shard_names(cfg.datasets[wildcards.dataset].shards, training=training)
         return expand(pattern, shard=names, allow_missing=True)
