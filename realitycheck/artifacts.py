@@ -282,6 +282,18 @@ SCORES = Schema(
     ("iou",),
 )
 
+PANELS = Schema(
+    "panels",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("path", _text),  # of the PNG, relative to the folder of all results
+    ),
+    ("dataset", "image_id", "method", "prompt"),
+)
+
 
 def write_table(
     rows: pd.DataFrame | Sequence[Mapping[str, Any]],

@@ -682,6 +682,11 @@ class ReportSettings(_Strict):
 
     n_overlays: int = Field(6, ge=1, le=50, description="rows of an overlay figure")
     seed: int = Field(0, ge=0, description="of the random draw among the rows")
+    panels: Literal["none", "chosen", "all"] = Field(
+        "none",
+        description="pictures of what each method saw. chosen: of the images of the overlay "
+        "figure; all: of every image",
+    )
 
 
 class RequirementsSettings(_Strict):

@@ -24,7 +24,13 @@ from realitycheck.datasets.inventory import inventory
 from realitycheck.lvlm.backends.choose import DEFAULT_KEY_ENV
 from realitycheck.methods.switches import switched
 from realitycheck.models.files import network_files
-from realitycheck.provenance import digest_of, is_training, shard_digest, stat_signature
+from realitycheck.provenance import (
+    digest_of,
+    is_training,
+    shard_digest,
+    shard_names,
+    stat_signature,
+)
 
 UNKNOWN = "unknown"
 
@@ -239,6 +245,57 @@ class Plan:
         """Colour order that SAM and the saliency network see under a block of SAA+."""
         block = self.settings.methods[method]
         return "bgr" if switched("saa_plus", block.variant, block.switches).bgr else "rgb"
+
+    def panel_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
+        """Files that a method left on its way to its masks, by the name that panels know them by.
+
+        A list holds one file a shard.
+        """
+        block = self.settings.methods[method]
+        encodings = f"{self.settings.results_dir}/encodings/{dataset}"
+        manifests = f"{self.settings.results_dir}/manifests"
+        predictions = f"{self.settings.results_dir}/predictions/{dataset}"
+
+        def shards(folder: str) -> list[str]:
+            names = shard_names(self.settings.datasets[dataset].shards)
+            return [f"{folder}/{name}.parquet" for name in names]
+
+        def owned(folder: str, part: str) -> list[str]:
+            return shards(f"{encodings}/{folder}/{self.encoding_owner(method, part)}")
+
+        boxes = shards(f"{self.settings.results_dir}/detections/{dataset}/{prompt}/shards")
+        thresholds = f"{predictions}/{method}/{prompt}/thresholds.parquet"
+        if block.kind == "grounded_sam":
+            return {"boxes": boxes}
+        if block.kind == "sam_clip":
+            return {
+                "automatic_masks": owned("automatic_masks", "masks"),
+                "crops": owned("crops", "crops"),
+            }
+        if block.kind == "clip_surgery_sam":
+            return {"patches": owned("patches", "patches")}
+        if block.kind == "saa_plus":
+            maps = self.encoding_owner(method, "maps")
+            return {
+                "boxes": boxes,
+                "saliency": shards(f"{encodings}/saliency_{self.saa_plus_colour(method)}"),
+                "maps": shards(f"{predictions}/{maps}/{prompt}/maps"),
+                "thresholds": thresholds,
+            }
+        return {
+            "manifest": f"{manifests}/{dataset}.parquet",
+            "references": f"{manifests}/{dataset}/references.parquet",
+            "thresholds": thresholds,
+        }
+
+    def asked(self, dataset: str, method: str, prompt: str) -> Any:
+        """What a method is told: the phrases of a prompt set, SAA+'s prompts, or nothing."""
+        block = self.settings.methods[method]
+        if not block.needs_prompt:
+            return []
+        if block.kind == "saa_plus":
+            return self.saa_plus_prompts(dataset, prompt)
+        return self.segmentation_texts(dataset, prompt)
 
     def network_files(self, network: str) -> list[dict[str, Any]]:
         """Files of a network, as plain values."""

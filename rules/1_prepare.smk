@@ -60,14 +60,18 @@ rule generate_dataset:
 
 
 rule prepare_dataset:
-    """Check every image and mask of a data set and list them in a manifest."""
+    """Check every image and mask of a data set and list them in a manifest.
+
+    The outputs are `update`d: when the check fails those of the last one stay, and the digests in
+    them still say which results are up to date once the fault is mended.
+    """
     input:
         raw_record,
     output:
-        manifest="<results>/manifests/{dataset}.parquet",
-        train="<results>/manifests/{dataset}/train.parquet",
-        references="<results>/manifests/{dataset}/references.parquet",
-        digests="<results>/manifests/{dataset}/digests.json",
+        manifest=update("<results>/manifests/{dataset}.parquet"),
+        train=update("<results>/manifests/{dataset}/train.parquet"),
+        references=update("<results>/manifests/{dataset}/references.parquet"),
+        digests=update("<results>/manifests/{dataset}/digests.json"),
     log:
         "logs/prepare_dataset/{dataset}.log",
     benchmark:
@@ -92,10 +96,10 @@ rule fetch_weights:
     """Download the files of a network, or accept those put there by hand, and check their hashes.
 
     The files themselves are no outputs: Snakemake would delete a finished download of gigabytes
-    before it asks for it again.
+    before it asks for it again. The record of the last check stays when one fails, as above.
     """
     output:
-        record="<results>/weights/{network}.json",
+        record=update("<results>/weights/{network}.json"),
     log:
         "logs/fetch_weights/{network}.log",
     benchmark:

@@ -65,6 +65,7 @@ rule gather_transforms:
 rule align_masks:
     """Warp the truth masks with the transforms of their images, nearest neighbour."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         transforms="<results>/aligned/{dataset}/transforms.parquet",
     output:

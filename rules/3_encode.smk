@@ -8,6 +8,7 @@ Writes  <results>/encodings/{dataset}/, a store that is safe to delete
 rule encode_images:
     """Run SAM's image encoder, once for each image and colour order."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         weights=ancient("<results>/weights/sam.json"),
     output:
@@ -40,6 +41,7 @@ rule encode_images:
 rule propose_masks:
     """Let SAM cut everything out, from stored embeddings."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         embeddings="<results>/encodings/{dataset}/sam_rgb/{shard}.parquet",
         weights=ancient("<results>/weights/sam.json"),
@@ -76,6 +78,7 @@ rule propose_masks:
 rule encode_crops:
     """Encode the crops of the automatic masks with CLIP."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         masks=encoding_of("automatic_masks", "masks"),
         weights=ancient("<results>/weights/clip.json"),
@@ -112,6 +115,7 @@ rule encode_crops:
 rule encode_patches:
     """Encode patches with CLIP Surgery."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         weights=ancient("<results>/weights/clip.json"),
     output:
@@ -147,6 +151,7 @@ rule encode_patches:
 rule encode_saliency:
     """Compute the saliency maps of SAA+."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         weights=ancient("<results>/weights/saliency.json"),
     output:

@@ -8,6 +8,7 @@ Writes  <results>/detections/{dataset}/{prompt}/, <results>/predictions/{dataset
 rule detect_boxes:
     """Let GroundingDINO propose boxes for every text of a prompt set, down to a low floor."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         weights=ancient("<results>/weights/grounding_dino.json"),
     output:
@@ -68,6 +69,7 @@ rule gather_boxes:
 rule segment_grounded_sam:
     """Turn GroundingDINO's boxes into masks with SAM's mask decoder."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         boxes="<results>/detections/{dataset}/{prompt}/shards/{shard}.parquet",
         embeddings="<results>/encodings/{dataset}/sam_rgb/{shard}.parquet",
@@ -108,6 +110,7 @@ rule segment_grounded_sam:
 rule segment_sam_clip:
     """Pick SAM's automatic masks that CLIP finds like the text."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         masks=encoding_of("automatic_masks", "masks"),
         crops=encoding_of("crops", "crops"),
@@ -147,6 +150,7 @@ rule segment_sam_clip:
 rule segment_clip_surgery_sam:
     """Point SAM at the patches that CLIP Surgery finds like the text."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         patches=encoding_of("patches", "patches"),
         embeddings="<results>/encodings/{dataset}/sam_rgb/{shard}.parquet",
@@ -188,6 +192,7 @@ rule segment_clip_surgery_sam:
 rule map_anomalies:
     """Make SAA+'s anomaly maps from filtered boxes, masks and saliency."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         boxes="<results>/detections/{dataset}/{prompt}/shards/{shard}.parquet",
         embeddings=saa_plus_encoding("sam"),
@@ -231,6 +236,7 @@ rule map_anomalies:
 rule calibrate_saa_plus:
     """Set the threshold of SAA+'s anomaly maps by the rule `binarise`."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         train=ancient("<results>/manifests/{dataset}/train.parquet"),
         truth=truth_of_rule,
@@ -296,6 +302,7 @@ rule segment_saa_plus:
 rule calibrate_pixel_difference:
     """Set the threshold of the pixel difference on good images, never on the image it is used on."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         train=ancient("<results>/manifests/{dataset}/train.parquet"),
         references=ancient("<results>/manifests/{dataset}/references.parquet"),

@@ -8,6 +8,7 @@ Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet
 rule score_masks:
     """Score the masks of a method against the truth, and take any mask as the verdict NOK."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         truth="<results>/truth/{dataset}/truth.parquet",
         masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
@@ -38,6 +39,7 @@ rule score_masks:
 rule score_labels:
     """Put the verdicts of a method beside the labels."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
     output:

@@ -1,7 +1,8 @@
 """Stage 7, report: tables and figures.
 
-Reads   <results>/scores/, <results>/predictions/, <results>/aligned/, <results>/truth/
-Writes  <results>/tables/, <results>/figures/
+Reads   <results>/scores/, <results>/predictions/, <results>/aligned/, <results>/truth/; for panels
+        also <results>/detections/, <results>/encodings/, <results>/manifests/
+Writes  <results>/tables/, <results>/figures/, <results>/predictions/{dataset}/{method}/{prompt}/panels*
 """
 
 
@@ -115,7 +116,7 @@ rule plot_overlays:
         mem_mb=2_000,
         runtime=30,
     params:
-        settings=cfg.report.model_dump(mode="json"),
+        settings=cfg.report.model_dump(mode="json", include={"n_overlays", "seed"}),
         runs=lambda wildcards: plan.runs_of(wildcards.dataset),
         methods=lambda wildcards: plan.method_notes(),
         datasets=lambda wildcards: plan.dataset_notes(),
@@ -126,10 +127,64 @@ rule plot_overlays:
         "../scripts/plot_overlays.py"
 
 
+rule plot_panels:
+    """Draw what a method saw on an image: boxes, points, maps, candidates, and the mask from them."""
+    input:
+        unpack(panel_evidence),
+        checked=ancient(checked_inputs),
+        transforms=shards_of("<results>/aligned/{dataset}/shards/{shard}.parquet"),
+        truth="<results>/truth/{dataset}/truth.parquet",
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
+        scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
+        shown=scores_of_shown,
+    output:
+        table="<results>/predictions/{dataset}/{method}/{prompt}/panels.parquet",
+    log:
+        "logs/plot_panels/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/plot_panels/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.mask_methods() or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=5, attempt=attempt
+        ),
+    params:
+        shown=cfg.report.model_dump(mode="json"),
+        kind=lambda wildcards: cfg.methods[wildcards.method].kind,
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        asked=lambda wildcards: plan.asked(
+            wildcards.dataset, wildcards.method, wildcards.prompt
+        ),
+        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
+            "intensity"
+        ],
+        floor=DETECTION_FLOOR,
+        clip=cfg.network_settings("clip"),
+        weights=lambda wildcards: plan.weights_digest(
+            *({"clip"} & set(cfg.methods[wildcards.method].networks))
+        ),
+        methods=lambda wildcards: plan.method_notes(),
+        datasets=lambda wildcards: plan.dataset_notes(),
+        code=code_of("plot_panels"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}: panels"
+    script:
+        "../scripts/plot_panels.py"
+
+
 rule figures:
-    """Every figure."""
+    """Every figure, and the panels where they are wanted."""
     input:
         expand(
             "<results>/figures/overlays_{dataset}.png",
             dataset=[dataset for dataset in cfg.datasets if plan.runs_of(dataset)],
+        ),
+        plan.paths(
+            f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/panels.parquet",
+            cfg.mask_runs() if cfg.report.panels != "none" else [],
         ),

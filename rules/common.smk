@@ -49,7 +49,11 @@ wildcard_constraints:
 
 
 def checked_inputs(wildcards):
-    """The record of all checked inputs; nothing that costs anything is planned before it."""
+    """The record of all checked inputs; nothing that costs anything is planned before it.
+
+    Each rule with a digest of images or weights among its params takes this as an input, too: after
+    the check it is planned anew, with today's digests.
+    """
     return checkpoints.check_inputs.get().output.record
 
 
@@ -71,11 +75,11 @@ def shards_of(pattern):
 def calibration_shards_of(pattern):
     """Input function: a path for every shard that sets thresholds.
 
-    These are the training images, or, where there are none, the scored ones, in folds.
+    These are the training images, or, where there are none, the scored ones, in folds. A rule with
+    this input also takes `checked_inputs`, after which it is asked again.
     """
 
     def paths(wildcards):
-        checked_inputs(wildcards)
         training = plan.n_images(wildcards.dataset, "train") > 0
         names = shard_names(cfg.datasets[wildcards.dataset].shards, training=training)
         return expand(pattern, shard=names, allow_missing=True)
@@ -167,3 +171,24 @@ def resnet_features(wildcards):
     return shards_of(
         f"{cfg.results_dir}/encodings/{wildcards.dataset}/resnet_features_{size}/{{shard}}.parquet"
     )(wildcards)
+
+
+def panel_evidence(wildcards):
+    """What a method left on its way to its masks, for its panels; texts need CLIP if they are gone."""
+    files = plan.panel_files(wildcards.dataset, wildcards.method, wildcards.prompt)
+    for name in ("manifest", "references"):
+        if name in files:
+            files[name] = ancient(files[name])
+    if "clip" in cfg.methods[wildcards.method].networks:
+        files["clip"] = ancient(f"{cfg.results_dir}/weights/clip.json")
+    return files
+
+
+def scores_of_shown(wildcards):
+    """The scores by which the images of the overlay figure are chosen, where panels follow it."""
+    if cfg.report.panels != "chosen":
+        return []
+    return plan.paths(
+        f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
+        plan.runs_of(wildcards.dataset),
+    )

@@ -55,15 +55,7 @@ def overlay_figure(
         n_images: Rows of the figure.
         seed: Of the random draw among the rows.
     """
-    rng = np.random.default_rng([seed, len(dataset)])
-    chosen = choose_images(scores, n_random=max(0, n_images - 3), rng=rng).head(n_images)
-    rule = (
-        "Defective images chosen by rule: best, median and worst mean IoU over the methods shown, "
-        f"the others drawn with seed {seed}."
-    )
-    if chosen.empty:
-        chosen = _drawn_images(scores, n_images=n_images, rng=rng)
-        rule = f"Defective images drawn with seed {seed}; nobody drew where their defects are."
+    chosen, rule = shown_images(dataset, scores, n_images=n_images, seed=seed)
     wanted = list(chosen["image_id"])
     masks = {run: _some_masks(path, wanted) for run, path in mask_tables.items()}
     names = {
@@ -90,6 +82,31 @@ def overlay_figure(
         footnote=f"{rule} Yellow: defect (truth), predicted (methods). "
         + " ".join(untrained_notes(used)),
     )
+
+
+def shown_images(
+    dataset: str, scores: pd.DataFrame, *, n_images: int, seed: int
+) -> tuple[pd.DataFrame, str]:
+    """Choose the images of a data set that are shown, by rule.
+
+    Args:
+        dataset: The data set's id.
+        scores: Scores of its runs.
+        n_images: How many, at most.
+        seed: Of the random draw among them.
+
+    Returns:
+        The images in the form of `choose_images`, and the rule in words.
+    """
+    rng = np.random.default_rng([seed, len(dataset)])
+    chosen = choose_images(scores, n_random=max(0, n_images - 3), rng=rng).head(n_images)
+    if not chosen.empty:
+        return chosen, (
+            "Defective images chosen by rule: best, median and worst mean IoU over the methods "
+            f"shown, the others drawn with seed {seed}."
+        )
+    rule = f"Defective images drawn with seed {seed}; nobody drew where their defects are."
+    return _drawn_images(scores, n_images=n_images, rng=rng), rule
 
 
 def _drawn_images(scores: pd.DataFrame, *, n_images: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -45,7 +45,7 @@ ONE_FAULT = {
     ),
     "unknown key of no likeness": (
         settings(report={"zzz": 1}),
-        "report.zzz: unknown key; known keys: n_overlays, seed",
+        "report.zzz: unknown key; known keys: n_overlays, panels, seed",
     ),
     "missing block": ({}, "datasets: the key is missing; add it"),
     "missing root": (

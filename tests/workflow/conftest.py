@@ -1,0 +1,324 @@
+"""A finished run of a tiny configuration, and copies of it to edit.
+
+The run is made once a test session, under a lock that the workers of pytest-xdist share. It works
+from a copy of the workflow, so that what a test plans does not depend on the working tree staying
+as it is meanwhile.
+"""
+
+import collections
+import copy
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from filelock import FileLock
+from PIL import Image, ImageDraw
+
+from realitycheck.provenance import bucket_of, buckets_of, shard_names
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORKFLOW = (
+    "Snakefile",
+    "config.yaml",
+    "pyproject.toml",
+    "envs",
+    "profiles",
+    "realitycheck",
+    "rules",
+    "scripts",
+)
+N_SHARDS = 2
+PART_SIZE = (96, 80)
+
+#: Two data sets: generated ones with a training split, and a folder without, in shards.
+SETTINGS = {
+    "datasets": {
+        "sat": {
+            "format": "synthetic_sat",
+            "title": "Tiny scans",
+            "n_ok": 6,
+            "n_nok": 4,
+            "n_train": 5,
+            "image_size_px": 96,
+            "alignment": {"method": "ecc", "motion": "similarity"},
+            "published_as": "industrial_sat",
+        },
+        "parts": {
+            "format": "folder",
+            "root": "data/parts",
+            "alignment": {"method": "phase", "motion": "translation"},
+            "methods": ["grounded_sam"],
+            "shards": N_SHARDS,
+        },
+    },
+    "prompts": {
+        "sat": {
+            "plain": {"segmentation": ["defect"]},
+            "types": {"segmentation": ["void", "crack"]},
+        },
+        "parts": {"plain": {"segmentation": ["scratch"]}},
+    },
+    "methods": {
+        "grounded_sam": {"box_threshold": 0.35},
+        "pixel_difference": {"min_area_px": 5},
+    },
+    "models": {"sam": {"variant": "miniature"}, "grounding_dino": {"variant": "miniature"}},
+    "compute": {"device": "cpu", "threads": 1},
+    "evaluation": {"n_resamples": 200},
+    "report": {"n_overlays": 3},
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark every test of this folder."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.workflow)
+
+
+@dataclass
+class WorkflowRun:
+    """A folder that the workflow works in, with its settings and the code it runs.
+
+    Attributes:
+        folder: Working directory; results lie in `results`.
+        code: Copy of the workflow.
+        settings: What `settings.yaml` holds; edit, and it is written before the next call.
+    """
+
+    folder: Path
+    code: Path
+    settings: dict
+
+    def copy_to(self, folder, code=None):
+        """Copy everything, dates too, so that the copy is as up to date as this."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return WorkflowRun(folder, code or self.code, copy.deepcopy(self.settings))
+
+    def command(self, *arguments, cores=1):
+        text = yaml.safe_dump(self.settings, sort_keys=False)
+        (self.folder / "settings.yaml").write_text(text, encoding="utf-8")
+        entry = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "Snakefile")]
+        return [*entry, "--configfile", "settings.yaml", "--cores", str(cores), *arguments]
+
+    def snakemake(self, *arguments, cores=1):
+        """Run Snakemake, whatever comes of it; its stderr ends up in stdout."""
+        return subprocess.run(
+            self.command(*arguments, cores=cores),
+            cwd=self.folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def finish(self, *arguments, cores=1):
+        """Run to the end and return what was said."""
+        done = self.snakemake(*arguments, cores=cores)
+        assert done.returncode == 0, done.stdout[-6000:]
+        return done.stdout
+
+    def fail(self, *arguments):
+        """Run, expect failure, and return what was said."""
+        done = self.snakemake(*arguments)
+        assert done.returncode != 0, "expected a failure:\n" + done.stdout[-6000:]
+        return done.stdout
+
+    def planned_jobs(self, *arguments):
+        """Number of jobs by rule in a dry run, targets left out."""
+        text = self.finish("--dry-run", *arguments)
+        rows = re.findall(r"^(\w+) +(\d+)$", text.partition("Job stats:")[2], re.MULTILINE)
+        return {name: int(n) for name, n in rows if name not in ("all", "total")}
+
+    def planned_files(self):
+        """Outputs by rule that a run would write anew, as paths below results."""
+        text = self.finish("--summary")
+        table = text[text.index("output_file\t") :].splitlines()
+        names = table[0].split("\t")
+        planned = collections.defaultdict(set)
+        for line in table[1:]:
+            row = dict(zip(names, line.split("\t"), strict=False))
+            if row.get("plan", "").startswith("update"):
+                planned[row["rule"]].add(row["output_file"].removeprefix("results/"))
+        return dict(planned)
+
+    @property
+    def results(self):
+        return self.folder / "results"
+
+    def written(self):
+        """Time of change of every file below results, by its path there."""
+        return {
+            str(path.relative_to(self.results)): path.stat().st_mtime_ns
+            for path in sorted(self.results.rglob("*"))
+            if path.is_file()
+        }
+
+    def renewed(self, *arguments, cores=1):
+        """Finish a run; return the paths that it wrote, those it left alone not among them."""
+        before = self.written()
+        self.finish(*arguments, cores=cores)
+        return {path for path, time in self.written().items() if before.get(path) != time}
+
+    def rules_run(self, *arguments):
+        """Finish a run; return how often each rule's jobs ran, targets left out."""
+        text = self.finish(*arguments)
+        found = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", text, re.MULTILINE)
+        return dict(collections.Counter(name for name in found if name != "all"))
+
+    def encodings(self):
+        """Entries of the store of a run, by path, with their time of change."""
+        return {p: t for p, t in self.written().items() if p.endswith(".safetensors")}
+
+    def read(self, pattern):
+        """Read all tables whose path below results fits a pattern, as one."""
+        paths = sorted(self.results.glob(pattern))
+        assert paths, f"no {pattern} in {self.results}"
+        return pd.concat([pq.read_table(path).to_pandas() for path in paths], ignore_index=True)
+
+    def add_part(self, label, name):
+        """Draw one more image into the folder data set; return its file and its image id."""
+        path = add_part(self.folder / "data" / "parts", label, name)
+        return path, f"product/{label}/{name}"
+
+    def part(self, label, name):
+        """File of an image of the folder data set."""
+        return self.folder / "data" / "parts" / label / f"{name}.png"
+
+    def shard_of(self, image_id):
+        """Shard of the folder data set that an image falls in."""
+        names = shard_names(self.settings["datasets"]["parts"]["shards"])
+        return next(name for name in names if bucket_of(image_id) in buckets_of(name))
+
+    def kill_after(self, seconds, *, cores=2):
+        """Start a run in a process group of its own and kill that whole group.
+
+        Returns:
+            Whether the run was still at work.
+        """
+        with (self.folder / "killed.log").open("a") as log:
+            process = subprocess.Popen(
+                self.command(cores=cores),
+                cwd=self.folder,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return True
+        return False
+
+
+def _environment():
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
+    return {**kept, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1"}
+
+
+def copy_workflow(folder):
+    """Copy Snakefile, rules, scripts and package into an empty folder."""
+    folder.mkdir(parents=True)
+    for name in WORKFLOW:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / name)
+    return folder
+
+
+def draw_part(name, *, is_defective):
+    """Draw a part, uint8 RGB, and the mask of its scratch, None on a good one."""
+    rng = np.random.default_rng([ord(letter) for letter in name])
+    width, height = PART_SIZE
+    part = Image.new("RGB", PART_SIZE, (60, 70, 80))
+    pen = ImageDraw.Draw(part)
+    pen.rectangle((18, 14, width - 20, height - 16), fill=(170, 165, 150))
+    pen.ellipse((30, 26, 46, 42), fill=(40, 40, 45))
+    pen.line((56, 24, 70, 52), fill=(220, 215, 90), width=4)
+    mask = None
+    if is_defective:
+        mask = Image.new("L", PART_SIZE, 0)
+        x, y = (int(v) for v in rng.integers((24, 20), (60, 46)))
+        for canvas, colour in ((part, (230, 30, 30)), (mask, 255)):
+            ImageDraw.Draw(canvas).line((x, y, x + 12, y + 9), fill=colour, width=4)
+    noise = rng.normal(0, 4, (height, width, 3))
+    pixels = np.clip(np.asarray(part, dtype=float) + noise, 0, 255).astype(np.uint8)
+    return pixels, None if mask is None else np.asarray(mask)
+
+
+def add_part(root, label, name):
+    """Draw a part into a folder data set, a defective one with its mask."""
+    pixels, mask = draw_part(name, is_defective=label == "NOK")
+    for folder, array in ((label, pixels), ("masks", mask)):
+        if array is not None:
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(root / folder / f"{name}.png")
+    return root / label / f"{name}.png"
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """A finished run, shared by all workers; not to be changed: see `run`."""
+    base = tmp_path_factory.getbasetemp()
+    shared_base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home = shared_base / "workflow"
+    run = WorkflowRun(home / "run", home / "code", copy.deepcopy(SETTINGS))
+    with FileLock(shared_base / "workflow.lock"):
+        outcome = home / "outcome.txt"
+        if not home.exists():
+            copy_workflow(run.code)
+            root = run.folder / "data" / "parts"
+            for label, names in {"OK": "abcd", "NOK": "xyz"}.items():
+                for name in names:
+                    add_part(root, label, name)
+            done = run.snakemake(cores=2)
+            said = "" if done.returncode == 0 else done.stdout
+            outcome.write_text(said, encoding="utf-8")
+        failure = outcome.read_text(encoding="utf-8")
+    if failure:
+        pytest.fail(f"the tiny run did not finish:\n{failure[-6000:]}", pytrace=False)
+    return run
+
+
+@pytest.fixture
+def run(finished_run, tmp_path):
+    """A copy of the finished run, to edit."""
+    return finished_run.copy_to(tmp_path / "run")
+
+
+@pytest.fixture
+def unstarted_run(finished_run, tmp_path):
+    """The raw data, the settings and the networks of the finished run, and no results."""
+    folder = tmp_path / "run"
+    for name in ("data", "resources"):
+        shutil.copytree(finished_run.folder / name, folder / name)
+    return WorkflowRun(folder, finished_run.code, copy.deepcopy(finished_run.settings))
+
+
+@pytest.fixture
+def run_with_own_code(finished_run, tmp_path):
+    """A copy of the finished run and of the code behind it, to edit both."""
+    code = shutil.copytree(
+        finished_run.code, tmp_path / "code", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return finished_run.copy_to(tmp_path / "run", code)

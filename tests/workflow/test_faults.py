@@ -1,0 +1,93 @@
+"""Broken inputs and settings stop a run before it costs anything, with one clear message."""
+
+import re
+import shutil
+
+import pytest
+from filelock import FileLock
+from PIL import Image
+
+
+def truncate(run):
+    """Cut an image file in half, as an interrupted copy does."""
+    path = run.part("NOK", "y")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+def orphan_mask(run):
+    """Leave a mask whose image is gone."""
+    path = run.part("masks", "nobody")
+    shutil.copy2(run.part("masks", "x"), path)
+    return path
+
+
+def resize_mask(run):
+    """Leave a mask of another size than its image."""
+    path = run.part("masks", "z")
+    Image.open(path).resize((48, 40), Image.Resampling.NEAREST).save(path)
+    return path
+
+
+def assert_one_fault(said, *paths):
+    """The message has one line a fault, which begins with the file and goes on with a remedy."""
+    lines = re.findall(r"^  \S+\.png: .+; .+$", said, re.MULTILINE)
+    assert sorted(line.split(": ")[0].split("/")[-1] for line in lines) == sorted(
+        path.name for path in paths
+    ), said
+    assert len(re.findall(r"^\w*Error: ", said, re.MULTILINE)) == 1, said
+
+
+@pytest.mark.parametrize("break_it", [truncate, orphan_mask, resize_mask])
+def test_broken_file_stops_a_run_before_any_encoding(run, break_it):
+    """One message names the file; nothing is touched, and once it is mended nothing costly runs."""
+    healthy = {p: p.read_bytes() for p in (run.folder / "data").rglob("*") if p.is_file()}
+    shutil.rmtree(run.results / "encodings")
+    before = run.written()
+    manifest = run.read("manifests/parts.parquet")
+    path = break_it(run)
+    said = run.fail()
+    assert_one_fault(said, path)
+    assert not (run.results / "encodings").exists()
+    # Those of the failed check are put back from a copy, so only their dates differ.
+    kept = {p: t for p, t in before.items() if not p.startswith("manifests/parts")}
+    assert {p: t for p, t in run.written().items() if p in kept} == kept
+    assert set(run.written()) == set(before)
+    assert run.read("manifests/parts.parquet").equals(manifest)
+    for file in (run.folder / "data").rglob("*"):
+        if file.is_file() and file not in healthy:
+            file.unlink()
+    for file, content in healthy.items():
+        file.write_bytes(content)
+    assert run.rules_run() == {"prepare_dataset": 1, "check_inputs": 1}
+
+
+def test_all_broken_files_are_named_at_once(run):
+    """Nobody wants to find ten broken files in ten runs."""
+    paths = [break_it(run) for break_it in (truncate, orphan_mask, resize_mask)]
+    said = run.fail()
+    assert_one_fault(said, *paths)
+
+
+def test_misspelt_key_stops_a_run_before_its_first_job(run):
+    """The message has the key's path and what was meant; nothing is written."""
+    before = run.written()
+    run.settings["methods"]["grounded_sam"]["box_treshold"] = 0.3
+    run.settings["datasets"]["parts"]["shards"] = 0
+    said = run.fail()
+    assert "methods.grounded_sam.box_treshold: unknown key; did you mean 'box_threshold'?" in said
+    assert "datasets.parts.shards" in said, "all faults are listed together"
+    assert "Traceback" not in said
+    assert "Job stats" not in said
+    assert run.written() == before
+
+
+def test_second_run_in_the_same_folder_is_turned_away(run):
+    """Two runs that write the same files would spoil each other's; the second one says why."""
+    shutil.rmtree(run.results / "tables")
+    before = run.written()
+    with FileLock(run.folder / ".snakemake" / "realitycheck.lock"):
+        said = run.fail()
+    assert f"another run is at work in {run.folder}" in said
+    assert run.written() == before

@@ -1,0 +1,57 @@
+"""Real photographs: thirty cookies, sixteen of them with masks drawn by hand."""
+
+import copy
+import shutil
+
+import pytest
+
+N_PHOTOGRAPHS = 30
+
+
+@pytest.fixture
+def photographs(shared, unstarted_run):
+    """A run on photographs, with the data beside its settings."""
+    source = shared / "data" / "cookies"
+    if not source.is_dir():
+        pytest.skip("the photographs are not in the shared folder")
+    run = unstarted_run
+    shutil.rmtree(run.folder / "data")
+    shutil.copytree(source, run.folder / "data" / "cookies")
+    settings = copy.deepcopy(run.settings)
+    settings["datasets"] = {"cookies": {"format": "folder", "root": "data/cookies"}}
+    settings["prompts"] = {"cookies": {"crack": {"segmentation": ["crack"]}}}
+    settings["methods"] = {"grounded_sam": {}}
+    run.settings = settings
+    return run
+
+
+def test_photographs_run_to_tables_with_a_row_for_each(photographs):
+    """What a first-time user does with a folder of their own."""
+    photographs.finish()
+    manifest = photographs.read("manifests/cookies.parquet")
+    assert len(manifest) == N_PHOTOGRAPHS
+    assert manifest["mask_path"].notna().sum() == 16
+    for table in (
+        "aligned/cookies/transforms.parquet",
+        "truth/cookies/truth.parquet",
+        "predictions/cookies/grounded_sam/crack/masks.parquet",
+        "scores/cookies/grounded_sam/crack/images.parquet",
+    ):
+        assert len(photographs.read(table)) == N_PHOTOGRAPHS, table
+    segmentation = photographs.read("tables/segmentation.parquet")
+    assert set(segmentation["method"]) == {"grounded_sam", "whole_image"}
+    assert (segmentation["n_images"] == N_PHOTOGRAPHS).all()
+    n_defective = (manifest["label"] == "NOK").sum()
+    assert (segmentation["n_defective"] == n_defective).all()
+
+
+def test_one_broken_photograph_gives_one_error_before_any_encoding(photographs):
+    """A half-copied file is the commonest fault of all."""
+    path = sorted((photographs.folder / "data" / "cookies" / "images").rglob("*.jpg"))[7]
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    said = photographs.fail()
+    assert said.count(path.name) == 1, said
+    assert said.count("DatasetError") == 1, said
+    assert not (photographs.results / "encodings").exists()
+    assert not (photographs.results / "aligned").exists()

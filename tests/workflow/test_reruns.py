@@ -1,0 +1,242 @@
+"""Only what depends on an edit runs again."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+TABLES = {
+    f"tabulate_{name}": {
+        f"tables/{name}{ending}"
+        for ending in (".parquet", ".csv", ".md", ".tex", "_study.md", "_study.tex")
+    }
+    for name in ("segmentation", "classification")
+}
+
+
+def figures(*datasets):
+    """Outputs of the overlay figures."""
+    return {
+        "plot_overlays": {f"figures/overlays_{d}.{e}" for d in datasets for e in ("png", "svg")}
+    }
+
+
+def count(planned):
+    """Jobs by rule behind planned outputs, where each job of these rules has a folder or a name."""
+    n_files = {**dict.fromkeys(TABLES, 6), "plot_overlays": 2}
+    return {rule: len(paths) // n_files.get(rule, 1) for rule, paths in planned.items()}
+
+
+def test_rules_that_depend_on_digests_wait_for_the_check(repository):
+    """Digests of inputs are read while planning; without the check first they would be old ones."""
+    n_rules = 0
+    for path in sorted((repository / "rules").glob("[2-9]*.smk")):
+        for rule in re.split(
+            r"^(?=rule \w+:)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+        ):
+            if re.search(r"plan\.(images|weights)_digest\(", rule):
+                n_rules += 1
+                assert "checked=ancient(checked_inputs)" in rule, rule.partition(":")[0]
+    assert n_rules > 10
+
+
+# ----------------------------------------------------------------------------------------- settings
+
+
+def test_edited_prompt_runs_its_own_detection_and_what_follows(run):
+    """Not alignment, not encoding, not the other prompt set, not the other data set."""
+    run.settings["prompts"]["sat"]["plain"]["segmentation"] = ["void"]
+    planned = run.planned_files()
+    masks = "predictions/sat/grounded_sam/plain"
+    assert planned == {
+        "detect_boxes": {"detections/sat/plain/shards/0-of-1.parquet"},
+        "gather_boxes": {"detections/sat/plain/boxes.parquet"},
+        "segment_grounded_sam": {f"{masks}/shards/0-of-1.parquet"},
+        "gather_masks": {f"{masks}/masks.parquet"},
+        "score_masks": {"scores/sat/grounded_sam/plain/images.parquet"},
+        **TABLES,
+        **figures("sat"),
+    }
+    assert run.planned_jobs() == count(planned)
+
+
+def test_edited_threshold_does_not_run_the_detector(run):
+    """Boxes are stored down to a low floor with their scores; a threshold only picks from them."""
+    run.settings["methods"]["grounded_sam"]["box_threshold"] = 0.3
+    assert run.planned_jobs() == {
+        "segment_grounded_sam": 4,
+        "gather_masks": 3,
+        "score_masks": 3,
+        "tabulate_segmentation": 1,
+        "tabulate_classification": 1,
+        "plot_overlays": 2,
+    }
+
+
+def test_edited_title_redraws_tables_and_figures_only(run):
+    """A name for people is no input of any computation."""
+    run.settings["datasets"]["sat"]["title"] = "Chips"
+    assert run.planned_files() == {**TABLES, **figures("sat", "parts")}
+
+
+def test_added_prompt_set_leaves_the_others_alone(run):
+    """A new row of the tables costs its own detection and segmentation."""
+    run.settings["prompts"]["parts"]["scratches"] = {"segmentation": ["scratches"]}
+    assert run.planned_jobs() == {
+        "detect_boxes": 2,
+        "gather_boxes": 1,
+        "segment_grounded_sam": 2,
+        "gather_masks": 1,
+        "score_masks": 1,
+        "tabulate_segmentation": 1,
+        "tabulate_classification": 1,
+        "plot_overlays": 1,
+    }
+
+
+def test_another_number_of_shards_computes_no_encoding_again(run):
+    """Shards say how many GPUs one wants to use; the stored encodings are the images' own."""
+    before = run.encodings()
+    assert len(before) == 17
+    run.settings["datasets"]["parts"]["shards"] = 1
+    index = "encodings/parts/sam_rgb/0-of-1.parquet"
+    renewed = run.renewed(f"results/{index}")
+    assert index in renewed
+    assert run.encodings() == before
+
+
+# --------------------------------------------------------------------------------------------- code
+
+
+def test_edited_comments_and_docstrings_list_nothing(run_with_own_code):
+    """Words about the code are not the code; nor is the date of a file."""
+    run, code = run_with_own_code, run_with_own_code.code
+    for path in ("realitycheck/methods/pixel_difference.py", "realitycheck/stages/encode.py"):
+        text = (code / path).read_text(encoding="utf-8")
+        summary = text.partition('"""')[2].partition("\n")[0]
+        text = text.replace(summary, "Say it in other words. " + summary, 1)
+        (code / path).write_text("# A remark.\n" + text + "\n# Another.\n", encoding="utf-8")
+    for path in ("scripts/segment_grounded_sam.py", "rules/3_encode.smk", "Snakefile"):
+        with (code / path).open("a", encoding="utf-8") as file:
+            file.write("\n# A remark.\n")
+    for path in (code / "realitycheck").rglob("*.py"):
+        path.touch()
+    assert "Nothing to be done" in run.finish("--dry-run")
+
+
+def test_edited_constant_runs_the_jobs_that_use_it(run_with_own_code):
+    """An algorithm is an input like any other; those that do not use it stay."""
+    run = run_with_own_code
+    path = run.code / "realitycheck" / "methods" / "pixel_difference.py"
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n_CHANGED = 1\n")
+    method = "predictions/sat/pixel_difference/none"
+    assert run.planned_files() == {
+        "calibrate_pixel_difference": {f"{method}/thresholds.parquet"},
+        "segment_pixel_difference": {f"{method}/shards/0-of-1.parquet"},
+        "gather_masks": {f"{method}/masks.parquet"},
+        "score_masks": {"scores/sat/pixel_difference/none/images.parquet"},
+        **TABLES,
+        **figures("sat"),
+    }
+
+
+# --------------------------------------------------------------------------------------------- data
+
+
+def test_touched_image_is_checked_and_nothing_else_runs(run):
+    """The inventory has changed, so the folder is looked at; the content has not."""
+    run.part("OK", "a").touch()
+    assert run.rules_run() == {"prepare_dataset": 1, "check_inputs": 1}
+    assert "Nothing to be done" in run.finish("--dry-run")
+
+
+def test_new_images_cost_their_own_shard_and_encodings_only(run):
+    """Two more images: the shard they fall in is aligned, the other is left alone.
+
+    Of that shard only the new images are encoded.
+    """
+    shards = {}
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        shards.setdefault(run.shard_of(f"product/OK/new_{letter}"), []).append(f"new_{letter}")
+    shard, names = min((shard, names[:2]) for shard, names in shards.items() if len(names) > 1)
+    for name in names:
+        path, image_id = run.add_part("OK", name)
+        assert path.is_file()
+        assert run.shard_of(image_id) == shard
+    before = run.encodings()
+    targets = [
+        f"results/{place}/{i}-of-2.parquet"
+        for place in ("aligned/parts/shards", "encodings/parts/sam_rgb")
+        for i in range(2)
+    ]
+    renewed = run.renewed(*targets)
+    after = run.encodings()
+    assert {path: after[path] for path in before} == before
+    assert len(after) == len(before) + 2
+    assert {path for path in renewed if path.endswith("-of-2.parquet")} == {
+        f"aligned/parts/shards/{shard}.parquet",
+        f"encodings/parts/sam_rgb/{shard}.parquet",
+    }
+    remaining = run.planned_files()
+    assert remaining["detect_boxes"] == {f"detections/parts/plain/shards/{shard}.parquet"}
+    assert not any("/sat/" in path for paths in remaining.values() for path in paths)
+    assert not {"align_images", "encode_images", "prepare_dataset"} & set(remaining)
+    assert {"tabulate_segmentation", "score_masks", "score_labels"} <= set(remaining)
+
+
+def test_changed_mask_is_scored_again_and_no_network_runs(run):
+    """The truth is not what a prediction is made from."""
+    path = run.part("masks", "x")
+    mask = np.array(Image.open(path))
+    mask[:6, :6] = 255
+    Image.fromarray(mask).save(path)
+    before = run.read("scores/parts/whole_image/none/images.parquet")
+    assert run.rules_run() == {
+        "prepare_dataset": 1,
+        "check_inputs": 1,
+        "align_masks": 1,
+        "score_masks": 2,
+        "tabulate_segmentation": 1,
+        "tabulate_classification": 1,
+        "plot_overlays": 1,
+    }
+    after = run.read("scores/parts/whole_image/none/images.parquet")
+    grown = dict(zip(after["image_id"], after["truth_px"] - before["truth_px"], strict=True))
+    changed = {image_id for image_id, pixels in grown.items() if pixels}
+    assert changed == {"product/NOK/x"}
+
+
+def test_exchanged_network_is_run_again_at_once(run):
+    """Other weights give other encodings, in this run and not the next; other networks stay."""
+    (record,) = run.results.glob("weights/sam.json")
+    path = run.folder / json.loads(record.read_text(encoding="utf-8"))["files"]["weights"]["path"]
+    state = torch.load(path, weights_only=True)
+    torch.save({name: value * 1.01 for name, value in state.items()}, path)
+    before = run.encodings()
+    target = "results/encodings/parts/sam_rgb/0-of-2.parquet"
+    assert run.rules_run(target) == {"fetch_weights": 1, "check_inputs": 1, "encode_images": 1}
+    n_new = len(run.read("encodings/parts/sam_rgb/0-of-2.parquet"))
+    assert len(run.encodings()) == len(before) + n_new
+    remaining = run.planned_jobs()
+    assert remaining["encode_images"] == 2
+    assert "detect_boxes" not in remaining
+    assert "align_images" not in remaining
+
+
+@pytest.mark.parametrize("label", ["OK", "NOK"])
+def test_removed_image_leaves_no_trace(run, label):
+    """An image that is gone is in no plan but that of its own shard."""
+    name = {"OK": "a", "NOK": "x"}[label]
+    run.part(label, name).unlink()
+    if label == "NOK":
+        run.part("masks", name).unlink()
+    run.finish("results/predictions/parts/whole_image/none/masks.parquet")
+    ids = set(run.read("manifests/parts.parquet")["image_id"])
+    assert len(ids) == 6
+    assert set(run.read("predictions/parts/whole_image/none/masks.parquet")["image_id"]) == ids
+    pictures = run.results / "predictions" / "parts" / "whole_image" / "none" / "masks"
+    assert {str(p.relative_to(pictures).with_suffix("")) for p in pictures.rglob("*.png")} == ids

@@ -1,0 +1,201 @@
+"""What a finished run leaves behind keeps the contract of paths, columns and row counts."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from realitycheck.provenance import package_version
+
+N_IMAGES = {"sat": 10, "parts": 7}
+#: Every (data set, method, prompt) that gives masks.
+MASK_RUNS = [
+    ("sat", "grounded_sam", "plain"),
+    ("sat", "grounded_sam", "types"),
+    ("sat", "pixel_difference", "none"),
+    ("sat", "whole_image", "none"),
+    ("parts", "grounded_sam", "plain"),
+    ("parts", "whole_image", "none"),
+]
+VERDICT_RUNS = [
+    (dataset, floor, "none")
+    for dataset in ("sat", "parts")
+    for floor in ("accept_everything", "reject_everything")
+]
+
+MATRIX = "m00 m01 m02 m10 m11 m12 m20 m21 m22"
+COLUMNS = {
+    "manifests/{d}.parquet": "dataset image_id category label defect_type split group image_path "
+    "mask_path width_px height_px bit_depth n_channels sha256",
+    "aligned/{d}/transforms.parquet": f"dataset image_id status {MATRIX} residual_before "
+    "residual_after overlap",
+    "detections/{d}/plain/boxes.parquet": "dataset image_id prompt text x_min y_min x_max y_max "
+    "score token_scores tokens",
+    "predictions/{d}/grounded_sam/plain/masks.parquet": "dataset image_id method prompt "
+    "mask_height_px mask_width_px mask_rle score n_regions status latency_s",
+    "verdicts/{d}/accept_everything/none/labels.parquet": "dataset image_id method prompt "
+    "label_predicted score reasoning status fold model_requested model_returned finish_reason "
+    "tokens_in tokens_out tokens_thinking cost_usd latency_s",
+    "scores/{d}/grounded_sam/plain/images.parquet": "dataset image_id method prompt label "
+    "label_predicted iou intersection_px union_px truth_px predicted_px defect_type status",
+}
+TABLE_COLUMNS = {
+    "segmentation": "dataset method prompt n_images n_defective mean_iou mean_iou_low "
+    "mean_iou_high pooled_iou ok_with_mask_rate published_iou",
+    "classification": "dataset method prompt n_ok n_nok n_answered tp fp fn tn precision recall "
+    "f2 f2_low f2_high f2_floor slip_rate slip_rate_high overkill_rate overkill_rate_high "
+    "published_f2",
+}
+
+
+def test_finished_run_is_up_to_date(run):
+    """A run reaches its targets, and then nothing is left to do."""
+    assert "Nothing to be done" in run.finish()
+
+
+@pytest.mark.parametrize("dataset", N_IMAGES)
+@pytest.mark.parametrize("path", COLUMNS)
+def test_tables_between_stages_have_the_columns_of_the_contract(finished_run, path, dataset):
+    """Users and later methods read these columns; keys come first."""
+    found = pq.read_schema(finished_run.results / path.format(d=dataset)).names
+    wanted = COLUMNS[path].split()
+    assert [name for name in found if name in wanted] == wanted
+    assert found[:2] == ["dataset", "image_id"]
+
+
+@pytest.mark.parametrize("name", TABLE_COLUMNS)
+def test_result_tables_start_with_the_columns_of_the_contract(finished_run, name):
+    """The four forms of a table are one table; what else it says stands further right."""
+    folder = finished_run.results / "tables"
+    wanted = TABLE_COLUMNS[name].split()
+    parquet = pd.read_parquet(folder / f"{name}.parquet")
+    csv = pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
+    assert list(parquet.columns)[: len(wanted)] == wanted
+    assert list(csv.columns) == list(parquet.columns)
+    keys = ["dataset", "method", "prompt"]
+    assert csv[keys].to_numpy().tolist() == parquet[keys].to_numpy().tolist()
+    for ending in ("md", "tex"):
+        text = (folder / f"{name}.{ending}").read_text(encoding="utf-8")
+        assert "Tiny scans" in text, "the title stands for the data set"
+        assert "untrained" in text, "scores of random networks are labelled so"
+
+
+def test_result_tables_have_a_row_for_every_run_and_floor(finished_run):
+    """No method, prompt or floor is left out, and none comes twice."""
+    keys = ["dataset", "method", "prompt"]
+    segmentation = finished_run.read("tables/segmentation.parquet")
+    assert sorted(map(tuple, segmentation[keys].to_numpy())) == sorted(MASK_RUNS)
+    classification = finished_run.read("tables/classification.parquet")
+    rows = list(map(tuple, classification[keys].to_numpy()))
+    assert len(rows) == len(set(rows))
+    learned = [run for run in MASK_RUNS if run[1] != "whole_image"]
+    assert set(learned) | set(VERDICT_RUNS) <= set(rows)
+    coins = {row[0] for row in rows if row[1].startswith("coin")}
+    assert coins == set(N_IMAGES)
+
+
+def test_every_table_has_as_many_rows_as_the_manifest(finished_run):
+    """Nothing is dropped: an image without a box, a mask or a label is still a row."""
+    for dataset, n_images in N_IMAGES.items():
+        manifest = finished_run.read(f"manifests/{dataset}.parquet")
+        assert len(manifest) == n_images
+        patterns = [
+            f"aligned/{dataset}/transforms.parquet",
+            f"aligned/{dataset}/shards/*.parquet",
+            f"truth/{dataset}/truth.parquet",
+            f"encodings/{dataset}/sam_rgb/*.parquet",
+            *(f"predictions/{d}/{m}/{p}/masks.parquet" for d, m, p in MASK_RUNS if d == dataset),
+            *(f"verdicts/{d}/{m}/{p}/labels.parquet" for d, m, p in VERDICT_RUNS if d == dataset),
+            *(
+                f"scores/{d}/{m}/{p}/images.parquet"
+                for d, m, p in (*MASK_RUNS, *VERDICT_RUNS)
+                if d == dataset
+            ),
+        ]
+        for pattern in patterns:
+            table = finished_run.read(pattern)
+            assert sorted(table["image_id"]) == sorted(manifest["image_id"]), pattern
+        boxes = finished_run.read(f"detections/{dataset}/plain/boxes.parquet")
+        assert set(boxes["image_id"]) <= set(manifest["image_id"])
+    for name, count in {"segmentation": "n_images", "classification": "n_answered"}.items():
+        table = finished_run.read(f"tables/{name}.parquet")
+        assert (table[count] == table["dataset"].map(N_IMAGES)).all()
+
+
+def test_every_image_has_an_aligned_picture_and_every_mask_its_own(finished_run):
+    """A mask picture holds 0 or 255 and is as large as the aligned image that it belongs to."""
+    results = finished_run.results
+    n_predicted = 0
+    for dataset, method, prompt in MASK_RUNS:
+        folder = results / "predictions" / dataset / method / prompt
+        table = pd.read_parquet(folder / "masks.parquet")
+        for row in table.itertuples():
+            mask = np.asarray(Image.open(folder / "masks" / f"{row.image_id}.png"))
+            image = Image.open(results / "aligned" / dataset / f"{row.image_id}.png")
+            assert image.mode == "RGB"
+            assert mask.shape == (row.mask_height_px, row.mask_width_px)
+            assert mask.shape == image.size[::-1]
+            assert mask.dtype == np.uint8
+            assert set(np.unique(mask)) <= {0, 255}
+            n_predicted += int(mask.any())
+        assert len(list((folder / "masks").rglob("*.png"))) == N_IMAGES[dataset]
+    assert n_predicted > 0, "the check has something to look at"
+
+
+def test_statuses_agree_with_the_masks(finished_run):
+    """An image without a box has an empty mask and counts as good."""
+    scores = finished_run.read("scores/*/*/*/images.parquet")
+    masks = finished_run.read("predictions/*/*/*/masks.parquet")
+    assert set(masks["status"]) <= {"ok", "no_box", "empty", "not_comparable"}
+    keys = ["dataset", "image_id", "method", "prompt"]
+    both = scores.merge(masks, on=keys, suffixes=("", "_mask"))
+    assert len(both) == len(masks)
+    assert ((both["predicted_px"] > 0) == (both["n_regions"] > 0)).all()
+    assert ((both["predicted_px"] > 0) == (both["label_predicted"] == "NOK")).all()
+    assert (both.loc[both["status"] == "no_box", "predicted_px"] == 0).all()
+    defective = both[both["label"] == "NOK"]
+    quotient = defective["intersection_px"] / defective["union_px"]
+    np.testing.assert_allclose(defective["iou"], quotient, rtol=1e-12)
+
+
+def test_every_parquet_file_says_what_it_was_computed_from(finished_run):
+    """A number can be traced to version, settings, and, where networks ran, weights and device."""
+    results = finished_run.results
+    records = {
+        name: json.loads((results / "weights" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("sam", "grounding_dino")
+    }
+    networks = {
+        "encodings": {"sam"},
+        "detections": {"grounding_dino"},
+        "predictions/{}/grounded_sam": {"sam", "grounding_dino"},
+    }
+    paths = sorted(results.rglob("*.parquet"))
+    assert len(paths) > 50
+    n_traced = 0
+    for path in paths:
+        raw = pq.read_schema(path).metadata
+        own = raw.get(b"realitycheck")
+        facts = json.loads(own) if own else {k.decode(): v.decode() for k, v in raw.items()}
+        assert facts["version"] == package_version(), path
+        assert facts["settings_digest"], path
+        place = path.relative_to(results).as_posix()
+        dataset = place.split("/")[1]
+        for prefix, wanted in networks.items():
+            if place.startswith(prefix.format(dataset) + "/"):
+                assert facts["weights"] == {name: records[name]["digest"] for name in wanted}, path
+                assert facts["device"] == "cpu", path
+                assert facts["precision"] == "float32", path
+                n_traced += 1
+    assert n_traced > 15
+
+
+def test_overlays_are_drawn_for_each_data_set(finished_run):
+    """A picture for documents and one for the screen, both with something on them."""
+    for dataset in N_IMAGES:
+        path = finished_run.results / "figures" / f"overlays_{dataset}.png"
+        assert np.asarray(Image.open(path).convert("RGB")).std() > 5
+        assert "<svg" in path.with_suffix(".svg").read_text(encoding="utf-8")[:2000]
