@@ -458,6 +458,14 @@ class PixelDifferenceMethod(_MethodSettings):
     needs_reference: ClassVar[bool] = True
 
 
+class PriceSettings(_Strict):
+    """Rates of a model, in USD per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0, description="answers, thinking included")
+    cached_input: float | None = Field(None, ge=0, description="default: as input")
+
+
 class LvlmMethod(_MethodSettings):
     """A vision language model is asked about each image."""
 
@@ -485,6 +493,9 @@ class LvlmMethod(_MethodSettings):
     location: str | None = Field(None, description="vertex: its place, such as europe-west4")
     credentials_file: str | None = Field(None, description="vertex: service account file")
     max_cost_usd: float | None = Field(None, gt=0, description="limit on all money ever spent")
+    price: PriceSettings | None = Field(
+        None, description="in place of the price file's, such as a server's running cost"
+    )
     in_flight: int = Field(4, ge=1, le=256, description="questions sent at once")
     requests_per_minute: int | None = Field(60, ge=1)
     timeout_s: float = Field(300.0, gt=0)

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from realitycheck.artifacts import REFERENCES, TRANSFORMS, VERDICTS, read_table, write_table
 from realitycheck.job import job_log, run_facts
-from realitycheck.lvlm.pricing import read_prices
 from realitycheck.lvlm.progress import progress_bar
 from realitycheck.lvlm.runner import ask, quote, unasked_rows
-from realitycheck.stages.lvlm import backend_of, pace_of, questions_of
+from realitycheck.stages.lvlm import backend_of, pace_of, prices_of, questions_of
 
 with job_log(snakemake.log[0]):
     params, settings = snakemake.params, snakemake.params.settings
@@ -31,7 +30,7 @@ with job_log(snakemake.log[0]):
             settings=settings,
             intensity=params.intensity,
         )
-        prices = read_prices()
+        prices = prices_of(settings)
         print(quote(questions, settings["ledger"], prices=prices).text(), file=sys.stderr)
         with progress_bar(" ".join(keys.values())) as show:
             rows, bill = ask(

@@ -13,6 +13,7 @@ from realitycheck.artifacts import image_file
 from realitycheck.images import IDENTITY, read_image
 from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.choose import backend_for
+from realitycheck.lvlm.pricing import PriceTable, read_prices
 from realitycheck.lvlm.prompts import SYSTEM_TEXT, PromptTemplate
 from realitycheck.lvlm.questions import Picture, Question, Subject, picture_of, questions_for
 from realitycheck.lvlm.runner import Pace
@@ -116,3 +117,12 @@ def pace_of(settings: Mapping[str, Any]) -> Pace:
         requests_per_minute=settings["requests_per_minute"],
         timeout_s=settings["timeout_s"],
     )
+
+
+def prices_of(settings: Mapping[str, Any]) -> PriceTable:
+    """Prices of the price file, with the method's own where the settings give one."""
+    prices = read_prices()
+    if settings["price"] is None:
+        return prices
+    rates = {name: rate for name, rate in settings["price"].items() if rate is not None}
+    return prices.with_model(settings["model"], rates)
