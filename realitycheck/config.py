@@ -38,6 +38,9 @@ NO_PROMPT = "none"
 MASK_FLOORS = ("whole_image",)
 LABEL_FLOORS = ("reject_everything", "accept_everything")
 
+#: Ends the name of a mask method where its verdict is by predicted area, not by any mask at all.
+AREA_SUFFIX = "_area"
+
 #: Note on rows of methods that ran on networks with random weights.
 UNTRAINED_NOTE = "untrained miniature"
 
@@ -686,6 +689,15 @@ class EvaluationSettings(_Strict):
     n_resamples: int = Field(10_000, ge=200, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     seed: int = Field(0, ge=0)
+    area_verdicts: bool = Field(
+        True,
+        description="also judge by the predicted area: NOK above what good images reach, so that "
+        "at most requirements.max_overkill_rate of them are rejected",
+    )
+
+    def statistics(self) -> dict[str, Any]:
+        """What the numbers of a table depend on."""
+        return self.model_dump(mode="json", include={"n_resamples", "confidence", "seed"})
 
 
 class ReportSettings(_Strict):
@@ -986,6 +998,11 @@ def _cross_faults(settings: Settings) -> list[str]:
     for name in settings.methods:
         if name in floors:
             faults.append(f"methods.{name}: this name belongs to a floor; choose another")
+        if name.removesuffix(AREA_SUFFIX) in settings.methods and name.endswith(AREA_SUFFIX):
+            faults.append(
+                f"methods.{name}: this name stands for the verdicts of "
+                f"'{name.removesuffix(AREA_SUFFIX)}' by area; choose another"
+            )
     for dataset, prompts in settings.prompts.items():
         if dataset not in settings.datasets:
             known = ", ".join(settings.datasets)

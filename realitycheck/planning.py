@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from realitycheck.config import (
+    AREA_SUFFIX,
     LABEL_FLOORS,
     MASK_FLOORS,
     NO_PROMPT,
@@ -135,9 +136,15 @@ class Plan:
         return list(dict.fromkeys(wanted))
 
     def label_runs(self) -> list[tuple[str, str, str]]:
-        """Every (data set, method, prompt) with verdicts, floors last."""
+        """Every (data set, method, prompt) with verdicts, those by area behind, floors last."""
         floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in LABEL_FLOORS]
-        return [*self.settings.runs(), *floors]
+        return [*self.settings.runs(), *self.area_runs(), *floors]
+
+    def area_runs(self) -> list[tuple[str, str, str]]:
+        """Runs with masks once more, with the verdict by predicted area."""
+        if not self.settings.evaluation.area_verdicts:
+            return []
+        return [(d, f"{m}{AREA_SUFFIX}", p) for d, m, p in self.settings.mask_runs()]
 
     def paths(self, pattern: str, runs: list[tuple[str, str, str]]) -> list[str]:
         """Fill `{dataset}`, `{method}` and `{prompt}` of a path for every run."""
@@ -153,8 +160,6 @@ class Plan:
             if block.kind == "lvlm":
                 note["model"] = block.model
                 note.setdefault("name", block.model)
-                if not self.has_key(name):
-                    note["note"] = "not asked: no key"
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
             if self.settings.is_untrained(name):
@@ -162,6 +167,8 @@ class Plan:
             if getattr(block, "uses_test_truth", False):
                 note["uses_test_truth"] = True
             notes[name] = note
+            if block.gives_masks:
+                notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}
         return notes | {floor: {"kind": floor} for floor in (*MASK_FLOORS, *LABEL_FLOORS)}
 
     def runs_of(self, dataset: str) -> list[tuple[str, str, str]]:

@@ -6,6 +6,7 @@ from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
 
 from realitycheck.config import (
+    AREA_SUFFIX,
     DETECTION_FLOOR,
     LABEL_FLOORS,
     MASK_FLOORS,

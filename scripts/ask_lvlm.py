@@ -6,30 +6,24 @@ from pathlib import Path
 from realitycheck.artifacts import REFERENCES, TRANSFORMS, VERDICTS, read_table, write_table
 from realitycheck.job import job_log, run_facts
 from realitycheck.lvlm.progress import progress_bar
-from realitycheck.lvlm.runner import ask, quote, unasked_rows
-from realitycheck.stages.lvlm import backend_of, pace_of, prices_of, questions_of
+from realitycheck.lvlm.runner import ask, quote
+from realitycheck.stages.lvlm import backend_of, known_rows, pace_of, prices_of, questions_of
 
 with job_log(snakemake.log[0]):
     params, settings = snakemake.params, snakemake.params.settings
     transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
     keys = {name: snakemake.wildcards[name] for name in ("dataset", "method", "prompt")}
+    questions = questions_of(
+        transforms,
+        read_table(snakemake.input.references, schema=REFERENCES),
+        images_folder=Path(snakemake.input.transforms).parent,
+        asked=params.asked,
+        settings=settings,
+        intensity=params.intensity,
+    )
     if not params.has_key:
-        rows = unasked_rows(
-            transforms["image_id"],
-            **keys,
-            model=settings["model"],
-            reason="no_key",
-            n_samples=settings["n_samples"],
-        )
+        rows = known_rows(questions, keys, settings=settings)
     else:
-        questions = questions_of(
-            transforms,
-            read_table(snakemake.input.references, schema=REFERENCES),
-            images_folder=Path(snakemake.input.transforms).parent,
-            asked=params.asked,
-            settings=settings,
-            intensity=params.intensity,
-        )
         prices = prices_of(settings)
         print(quote(questions, settings["ledger"], prices=prices).text(), file=sys.stderr)
         with progress_bar(" ".join(keys.values())) as show:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from realitycheck.artifacts import image_file
 from realitycheck.images import IDENTITY, read_image
 from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.choose import backend_for
+from realitycheck.lvlm.backends.replay import ReplayBackend
 from realitycheck.lvlm.pricing import PriceTable, read_prices
 from realitycheck.lvlm.prompts import SYSTEM_TEXT, PromptTemplate
 from realitycheck.lvlm.questions import Picture, Question, Subject, picture_of, questions_for
-from realitycheck.lvlm.runner import Pace
+from realitycheck.lvlm.runner import Pace, ask, unasked_rows
 
 #: Words for {defects} where the settings name none.
 NO_DEFECT_NAMED = "any deviation from a flawless part"
@@ -117,6 +118,36 @@ def pace_of(settings: Mapping[str, Any]) -> Pace:
         requests_per_minute=settings["requests_per_minute"],
         timeout_s=settings["timeout_s"],
     )
+
+
+def known_rows(
+    questions: Sequence[Question], keys: Mapping[str, str], *, settings: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Rows where there is no key to ask with: what the ledger holds, and `no_key` for the rest.
+
+    Args:
+        questions: All questions of a run.
+        keys: `dataset`, `method` and `prompt` of the rows.
+        settings: Of the method.
+    """
+    if not Path(settings["ledger"]).is_file():
+        return unasked_rows(
+            dict.fromkeys(question.image_id for question in questions),
+            **keys,
+            model=settings["model"],
+            reason="no_key",
+            n_samples=settings["n_samples"],
+        )
+    rows, _ = ask(
+        questions,
+        settings["ledger"],
+        backend=ReplayBackend(settings["service"]),
+        prices=prices_of(settings),
+        accepted_models=settings["accepted_models"],
+        **keys,
+    )
+    is_open = rows["status"] == "not_asked"
+    return rows.assign(finish_reason=rows["finish_reason"].mask(is_open, "no_key"))
 
 
 def prices_of(settings: Mapping[str, Any]) -> PriceTable:

@@ -1,5 +1,7 @@
 """Questions put together from aligned images and settings, as the workflow does it."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,12 +10,14 @@ from realitycheck.artifacts import image_file
 from realitycheck.config import LvlmMethod, Settings
 from realitycheck.images import write_png
 from realitycheck.lvlm.keys import MissingKeyError
+from realitycheck.lvlm.ledger import Ledger
 from realitycheck.lvlm.prompts import SYSTEM_TEXT
 from realitycheck.lvlm.questions import Picture
 from realitycheck.planning import Plan
 from realitycheck.stages.lvlm import (
     NO_DEFECT_NAMED,
     backend_of,
+    known_rows,
     object_name,
     pace_of,
     prices_of,
@@ -169,6 +173,32 @@ def test_a_price_of_ones_own_joins_the_price_file():
     prices = prices_of(own)
     assert prices.price("own", tokens_in=1e6, tokens_out=1e6) == pytest.approx(0.5)
     assert prices.knows("gemini-2.5-pro") and not prices_of(settings_of()).knows("own")
+
+
+def test_without_a_key_what_is_in_the_ledger_still_counts(put, tmp_path):
+    """A shell without the key must not take paid answers out of the table; nothing is sent."""
+    keys = {"dataset": "chips", "method": "ask", "prompt": "basic"}
+    questions = put()
+    settings = settings_of(ledger=str(tmp_path / "replies.sqlite"))
+    nothing = known_rows(questions, keys, settings=settings)
+    assert list(nothing["image_id"]) == IDS
+    assert set(nothing["status"]) == {"not_asked"} and set(nothing["finish_reason"]) == {"no_key"}
+    assert not (tmp_path / "replies.sqlite").exists()
+
+    answer = json.dumps({"reasoning": "Burnt.", "label": "NOK", "score": 90})
+    body = {
+        "candidates": [{"content": {"parts": [{"text": answer}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 600, "candidatesTokenCount": 50},
+        "modelVersion": "gemini-2.5-pro",
+    }
+    with Ledger(settings["ledger"]) as ledger:
+        asked = questions[1]
+        claim = ledger.claim(asked.key, asked.canonical, run="r", run_began=0.0, lease_s=60)
+        ledger.finish(claim.attempt_id, outcome="answered", state="answered", body=json.dumps(body))
+    rows = known_rows(questions, keys, settings=settings).set_index("image_id")
+    assert rows.loc[IDS[1], ["label_predicted", "status"]].tolist() == ["NOK", "answered"]
+    others = rows.drop(IDS[1])
+    assert set(others["status"]) == {"not_asked"} and set(others["finish_reason"]) == {"no_key"}
 
 
 @pytest.mark.parametrize(
