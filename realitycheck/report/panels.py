@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from realitycheck.report.figures import YELLOW, draw_overlay
+from realitycheck.report.figures import YELLOW, draw_overlay, mask_like
 
 #: What a status of the masks table means, for people.
 STATUS_WORDS = {
@@ -140,12 +140,7 @@ def mask_view(image: np.ndarray, mask: np.ndarray, *, title: str, note: str = ""
         note: Text below.
     """
     height, width = image.shape[:2]
-    if mask.shape != (height, width):
-        resized = cv2.resize(
-            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
-        )
-        mask = resized.astype(bool)
-    picture = draw_overlay(image, mask, size_px=_display_size((height, width)))
+    picture = draw_overlay(image, mask_like(image, mask), size_px=_display_size((height, width)))
     return View(title, picture, (height, width), note)
 
 

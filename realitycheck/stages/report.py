@@ -13,7 +13,7 @@ import pandas as pd
 from realitycheck.artifacts import MASKS, SCORES, decode_mask, image_file, read_table
 from realitycheck.config import NO_PROMPT
 from realitycheck.images import read_image
-from realitycheck.report.figures import choose_images, iou_notes, plot_overlays
+from realitycheck.report.figures import choose_images, iou_notes, mask_like, plot_overlays
 from realitycheck.report.tables import METHOD_NAMES
 
 UNTRAINED = "untrained miniature networks, whose scores mean nothing"
@@ -67,7 +67,8 @@ def overlay_figure(
         image = read_image(image_file(images_folder, image_id))
         truth_path = image_file(truth_folder, image_id)
         truth = read_image(truth_path)[..., 0] if truth_path.is_file() else None
-        return image, truth, {f"{m}/{p}": masks[m, p][image_id] for m, p in masks}
+        # A method may mark on a square of its own (SAA+ with `eval_resolution` 400).
+        return image, truth, {f"{m}/{p}": mask_like(image, masks[m, p][image_id]) for m, p in masks}
 
     rows = scores[scores["image_id"].isin(wanted)]
     notes = iou_notes(rows.assign(method=rows["method"] + "/" + rows["prompt"]))
