@@ -118,7 +118,7 @@ def draw_panels(
             found, score = masks.loc[row.image_id], scores.loc[row.image_id]
             figure = plot_panel(
                 [
-                    image_view(image, note=f"{image.shape[1]} × {image.shape[0]} px, aligned."),
+                    image_view(image, note=f"{image.shape[1]} × {image.shape[0]} px."),
                     _truth_view(image, truth_of(truth_folder, row.image_id), score),
                     *viewer(row, image),
                     _final_view(image, found),
