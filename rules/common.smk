@@ -52,7 +52,7 @@ wildcard_constraints:
 def checked_inputs(wildcards):
     """The record of all checked inputs; nothing that costs anything is planned before it.
 
-    Each rule with a digest of images or weights among its params takes this as an input, too: after
+    Each rule with a digest of images or weights among its params takes this as an input, too; after
     the check it is planned anew, with today's digests.
     """
     return checkpoints.check_inputs.get().output.record

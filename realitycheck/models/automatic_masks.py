@@ -16,12 +16,14 @@ import numpy as np
 
 from realitycheck.models.sam import (
     MASK_THRESHOLD,
+    THREE_MASKS,
     SamModel,
-    decode_prompts,
     embedding_tensor,
+    prompts_per_pass,
     scale_points,
     upscale_logits,
 )
+from realitycheck.models.sam_decoder import DecodedPrompts, ImageDecoder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +36,7 @@ class MaskGrid:
     Attributes:
         points_per_side: Points along each side of the image. Text2Seg's notebook uses 10, SAM's own
             default is 32.
-        points_per_batch: Points per pass of the decoder; no influence on the result.
+        points_per_batch: Points per pass of the decoder at most; no influence on the result.
         pred_iou_thresh: A mask is kept if its predicted IoU is above this.
         stability_score_thresh: A mask is kept if its stability is at least this.
         stability_score_offset: Logits by which the cutoff is moved up and down for the stability.
@@ -89,10 +91,22 @@ def propose_masks(
     points = build_point_grid(grid.points_per_side) * np.array([[width, height]])
     features = embedding_tensor(sam, embedding)
     kept: list[_Drawn] = []
-    step = max(1, grid.points_per_batch)
+    decoder = ImageDecoder(sam, features)
+    step = prompts_per_pass(sam, grid.points_per_batch)
     for start in range(0, len(points), step):
         part = points[start : start + step]
-        logits, ious = _decode_points(sam, features, part, image_size_hw=(height, width))
+        decoded = _decode_points(sam, decoder, part, image_size_hw=(height, width))
+        # Qualities are known before anything is drawn: points without a good mask stop here.
+        good = torch.nonzero((decoded.qualities[:, THREE_MASKS] > grid.pred_iou_thresh).any(dim=1))
+        rows = good.flatten()
+        if not len(rows):
+            continue
+        decoded = DecodedPrompts(
+            decoded.qualities[rows], decoded.mask_tokens[rows], decoded.pixels[rows]
+        )
+        ious = decoded.qualities[:, THREE_MASKS]
+        logits = decoder.draw(decoded, THREE_MASKS)
+        part = part[rows.cpu().numpy()]
         passed = torch.nonzero(ious.flatten() > grid.pred_iou_thresh).flatten()
         origins = np.repeat(part, ious.shape[1], axis=0)
         flat_logits, flat_ious = logits.flatten(0, 1), ious.flatten()
@@ -141,9 +155,9 @@ class _Drawn:
 
 
 def _decode_points(
-    sam: SamModel, features: Tensor, points: np.ndarray, *, image_size_hw: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """Decode one prompt per point into three masks each."""
+    sam: SamModel, decoder: ImageDecoder, points: np.ndarray, *, image_size_hw: tuple[int, int]
+) -> DecodedPrompts:
+    """Decode one prompt per point."""
     import torch
 
     scaled = scale_points(
@@ -154,7 +168,7 @@ def _decode_points(
     precision = torch.float32 if sam.device.type == "mps" else torch.float64
     prompts = torch.as_tensor(scaled, dtype=precision, device=sam.device)[:, None]
     labels = torch.ones(prompts.shape[:2], dtype=torch.int32, device=sam.device)
-    return decode_prompts(sam, features, points=prompts, labels=labels, multimask=True)
+    return decoder.decode(points=prompts, labels=labels)
 
 
 def _draw(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realitycheck.models.grounding_dino_attention import reordered
 from realitycheck.models.sam import check_image
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
@@ -479,7 +480,12 @@ def detect(
     inputs = preprocess(
         image, short_side_px=size.short_side_px, long_side_limit_px=size.long_side_limit_px
     ).to(model.device)[None]
-    with torch.inference_mode(), _quiet(), _backbone_once(model, inputs):
+    with (
+        torch.inference_mode(),
+        _quiet(),
+        _backbone_once(model, inputs),
+        reordered(model.network),
+    ):
         return [
             _detect_one(model, inputs, normalise_caption(text), floor=floor) for text in captions
         ]

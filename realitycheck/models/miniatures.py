@@ -59,19 +59,36 @@ def write_miniatures(folder: str | Path, *, seed: int = 0) -> dict[str, Path]:
     import torch
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    sam = write_miniature_sam(folder, seed=seed)
     text_encoder = write_text_encoder(folder / TEXT_ENCODER_FOLDER)
-    torch.save(sam_state(seed=seed), folder / SAM_FILE)
     state = detector_state(text_encoder, seed=seed)
     torch.save(
         {"model": {f"module.{name}": value for name, value in state.items()}},
         folder / DETECTOR_FILE,
     )
     return {
-        "sam": folder / SAM_FILE,
+        "sam": sam,
         "grounding_dino": folder / DETECTOR_FILE,
         "text_encoder": text_encoder,
     }
+
+
+def write_miniature_sam(folder: str | Path, *, seed: int = 0) -> Path:
+    """Write a miniature SAM alone, as `write_miniatures` does.
+
+    Args:
+        folder: Where to; created if needed.
+        seed: Seed of its weights.
+
+    Returns:
+        The checkpoint.
+    """
+    import torch
+
+    path = Path(folder) / SAM_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(sam_state(seed=seed), path)
+    return path
 
 
 def vocabulary() -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realitycheck.models.sam_decoder import CPU_BATCH, ImageDecoder
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
 #: A pixel belongs to a mask if its logit is above this.
 MASK_THRESHOLD = 0.0
+#: Of the decoder's four masks: the single one, or the three of an ambiguous prompt.
+SINGLE_MASK, THREE_MASKS = slice(0, 1), slice(1, None)
 
 
 @dataclass(frozen=True)
@@ -546,43 +549,10 @@ def scale_points(
     return np.asarray(points, np.float64) * (new_width / width, new_height / height)
 
 
-def decode_prompts(
-    sam: SamModel,
-    embedding: Tensor,
-    *,
-    points: Tensor | None = None,
-    labels: Tensor | None = None,
-    boxes: Tensor | None = None,
-    multimask: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Run the prompt encoder and the mask decoder on prompts in the encoder's square.
-
-    Args:
-        sam: A model with its prompt encoder and mask decoder.
-        embedding: (1, C, h, w), from `embedding_tensor`.
-        points: (B, P, 2) or None.
-        labels: (B, P), 1 object, 0 background; with `points`.
-        boxes: (B, 4) or None.
-        multimask: Return the three masks of an ambiguous prompt instead of the single one.
-
-    Returns:
-        Logits at a quarter of the square's side, (B, 1 or 3, 4h, 4w), and predicted IoUs, (B, 1 or
-        3).
-    """
-    import torch
-
-    sam.require("prompt_encoder", "mask_decoder")
-    with torch.inference_mode():
-        sparse, dense = sam.prompt_encoder(
-            points=None if points is None else (points, labels), boxes=boxes, masks=None
-        )
-        return sam.mask_decoder(
-            image_embeddings=embedding,
-            image_pe=sam.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask,
-        )
+def prompts_per_pass(sam: SamModel, batch_size: int) -> int:
+    """Number of prompts that the decoder takes together: on a CPU few, whatever is asked for."""
+    limit = CPU_BATCH if sam.device.type == "cpu" else batch_size
+    return max(1, min(batch_size, limit))
 
 
 def upscale_logits(logits: Tensor, *, image_size_hw: tuple[int, int], image_size_px: int) -> Tensor:
@@ -631,7 +601,7 @@ def decode_boxes(
         embedding: Embedding of the image, float, (C, h, w).
         boxes: float, (N, 4), x_min, y_min, x_max, y_max in pixels of the image; not clipped.
         image_size_hw: Height and width of the image.
-        batch_size: Boxes per pass; it bounds the memory and does not change the result.
+        batch_size: Boxes per pass at most; it bounds the memory and does not change the result.
 
     Returns:
         Masks, bool, (N, H, W); predicted IoU, float32, (N,); low-resolution logits, float32, (N,
@@ -653,12 +623,17 @@ def decode_boxes(
     masks = np.zeros((len(boxes), *image_size_hw), bool)
     ious = np.zeros(len(boxes), np.float32)
     low = np.zeros((len(boxes), 4 * size.grid, 4 * size.grid), np.float32)
-    for start in range(0, len(boxes), max(1, batch_size)):
-        part = slice(start, start + max(1, batch_size))
+    if not len(boxes):
+        return masks, ious, low
+    decoder = ImageDecoder(sam, features)
+    step = prompts_per_pass(sam, batch_size)
+    for start in range(0, len(boxes), step):
+        part = slice(start, start + step)
         prompt = torch.as_tensor(scaled[part], dtype=torch.float32, device=sam.device)
-        logits, iou = decode_prompts(sam, features, boxes=prompt)
+        decoded = decoder.decode(boxes=prompt)
+        logits = decoder.draw(decoded, SINGLE_MASK)
         masks[part] = _binary(logits, sam, image_size_hw)[:, 0]
-        ious[part] = iou[:, 0].cpu().numpy()
+        ious[part] = decoded.qualities[:, 0].cpu().numpy()
         low[part] = logits[:, 0].cpu().numpy()
     return masks, ious, low
 
@@ -699,16 +674,16 @@ def decode_points(
         )
     size = sam.dimensions
     scaled = scale_points(points, image_size_hw=image_size_hw, image_size_px=size.image_size_px)
-    logits, iou = decode_prompts(
-        sam,
-        embedding_tensor(sam, embedding),
+    decoder = ImageDecoder(sam, embedding_tensor(sam, embedding))
+    decoded = decoder.decode(
         points=torch.as_tensor(scaled[None], dtype=torch.float32, device=sam.device),
         labels=torch.as_tensor(labels[None].astype(np.int32), device=sam.device),
-        multimask=multimask,
     )
+    wanted = THREE_MASKS if multimask else SINGLE_MASK
+    logits = decoder.draw(decoded, wanted)
     return (
         _binary(logits, sam, image_size_hw)[0],
-        iou[0].cpu().numpy(),
+        decoded.qualities[0, wanted].cpu().numpy(),
         logits[0].cpu().numpy(),
     )
 

@@ -126,6 +126,15 @@ def iou_notes(scores: pd.DataFrame) -> dict[tuple[str, str], str]:
     return notes
 
 
+def mask_like(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Bring a mask of another size, bool (h, w), to an image (H, W, 3), by nearest neighbour."""
+    height, width = image.shape[:2]
+    if mask.shape == (height, width):
+        return mask
+    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return resized.astype(bool)
+
+
 def draw_overlay(
     image: np.ndarray, mask: np.ndarray, *, size_px: tuple[int, int] | None = None
 ) -> np.ndarray:

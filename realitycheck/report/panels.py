@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from realitycheck.report.figures import YELLOW, draw_overlay
+from realitycheck.report.figures import YELLOW, draw_overlay, mask_like
 
 #: What a status of the masks table means, for people.
 STATUS_WORDS = {
@@ -45,7 +45,7 @@ _STYLE = {"font.family": "DejaVu Sans", "font.size": 7.0}
 _BANNER_COLOUR = "#b3261e"
 _MARGIN, _GAP = 0.12, 0.16
 _WIDTH_INCHES = 11.0
-_TITLE, _LINE, _BAR = 0.2, 0.125, 0.42  # inches: a view's title, a line of notes, a colour scale
+_TITLE, _LINE = 0.2, 0.125  # inches: a view's title, a line of notes
 _ROW, _AXIS = 0.165, 0.2  # inches of a line in a list, of the axis below it
 _DPI = 150
 _MAX_ASPECT = 1.35  # height over width of a picture's place
@@ -140,12 +140,7 @@ def mask_view(image: np.ndarray, mask: np.ndarray, *, title: str, note: str = ""
         note: Text below.
     """
     height, width = image.shape[:2]
-    if mask.shape != (height, width):
-        resized = cv2.resize(
-            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
-        )
-        mask = resized.astype(bool)
-    picture = draw_overlay(image, mask, size_px=_display_size((height, width)))
+    picture = draw_overlay(image, mask_like(image, mask), size_px=_display_size((height, width)))
     return View(title, picture, (height, width), note)
 
 
@@ -327,7 +322,10 @@ def result_words(score: Mapping[str, Any], *, threshold: float | None = None) ->
         ("NOK", "NOK"): "NOK, rightly: a defective part is rejected",
         ("NOK", "OK"): "OK, wrongly: a defective part passes (slip)",
     }
-    parts.append(f"Verdict {verdicts[score['label'], score['label_predicted']]}.")
+    verdict = verdicts[score["label"], score["label_predicted"]]
+    if score["label_predicted"] == "NOK" and not pd.isna(score["iou"]) and not score["iou"]:
+        verdict += ", though none of the defect is marked"
+    parts.append(f"Verdict {verdict}.")
     return " ".join(parts)
 
 
@@ -442,12 +440,17 @@ def _picture_height(view: View, width: float) -> float:
 
 def _view_height(view: View, width: float) -> float:
     below = len(_legend(view)) + len(_note_lines(view, width))
-    scale = _BAR if _is_map(view) else 0.0
+    scale = _scale_height(view) if _is_map(view) else 0.0
     return _TITLE + _picture_height(view, width) + scale + 0.05 + _LINE * below
 
 
 def _is_map(view: View) -> bool:
     return view.picture is not None and view.picture.ndim == 2
+
+
+def _scale_height(view: View) -> float:
+    is_marked = view.threshold is not None and np.isfinite(view.threshold)
+    return 0.4 if is_marked else 0.27
 
 
 def _note_lines(view: View, width: float) -> list[str]:
@@ -495,7 +498,7 @@ def _draw_view(page: _Page, view: View, *, x: float, y: float, width: float) -> 
         y += height
         if _is_map(view):
             _draw_scale(page, view, drawn, x=x, y=y + 0.06, width=width)
-            y += _BAR
+            y += _scale_height(view)
     y += 0.04
     for text, style in _legend(view):
         middle = 1 - (y + 0.055) / page.height
@@ -639,13 +642,17 @@ def _draw_list(axes: Axes, view: View) -> None:
             size=6.3,
             parse_math=False,
             clip_on=True,
+            zorder=4,
+            path_effects=[patheffects.withStroke(linewidth=1.6, foreground=colour, alpha=0.85)],
         )
     axes.axvline(level, color=_DARK, lw=1.0, ls=(0, (4, 3)))
     axes.set_xlim(0, high)
     axes.set_ylim(len(view.candidates) - 0.45, -0.55)
     axes.set_yticks([])
-    axes.set_xticks([0, level], ["0", f"threshold {level:.3g}"])
+    axes.set_xticks([level], [f"threshold {level:.3g}"])
     axes.tick_params(labelsize=6, length=2, pad=1)
+    (label,) = axes.get_xticklabels()
+    label.set_ha("left" if level < 0.3 * high else "right" if level > 0.7 * high else "center")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
 

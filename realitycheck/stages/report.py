@@ -14,7 +14,7 @@ from realitycheck.artifacts import MASKS, SCORES, VERDICTS, decode_mask, image_f
 from realitycheck.config import NO_PROMPT, UNTRAINED_NOTE
 from realitycheck.images import read_image
 from realitycheck.metrics.agreement import agreement_of
-from realitycheck.report.figures import choose_images, iou_notes, plot_overlays
+from realitycheck.report.figures import choose_images, iou_notes, mask_like, plot_overlays
 from realitycheck.report.tables import ANSWER_COLUMNS, KEYS, METHOD_NAMES
 
 UNTRAINED = "untrained miniature networks, whose scores mean nothing"
@@ -103,7 +103,8 @@ def overlay_figure(
         image = read_image(image_file(images_folder, image_id))
         truth_path = image_file(truth_folder, image_id)
         truth = read_image(truth_path)[..., 0] if truth_path.is_file() else None
-        return image, truth, {f"{m}/{p}": masks[m, p][image_id] for m, p in masks}
+        # A method may mark on a square of its own (SAA+ with `eval_resolution` 400).
+        return image, truth, {f"{m}/{p}": mask_like(image, masks[m, p][image_id]) for m, p in masks}
 
     rows = scores[scores["image_id"].isin(wanted)]
     notes = iou_notes(rows.assign(method=rows["method"] + "/" + rows["prompt"]))

@@ -64,7 +64,7 @@ def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) ->
 def _create_miniatures(network: str, files: Sequence[Mapping[str, Any]]) -> None:
     """Create a network's small files with random weights, unless all are there."""
     from realitycheck.models.miniature_clip import write_miniature_clip, write_miniature_saliency
-    from realitycheck.models.miniatures import write_miniatures
+    from realitycheck.models.miniatures import write_miniature_sam, write_miniatures
 
     targets = {file["key"]: Path(file["path"]) for file in files if file["is_miniature"]}
     if all(target.exists() for target in targets.values()):
@@ -73,7 +73,9 @@ def _create_miniatures(network: str, files: Sequence[Mapping[str, Any]]) -> None
         target.parent.mkdir(parents=True, exist_ok=True)
     beside = next(iter(targets.values())).parent
     with tempfile.TemporaryDirectory(dir=beside, prefix=".creating-") as folder:
-        if network == "clip":
+        if network == "sam":
+            made = {network: write_miniature_sam(folder, seed=MINIATURE_SEED)}
+        elif network == "clip":
             made = {network: write_miniature_clip(folder, seed=MINIATURE_SEED)}
         elif network in ("saliency", "resnet"):
             made = {network: write_miniature_saliency(folder, seed=MINIATURE_SEED)}

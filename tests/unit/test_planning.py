@@ -213,3 +213,62 @@ def test_settings_digest_follows_any_setting(plan):
     assert settings_digest(load_settings(raw)) != settings_digest(
         load_settings(raw | {"evaluation": {"seed": 1}})
     )
+
+
+def test_panels_find_what_other_rules_left():
+    """Blocks that share encodings and maps find them under the block that owns them."""
+    shared = {"kind": "saa_plus", "binarise": "good"}
+    settings = load_settings(
+        {
+            "datasets": {"chips": {"format": "synthetic_sat", "shards": 2}},
+            "prompts": {"chips": {"plain": {"segmentation": ["void"], "saa_plus": "auto"}}},
+            "methods": {
+                "grounded_sam": {},
+                "sam_clip": {},
+                "clip_surgery_sam": {},
+                "saa_plus": {},
+                "saa_plus_good": shared,
+                "pixel_difference": {},
+            },
+        }
+    )
+    plan = Plan(settings)
+
+    def files(method, prompt="plain"):
+        return plan.panel_files("chips", method, prompt)
+
+    boxes = [f"results/detections/chips/plain/shards/{i}-of-2.parquet" for i in range(2)]
+    assert files("grounded_sam") == {"boxes": boxes}
+    assert files("sam_clip")["crops"][1] == "results/encodings/chips/crops/sam_clip/1-of-2.parquet"
+    assert set(files("sam_clip")) == {"automatic_masks", "crops"}
+    assert files("clip_surgery_sam") == {
+        "patches": [
+            f"results/encodings/chips/patches/clip_surgery_sam/{i}-of-2.parquet" for i in range(2)
+        ]
+    }
+    good = files("saa_plus_good")
+    predictions = "results/predictions/chips"
+    assert good["maps"][0] == f"{predictions}/saa_plus/plain/maps/0-of-2.parquet"
+    assert good["thresholds"] == f"{predictions}/saa_plus_good/plain/thresholds.parquet"
+    assert good["saliency"][0] == "results/encodings/chips/saliency_bgr/0-of-2.parquet"
+    assert good["boxes"] == boxes
+    assert files("pixel_difference", "none") == {
+        "manifest": "results/manifests/chips.parquet",
+        "references": "results/manifests/chips/references.parquet",
+        "thresholds": f"{predictions}/pixel_difference/none/thresholds.parquet",
+    }
+
+
+def test_each_method_is_asked_what_it_understands():
+    """Phrases, SAA+'s own prompts, or nothing."""
+    settings = load_settings(
+        {
+            "datasets": {"chips": {"format": "synthetic_sat"}},
+            "prompts": {"chips": {"plain": {"segmentation": ["void"], "saa_plus": "auto"}}},
+            "methods": {"grounded_sam": {}, "saa_plus": {}, "pixel_difference": {}},
+        }
+    )
+    plan = Plan(settings)
+    assert plan.asked("chips", "grounded_sam", "plain") == ["void"]
+    assert plan.asked("chips", "saa_plus", "plain") == "auto"
+    assert plan.asked("chips", "pixel_difference", "none") == []

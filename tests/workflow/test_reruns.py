@@ -4,7 +4,6 @@ import json
 import re
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
@@ -227,16 +226,16 @@ def test_exchanged_network_is_run_again_at_once(run):
     assert "align_images" not in remaining
 
 
-@pytest.mark.parametrize("label", ["OK", "NOK"])
-def test_removed_image_leaves_no_trace(run, label):
-    """An image that is gone is in no plan but that of its own shard."""
-    name = {"OK": "a", "NOK": "x"}[label]
-    run.part(label, name).unlink()
-    if label == "NOK":
-        run.part("masks", name).unlink()
-    run.finish("results/predictions/parts/whole_image/none/masks.parquet")
+def test_removed_image_leaves_no_trace(run):
+    """An image that is gone has no row and no picture, and its shard alone is aligned again."""
+    run.part("NOK", "x").unlink()
+    run.part("masks", "x").unlink()
+    renewed = run.renewed("results/predictions/parts/whole_image/none/masks.parquet")
     ids = set(run.read("manifests/parts.parquet")["image_id"])
     assert len(ids) == 6
     assert set(run.read("predictions/parts/whole_image/none/masks.parquet")["image_id"]) == ids
     pictures = run.results / "predictions" / "parts" / "whole_image" / "none" / "masks"
     assert {str(p.relative_to(pictures).with_suffix("")) for p in pictures.rglob("*.png")} == ids
+    shard = run.shard_of("product/NOK/x")
+    shards = {path for path in renewed if path.startswith("aligned/parts/shards/")}
+    assert shards == {f"aligned/parts/shards/{shard}.parquet"}

@@ -104,9 +104,9 @@ def test_every_table_has_as_many_rows_as_the_manifest(finished_run):
         assert len(manifest) == n_images
         patterns = [
             f"aligned/{dataset}/transforms.parquet",
-            f"aligned/{dataset}/shards/*.parquet",
+            f"aligned/{dataset}/shards/[0-9]*.parquet",
             f"truth/{dataset}/truth.parquet",
-            f"encodings/{dataset}/sam_rgb/*.parquet",
+            f"encodings/{dataset}/sam_rgb/[0-9]*.parquet",
             *(f"predictions/{d}/{m}/{p}/masks.parquet" for d, m, p in MASK_RUNS if d == dataset),
             *(f"verdicts/{d}/{m}/{p}/labels.parquet" for d, m, p in VERDICT_RUNS if d == dataset),
             *(

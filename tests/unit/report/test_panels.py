@@ -89,6 +89,7 @@ def test_result_says_status_score_iou_and_verdict():
         ({"label": "OK", "iou": None}, "No IoU: the part is good. Verdict NOK, wrongly: a good"),
         ({"label_predicted": "OK"}, "Verdict OK, wrongly: a defective part passes (slip)"),
         ({"label": "OK", "iou": None, "label_predicted": "OK"}, "Verdict OK, rightly"),
+        ({"iou": 0.0}, "a defective part is rejected, though none of the defect is marked."),
         ({"iou": np.nan}, "No IoU: nobody drew where the defect is."),
     ],
 )

@@ -5,7 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import MASKS, SCORES, VERDICTS, encode_mask, image_file, write_table
+from realitycheck.artifacts import (
+    MASKS,
+    SCORES,
+    VERDICTS,
+    encode_mask,
+    image_file,
+    read_table,
+    write_table,
+)
 from realitycheck.images import write_png
 from realitycheck.report.tables import ANSWER_COLUMNS
 from realitycheck.stages.report import (
@@ -143,6 +151,18 @@ def test_data_set_without_truth_has_a_figure_too(run):
     assert "nobody drew where their defects are" in words
     assert "best" not in words
     assert "nan" not in words.lower()
+
+
+def test_mask_on_a_square_of_its_own_is_drawn_on_the_image(run):
+    """SAA+ marks on 400 × 400 px if told to; the image has its own shape."""
+    _, masks = run
+    path = next(iter(masks.values()))
+    table = read_table(path, schema=MASKS)
+    square = np.zeros((400, 400), bool)
+    square[100:200, 100:200] = True
+    table = table.assign(mask_height_px=400, mask_width_px=400, mask_rle=encode_mask(square))
+    write_table(table, path, schema=MASKS, facts={})
+    assert "My method" in words_of(draw(run))
 
 
 def test_figure_has_as_many_rows_as_asked_or_as_there_are(run):

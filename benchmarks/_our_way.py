@@ -1,0 +1,351 @@
+"""The workflow's stages 3 and 4 for all four methods, in one process and in the workflow's order.
+
+Each step does what the script of the same name does, on the same stores; what is read or written
+beside the stores (tables, PNGs) is left out, and loading a network is not timed.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from _full_size import Clock, Networks
+
+from realitycheck.artifacts import decode_mask
+from realitycheck.config import DETECTION_FLOOR
+from realitycheck.job import batch_size
+from realitycheck.methods.switches import switched
+from realitycheck.stages import automatic_masks, clip_encodings, saa_plus, saliency_maps
+from realitycheck.stages.clip_surgery_sam import clip_surgery_sam_segmenter
+from realitycheck.stages.detect import detect_shard
+from realitycheck.stages.encode import Lazily, encode_shard, keys_of
+from realitycheck.stages.grounded_sam import grounded_sam_segmenter
+from realitycheck.stages.sam_clip import sam_clip_segmenter
+from realitycheck.stages.sam_embeddings import sam_embedder, sam_store
+from realitycheck.stages.segment import segment_shard
+from realitycheck.store import EncodingStore
+
+METHODS = ("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus")
+DECODER = ("prompt_encoder", "mask_decoder")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is asked for; both ways take it.
+
+    Attributes:
+        networks: Files of the networks.
+        images_folder: Folder of the images.
+        transforms: Their table.
+        phrases: The prompt set's phrases.
+        variant: `published` or `repaired`.
+        points_per_side: Of the grid of automatic masks.
+    """
+
+    networks: Networks
+    images_folder: Path
+    transforms: pd.DataFrame
+    phrases: tuple[str, ...]
+    variant: str
+    points_per_side: int
+
+    def settings(self, kind: str) -> dict[str, Any]:
+        """Settings of a method: the documented defaults."""
+        own = {
+            "grounded_sam": {"box_threshold": 0.35, "text_threshold": 0.25},
+            "sam_clip": {"logit_scale": 100.0, "threshold": 0.05},
+            "clip_surgery_sam": {"clip_input_size": 224, "threshold": 0.8, "downsample": 2},
+            "saa_plus": {
+                "box_threshold": 0.10,
+                "text_threshold": 0.10,
+                "binarise": "union",
+                "eval_resolution": "native",
+            },
+        }
+        return {"variant": self.variant, "switches": {}, **own[kind]}
+
+    def switches(self, kind: str) -> Any:
+        """Switches of a method's variant."""
+        return switched(kind, self.variant, {})
+
+    @property
+    def grid(self) -> dict[str, Any]:
+        """Settings of the automatic masks.
+
+        The masks of an untrained SAM of real size span the image, so nothing would survive the
+        suppression of overlapping boxes; it is off there.
+        """
+        is_arranged = self.networks.variants["sam"] == "miniature"
+        return {
+            "points_per_side": self.points_per_side,
+            "box_nms_thresh": 0.7 if is_arranged else 1.0,
+        }
+
+
+class OurWay:
+    """The stages, step by step.
+
+    Args:
+        run: What is asked for.
+        folder: Folder of the stores.
+    """
+
+    def __init__(self, run: Run, folder: str | Path):
+        self.run = run
+        self._folder = Path(folder)
+        self._digests = {"weights": "benchmark"}
+        self._batch = batch_size("auto", device="cpu")
+        self._index: dict[str, dict[str, str]] = {}
+        self._boxes = pd.DataFrame()
+        self._maps = pd.DataFrame()
+        self.masks: dict[str, dict[str, np.ndarray]] = {}
+        self.n_boxes = self.n_masks = 0
+
+    @property
+    def colour(self) -> str:
+        """Colour order that SAA+ shows to SAM and to the saliency network."""
+        return "bgr" if self.run.switches("saa_plus").bgr else "rgb"
+
+    def steps(self) -> dict[str, tuple[tuple[str, ...], Callable[[], Clock]]]:
+        """List all steps by name: the methods that need it, and what runs it."""
+        found = {}
+        by_colour: dict[str, list[str]] = {"rgb": list(METHODS[:3])}
+        by_colour.setdefault(self.colour, []).append("saa_plus")
+        for colour, methods in by_colour.items():
+            found[f"encode_images {colour}"] = (tuple(methods), partial(self._encode, colour))
+        found |= {
+            "propose_masks": (("sam_clip",), self._propose),
+            "encode_crops": (("sam_clip",), self._crops),
+            "encode_patches": (("clip_surgery_sam",), self._patches),
+            "encode_saliency": (("saa_plus",), self._saliency),
+        }
+        return found | self.prompted_steps()
+
+    def prompted_steps(self) -> dict[str, tuple[tuple[str, ...], Callable[[], Clock]]]:
+        """List the steps that the workflow runs again when a prompt set is edited."""
+        return {
+            "detect_boxes": (("grounded_sam", "saa_plus"), self._detect),
+            "segment_grounded_sam": (("grounded_sam",), self._grounded_sam),
+            "segment_sam_clip": (("sam_clip",), self._sam_clip),
+            "segment_clip_surgery_sam": (("clip_surgery_sam",), self._clip_surgery_sam),
+            "map_anomalies": (("saa_plus",), self._map_anomalies),
+            "segment_saa_plus": (("saa_plus",), self._saa_plus),
+        }
+
+    def edit(self, run: Run) -> None:
+        """Go on with other prompts and the same stores."""
+        self.run = run
+
+    # ------------------------------------------------------------------------------- encode
+
+    def _store(self, name: str) -> Path:
+        return self._folder / "encodings" / name
+
+    def _fill(self, name: str, store: Any, compute: Any, network: Lazily, **options: Any) -> Clock:
+        network()
+        with Clock() as clock:
+            rows = list(encode_shard(self.run.transforms, store, compute, **options))
+        self._index[name] = keys_of(pd.DataFrame(rows))
+        return clock
+
+    def _encode(self, colour: str) -> Clock:
+        network = Lazily(partial(self.run.networks.sam, "image_encoder"))
+        name = f"sam_{colour}"
+        facts = {"settings": {}, "weights": self._digests}
+        store = sam_store(self._store(name), colour=colour, **facts)
+        compute = sam_embedder(
+            network,
+            images_folder=self.run.images_folder,
+            colour=colour,
+            dtype="float32",
+            batch_size=self._batch,
+        )
+        return self._fill(name, store, compute, network, batch_size=self._batch)
+
+    def _propose(self) -> Clock:
+        network = Lazily(partial(self.run.networks.sam, *DECODER))
+        store = automatic_masks.masks_store(
+            self._store("automatic_masks"), settings=self.run.grid, weights=self._digests
+        )
+        compute = automatic_masks.mask_proposer(
+            network,
+            EncodingStore(self._store("sam_rgb")),
+            keys=self._index["sam_rgb"],
+            settings=self.run.grid,
+            points_per_batch=8 * self._batch,
+        )
+        clock = self._fill("automatic_masks", store, compute, network)
+        keys = self._index["automatic_masks"].values()
+        self.n_masks = sum(len(store.get(key)["areas"]) for key in keys)
+        return clock
+
+    def _crops(self) -> Clock:
+        network = Lazily(self.run.networks.clip)
+        settings = self.run.settings("sam_clip")
+        compute = clip_encodings.crop_encoder(
+            network,
+            EncodingStore(self._store("automatic_masks")),
+            keys=self._index["automatic_masks"],
+            images_folder=self.run.images_folder,
+            settings=settings,
+            batch_size=8 * self._batch,
+        )
+        return self._fill("crops", self._clip_store("crops"), compute, network)
+
+    def _patches(self) -> Clock:
+        network = Lazily(self.run.networks.clip)
+        compute = clip_encodings.patch_encoder(
+            network,
+            images_folder=self.run.images_folder,
+            settings=self.run.settings("clip_surgery_sam"),
+        )
+        store = self._clip_store("patches")
+        return self._fill("patches", store, compute, network, batch_size=self._batch)
+
+    def _clip_store(self, encoder: str) -> EncodingStore:
+        return clip_encodings.clip_store(
+            self._store(encoder), encoder=encoder, settings={}, weights=self._digests
+        )
+
+    def _saliency(self) -> Clock:
+        network = Lazily(self.run.networks.saliency)
+        store = saliency_maps.saliency_store(
+            self._store("saliency"), settings={}, weights=self._digests, colour=self.colour
+        )
+        compute = saliency_maps.saliency_encoder(
+            network, images_folder=self.run.images_folder, colour=self.colour
+        )
+        return self._fill("saliency", store, compute, network)
+
+    # ------------------------------------------------------------------------------ segment
+
+    def _detect(self) -> Clock:
+        model = self.run.networks.grounding_dino()
+        asked = {
+            "texts": list(self.run.phrases),
+            "saa_plus": "auto",
+            "object_comma": [self.run.switches("saa_plus").object_comma],
+        }
+        with Clock() as clock:
+            found = detect_shard(
+                self.run.transforms,
+                model,
+                asked=asked,
+                prompt="prompt",
+                floor=DETECTION_FLOOR,
+                images_folder=self.run.images_folder,
+            )
+            self._boxes = pd.DataFrame(list(chain.from_iterable(found)))
+        self.n_boxes = len(self._boxes)
+        return clock
+
+    def _segment(self, method: str, segment_one: Callable[[Any], Any]) -> None:
+        rows = segment_shard(self.run.transforms, segment_one, method=method, prompt="prompt")
+        self.masks[method] = {
+            row["image_id"]: decode_mask(
+                row["mask_rle"], height_px=row["mask_height_px"], width_px=row["mask_width_px"]
+            )
+            for row in rows
+        }
+
+    def _grounded_sam(self) -> Clock:
+        model = self.run.networks.sam(*DECODER)
+        with Clock() as clock:
+            segment_one = grounded_sam_segmenter(
+                self._boxes,
+                model,
+                EncodingStore(self._store("sam_rgb")),
+                captions=list(self.run.phrases),
+                keys=self._index["sam_rgb"],
+                settings=self.run.settings("grounded_sam"),
+                floor=DETECTION_FLOOR,
+            )
+            self._segment("grounded_sam", segment_one)
+        return clock
+
+    def _sam_clip(self) -> Clock:
+        network = self.run.networks.clip()
+        texts = clip_encodings.TextFeatures(self._clip_store("texts"), lambda: network)
+        with Clock() as clock:
+            segment_one = sam_clip_segmenter(
+                EncodingStore(self._store("automatic_masks")),
+                EncodingStore(self._store("crops")),
+                texts,
+                mask_keys=self._index["automatic_masks"],
+                crop_keys=self._index["crops"],
+                prompts=self.run.phrases,
+                settings=self.run.settings("sam_clip"),
+            )
+            self._segment("sam_clip", segment_one)
+        return clock
+
+    def _clip_surgery_sam(self) -> Clock:
+        network, model = self.run.networks.clip(), self.run.networks.sam(*DECODER)
+        texts = clip_encodings.TextFeatures(self._clip_store("texts"), lambda: network)
+        with Clock() as clock:
+            segment_one = clip_surgery_sam_segmenter(
+                EncodingStore(self._store("patches")),
+                EncodingStore(self._store("sam_rgb")),
+                texts,
+                sam=model,
+                patch_keys=self._index["patches"],
+                embedding_keys=self._index["sam_rgb"],
+                prompts=self.run.phrases,
+                settings=self.run.settings("clip_surgery_sam"),
+            )
+            self._segment("clip_surgery_sam", segment_one)
+        return clock
+
+    def _map_anomalies(self) -> Clock:
+        model = self.run.networks.sam(*DECODER)
+        with Clock() as clock:
+            rows = saa_plus.map_anomalies(
+                self.run.transforms,
+                self._boxes,
+                sam=model,
+                embeddings=EncodingStore(self._store(f"sam_{self.colour}")),
+                embedding_keys=self._index[f"sam_{self.colour}"],
+                saliency=EncodingStore(self._store("saliency")),
+                saliency_keys=self._index["saliency"],
+                saliency_network=Lazily(self.run.networks.saliency),
+                images_folder=self.run.images_folder,
+                prompt="prompt",
+                wanted="auto",
+                settings=self.run.settings("saa_plus"),
+                floor=DETECTION_FLOOR,
+            )
+            self._maps = pd.DataFrame(list(rows))
+        return clock
+
+    def _saa_plus(self) -> Clock:
+        limits = dict.fromkeys(self.run.transforms["image_id"], 0.0)  # the rule `union`
+        with Clock() as clock:
+            segment_one = saa_plus.saa_plus_segmenter(
+                self._maps, limits, settings=self.run.settings("saa_plus")
+            )
+            self._segment("saa_plus", segment_one)
+        return clock
+
+
+def run_steps(
+    steps: Mapping[str, tuple[tuple[str, ...], Callable[[], Clock]]],
+) -> dict[str, Clock]:
+    """Run steps one after the other and free each one's networks before the next."""
+    clocks = {}
+    for name, (_, step) in steps.items():
+        clocks[name] = step()
+        gc.collect()
+    return clocks
+
+
+def sums(clocks: Mapping[str, Clock], names: Iterable[str]) -> tuple[float, float]:
+    """Seconds on the wall and of the processor over some steps."""
+    chosen = [clocks[name] for name in names]
+    return sum(c.wall_s for c in chosen), sum(c.processor_s for c in chosen)

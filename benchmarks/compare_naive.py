@@ -1,0 +1,176 @@
+"""Compare the four methods written naively on the packages with our stages, side by side.
+
+Both ways get the same weights and images. Each runs in a process of its own, so that its peak
+memory can be told; the two take turns within one run, so that what else the machine does falls on
+both. Prints, for each step, method and in total, the time (on the wall and of the processor; the
+loading of weights is left out on both sides), the ratio of the peak memories, and the IoU of the
+masks of both ways.
+
+Usage: python benchmarks/compare_naive.py --size vit_b --n-images 1
+"""
+
+import argparse
+import gc
+import multiprocessing
+import os
+import sys
+import tempfile
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _full_size import SIZES, peak_memory_mb, write_images, write_networks
+from _naive_way import NaiveWay
+from _our_way import METHODS, OurWay, Run
+
+AIM = 0.40
+LEAST_IOU = 0.999
+
+
+def work(conn: Connection, *, side: str, run: Run, folder: str, threads: int) -> None:
+    """Run steps in this process as they are called for; the answer to None ends it."""
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        way = OurWay(run, folder) if side == "ours" else NaiveWay(run)
+        steps = way.steps()
+        while (name := conn.recv()) is not None:
+            clock = steps[name][1]()
+            gc.collect()
+            conn.send((clock.wall_s, clock.processor_s))
+        conn.send((way.masks, peak_memory_mb(), getattr(way, "n_boxes", 0)))
+    except Exception:
+        conn.send(traceback.format_exc())
+        raise
+
+
+class Side:
+    """One of the two ways, in a process of its own."""
+
+    def __init__(self, side: str, run: Run, *, folder: str, threads: int):
+        context = multiprocessing.get_context("spawn")
+        self._conn, theirs = context.Pipe()
+        options = {"side": side, "run": run, "folder": folder, "threads": threads}
+        self._process = context.Process(target=work, args=(theirs,), kwargs=options, daemon=True)
+        self._process.start()
+        theirs.close()
+        way = OurWay(run, folder) if side == "ours" else NaiveWay(run)
+        self.names = list(way.steps())
+
+    def ask(self, name: str | None) -> Any:
+        """Run a step and return its seconds, or, for None, end and return what was found."""
+        self._conn.send(name)
+        answer = self._conn.recv()
+        if isinstance(answer, str):
+            sys.exit(answer)
+        if name is None:
+            self._process.join()
+        return answer
+
+
+def take_turns(naive: list[str], ours: list[str]) -> list[tuple[str, str]]:
+    """Merge two lists of steps so that both sides come forward evenly."""
+    keyed = [((i + 1) / len(naive), "naive", name) for i, name in enumerate(naive)]
+    keyed += [((i + 0.5) / len(ours), "ours", name) for i, name in enumerate(ours)]
+    return [(side, name) for _, side, name in sorted(keyed, key=lambda each: each[0])]
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """IoU of two masks; 1 where both are empty."""
+    union = (one | other).sum()
+    return float((one & other).sum() / union) if union else 1.0
+
+
+def main() -> None:
+    """Run both ways in turns and print their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="vit_b", help="size of SAM")
+    parser.add_argument(
+        "--others",
+        choices=("full", "miniature"),
+        default=None,
+        help="size of the other networks; as real as SAM's by default",
+    )
+    parser.add_argument("--n-images", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--image-size-px", type=int, default=1024)
+    parser.add_argument("--variant", choices=("published", "repaired"), default="published")
+    parser.add_argument("--points-per-side", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")
+    options = parser.parse_args()
+
+    others = options.others or ("miniature" if options.size == "miniature" else "full")
+    seconds: dict[tuple[str, str], np.ndarray] = {}
+    peaks: dict[str, float] = {}
+    worst = dict.fromkeys(METHODS, 1.0)
+    areas = dict.fromkeys(METHODS, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        images_folder = Path(folder) / "images"
+        run = Run(
+            networks=write_networks(
+                options.networks or folder, size=options.size, others=others, seed=options.seed
+            ),
+            images_folder=images_folder,
+            transforms=write_images(
+                images_folder,
+                n_images=options.n_images,
+                image_size_px=options.image_size_px,
+                seed=options.seed,
+            ),
+            phrases=("defect",),
+            variant=options.variant,
+            points_per_side=options.points_per_side,
+        )
+        for repeat in range(options.repeats):
+            sides = {
+                name: Side(name, run, folder=f"{folder}/{repeat}", threads=options.threads)
+                for name in ("naive", "ours")
+            }
+            for side, name in take_turns(sides["naive"].names, sides["ours"].names):
+                found = np.array(sides[side].ask(name))
+                seconds[side, name] = seconds.get((side, name), 0) + found
+            results = {name: side.ask(None) for name, side in sides.items()}
+            for name, (_, peak, _) in results.items():
+                peaks[name] = max(peaks.get(name, 0), peak)
+            for method in METHODS:
+                for image_id, mask in results["naive"][0][method].items():
+                    other = results["ours"][0][method][image_id]
+                    worst[method] = min(worst[method], overlap(mask, other))
+                    areas[method] += int(mask.sum())
+
+    print(
+        f"SAM {options.size}, other networks {others}, {options.variant}, {options.n_images} "
+        f"images of {options.image_size_px} px, {options.points_per_side} points per side, "
+        f"{options.threads} threads, {options.repeats} repeats; load of the machine "
+        f"{os.getloadavg()[0]:.1f}; {results['ours'][2]} boxes stored"
+    )
+    for (side, name), (wall, processor) in seconds.items():
+        print(f"{side:6} {name:26} wall {wall:9.2f} s   processor {processor:9.2f} s")
+    for method in METHODS:
+        print(
+            f"{method:18} least IoU of both ways' masks {worst[method]:.5f}, "
+            f"mean area {areas[method] / options.n_images / options.repeats:.0f} px"
+        )
+    totals = {
+        side: np.sum([value for key, value in seconds.items() if key[0] == side], axis=0)
+        for side in ("naive", "ours")
+    }
+    wall, processor = totals["ours"] / totals["naive"]
+    print(f"time, ours / naive: wall {wall:.3f}   processor {processor:.3f}   (aim {AIM:.2f})")
+    print(
+        f"peak memory, ours / naive: {peaks['ours'] / peaks['naive']:.3f} "
+        f"({peaks['ours']:.0f} MB, {peaks['naive']:.0f} MB)"
+    )
+    least = min(worst.values())
+    print(f"least IoU over all masks: {least:.5f} (must be at least {LEAST_IOU})")
+    if least < LEAST_IOU:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

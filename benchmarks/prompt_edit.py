@@ -1,0 +1,100 @@
+"""Measure what a prompt edit costs, after a full run of all four methods on one data set.
+
+Draws images, runs every step of stages 3 and 4 in this process, changes the phrase of the prompt
+set and runs what the workflow runs again. Prints, for each method and in total, how often SAM's
+image encoder ran in the second run, and the second run's share of the first one's compute time.
+Steps that methods share count in full for each of them, and once in the total.
+
+Usage: python benchmarks/prompt_edit.py --size vit_b --n-images 2
+"""
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from _full_size import SIZES, peak_memory_mb, write_images, write_networks
+from _our_way import METHODS, OurWay, Run, run_steps, sums
+
+AIM = 0.10
+
+
+def main() -> None:
+    """Run, edit, run again and print the shares."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="vit_b", help="size of SAM")
+    parser.add_argument(
+        "--others",
+        choices=("full", "miniature"),
+        default=None,
+        help="size of the other networks; as real as SAM's by default",
+    )
+    parser.add_argument("--n-images", type=int, default=2)
+    parser.add_argument("--image-size-px", type=int, default=1024)
+    parser.add_argument("--variant", choices=("published", "repaired"), default="published")
+    parser.add_argument("--points-per-side", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")
+    options = parser.parse_args()
+
+    import torch
+    from segment_anything.modeling import ImageEncoderViT
+
+    torch.set_num_threads(options.threads)
+    others = options.others or ("miniature" if options.size == "miniature" else "full")
+    n_passes = 0
+
+    def count(module: torch.nn.Module, inputs: tuple, _output: object) -> None:
+        nonlocal n_passes
+        if isinstance(module, ImageEncoderViT):
+            n_passes += len(inputs[0])
+
+    with tempfile.TemporaryDirectory() as folder:
+        images_folder = Path(folder) / "images"
+        first = Run(
+            networks=write_networks(
+                options.networks or folder, size=options.size, others=others, seed=options.seed
+            ),
+            images_folder=images_folder,
+            transforms=write_images(
+                images_folder,
+                n_images=options.n_images,
+                image_size_px=options.image_size_px,
+                seed=options.seed,
+            ),
+            phrases=("defect",),
+            variant=options.variant,
+            points_per_side=options.points_per_side,
+        )
+        ours = OurWay(first, folder)
+        hook = torch.nn.modules.module.register_module_forward_hook(count)
+        steps = ours.steps()
+        before = run_steps(steps)
+        n_first, n_passes = n_passes, 0
+        print(
+            f"SAM {options.size}, other networks {others}, {options.variant}, {options.n_images} "
+            f"images of {options.image_size_px} px, {options.threads} threads; "
+            f"{ours.n_boxes} boxes and {ours.n_masks} automatic masks in all"
+        )
+        ours.edit(replace(first, phrases=("crack",)))
+        again = ours.prompted_steps()
+        after = run_steps(again)
+        hook.remove()
+    for name, clock in before.items():
+        repeated = f"{after[name].processor_s:9.2f}" if name in after else "        -"
+        print(f"{name:26} first {clock.processor_s:9.2f} s   again {repeated} s (processor)")
+    print(f"passes of SAM's image encoder: first {n_first}, after the edit {n_passes}")
+    for method in (*METHODS, "total"):
+        shares = []
+        for kind in (0, 1):
+            whole = sums(before, [n for n in steps if method in (*steps[n][0], "total")])[kind]
+            part = sums(after, [n for n in again if method in (*again[n][0], "total")])[kind]
+            shares.append(part / whole)
+        aim = f"   (aim {AIM:.2f})" if method == "total" else ""
+        print(f"{method:18} share: wall {shares[0]:.3f}   processor {shares[1]:.3f}{aim}")
+    print(f"peak memory {peak_memory_mb():.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

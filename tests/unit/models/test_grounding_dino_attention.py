@@ -1,0 +1,103 @@
+"""The reordered attentions against the package's own, in float64, where only an error differs."""
+
+import functools
+
+import pytest
+import torch
+
+from realitycheck.models import grounding_dino_attention as ours
+
+
+def fusion(*, seed=0):
+    """The package's image-text attention with weights and biases that all matter."""
+    from groundingdino.models.GroundingDINO.fuse_modules import BiMultiHeadAttention
+
+    torch.manual_seed(seed)
+    module = BiMultiHeadAttention(v_dim=24, l_dim=20, embed_dim=32, num_heads=4, dropout=0.1)
+    for parameter in module.parameters():
+        parameter.data.normal_(0, 0.4)
+    return module.eval().double().requires_grad_(False)
+
+
+def deformable(*, batch_first=True, seed=0):
+    """The package's deformable attention over three levels."""
+    from groundingdino.models.GroundingDINO.ms_deform_attn import MultiScaleDeformableAttention
+
+    torch.manual_seed(seed)
+    module = MultiScaleDeformableAttention(
+        embed_dim=32, num_heads=4, num_levels=3, num_points=2, batch_first=batch_first
+    )
+    for parameter in module.parameters():
+        parameter.data.normal_(0, 0.4)
+    return module.eval().double().requires_grad_(False)
+
+
+@pytest.mark.parametrize("has_masks", [False, True])
+def test_fusion_equals_the_packages(has_masks):
+    """Projections moved from many pixels to few words change no sum."""
+    module = fusion()
+    image, text = torch.randn(2, 50, 24).double(), torch.randn(2, 6, 20).double()
+    masks = {}
+    if has_masks:
+        masks["attention_mask_v"] = torch.rand(2, 50) < 0.3
+        masks["attention_mask_l"] = torch.tensor([[0, 0, 0, 0, 1, 1], [0] * 6]).bool()
+    expected = module(image, text, **masks)
+    found = ours.fuse(module, image, text, **masks)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+
+
+def test_fusion_cuts_off_where_the_package_does():
+    """Likeness beyond 50,000 below the largest counts as just that."""
+    module = fusion()
+    image, text = 3e3 * torch.randn(1, 9, 24).double(), 3e3 * torch.randn(1, 4, 20).double()
+    expected, found = module(image, text), ours.fuse(module, image, text)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_values", [2, 4])
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("queries_at_once", [1024, 7])
+def test_sampling_equals_the_packages(monkeypatch, n_values, batch_first, queries_at_once):
+    """Points or boxes as references, padding, several images: the package's own numbers."""
+    monkeypatch.setattr(ours, "_CPU_QUERIES", queries_at_once)
+    module = deformable(batch_first=batch_first)
+    shapes = torch.tensor([[6, 5], [3, 3], [2, 1]])
+    n_tokens = int(shapes.prod(dim=1).sum())
+    query, value = torch.randn(2, 11, 32).double(), torch.randn(2, n_tokens, 32).double()
+    shift = torch.randn(2, 11, 32).double()
+    if not batch_first:
+        query, value, shift = (each.transpose(0, 1) for each in (query, value, shift))
+    options = {
+        "query": query,
+        "value": value,
+        "query_pos": shift,
+        "key_padding_mask": torch.rand(2, n_tokens) < 0.2,
+        "reference_points": torch.rand(2, 11, 3, n_values).double(),
+        "spatial_shapes": shapes,
+    }
+    expected = module(**options)
+    torch.testing.assert_close(ours.sample(module, **options), expected, atol=1e-12, rtol=1e-12)
+
+
+def test_references_of_another_form_are_refused():
+    """Three values are neither a point nor a box."""
+    with pytest.raises(ValueError, match="expected 2 or 4 values each, found 3"):
+        ours.sample(
+            deformable(),
+            query=torch.randn(1, 2, 32).double(),
+            value=torch.randn(1, 14, 32).double(),
+            reference_points=torch.rand(1, 2, 3, 3).double(),
+            spatial_shapes=torch.tensor([[3, 3], [2, 2], [1, 1]]),
+        )
+
+
+def test_networks_get_their_own_attentions_back():
+    """The package's forward stays what it is, also after a failure, and in other networks."""
+    one, other = torch.nn.ModuleList([fusion(), deformable()]), fusion()
+    with pytest.raises(RuntimeError, match="stop"), ours.reordered(one):
+        assert all(isinstance(each.forward, functools.partial) for each in one)
+        assert "forward" not in vars(other)
+        raise RuntimeError("stop")
+    assert all("forward" not in vars(each) for each in one)
