@@ -60,3 +60,20 @@ def test_no_command_shows_the_usage(capsys):
     with pytest.raises(SystemExit):
         main([])
     assert "check" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["gemini_api", "vertex_ai", "local_vllm"])
+def test_examples_lack_nothing_but_the_images(name, tmp_path, monkeypatch, capsys, repository):
+    """Whoever copies one has one thing to do: put the images there."""
+    file = repository / "configs" / f"{name}.yaml"
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", str(file)]) == 1
+    faults = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  - ")]
+    assert faults == [
+        "  - datasets.my_product.root: there is no folder data/my_product; give the folder that "
+        "holds OK/ and NOK/"
+    ]
+    (tmp_path / "data" / "my_product").mkdir(parents=True)
+    assert main(["check", str(file)]) == 0
+    assert main(["quote", str(file)]) == 1
+    assert "results/aligned/my_product/transforms.parquet" in capsys.readouterr().err
