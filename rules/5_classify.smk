@@ -87,7 +87,9 @@ rule classify_resnet_mlp:
         "../envs/base.yaml"
     threads: 2
     resources:
-        mem_mb=4_000,
+        mem_mb=lambda wildcards, attempt: (
+            (2_000 + 6 * plan.n_images(wildcards.dataset)) * attempt
+        ),
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),

@@ -12,7 +12,7 @@ from realitycheck.artifacts import (
 )
 from realitycheck.job import job_log, run_facts
 from realitycheck.stages.classify import out_of_fold_verdicts
-from realitycheck.stages.encode import features_of
+from realitycheck.stages.encode import feature_maps_of
 from realitycheck.store import EncodingStore
 
 with job_log(snakemake.log[0]):
@@ -22,7 +22,7 @@ with job_log(snakemake.log[0]):
     store = EncodingStore(Path(inputs.features[0]).parent)
     table = out_of_fold_verdicts(
         manifest,
-        features_of(store, index, manifest["image_id"]),
+        feature_maps_of(store, index, manifest["image_id"]),
         method=snakemake.wildcards.method,
         prompt=snakemake.wildcards.prompt,
         settings=settings,

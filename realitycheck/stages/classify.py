@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from realitycheck.artifacts import VERDICTS
 from realitycheck.methods.clip_zero_shot import classify
 from realitycheck.methods.floors import floor_label
-from realitycheck.methods.resnet_mlp import classify_out_of_fold
+from realitycheck.methods.resnet_mlp import classify_out_of_fold, largest_departures
 
 
 def floor_verdicts(manifest: pd.DataFrame, *, floor: str, prompt: str) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def floor_verdicts(manifest: pd.DataFrame, *, floor: str, prompt: str) -> pd.Dat
 
 def out_of_fold_verdicts(
     manifest: pd.DataFrame,
-    features: np.ndarray,
+    maps: Sequence[np.ndarray],
     *,
     method: str,
     prompt: str,
@@ -47,7 +47,7 @@ def out_of_fold_verdicts(
 
     Args:
         manifest: Scored images.
-        features: Of each of them, (N, D), in the manifest's order.
+        maps: Feature maps of each stage, (N, C, G, G), in the manifest's order.
         method: Name of the method block.
         prompt: What the key `prompt` holds.
         settings: Of the method.
@@ -55,8 +55,9 @@ def out_of_fold_verdicts(
     Returns:
         A verdicts table.
     """
+    categories = manifest["category"].to_numpy()
     found = classify_out_of_fold(
-        features,
+        lambda learned: largest_departures(maps, learned, categories=categories),
         manifest["label"].to_numpy(),
         groups=manifest["group"].fillna(manifest["image_id"]).to_numpy(),
         **{key: value for key, value in settings.items() if key not in ("kind", "input_size_px")},

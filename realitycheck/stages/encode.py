@@ -72,6 +72,15 @@ class Lazily:
         return self._loaded
 
 
+def feature_maps_of(
+    store: EncodingStore, index: pd.DataFrame, image_ids: Iterable[str]
+) -> list[np.ndarray]:
+    """Stored feature maps of images, (N, C, G, G) for each stage, in the order asked for."""
+    keys = keys_of(index)
+    found = [store.get(keys[image_id]) for image_id in image_ids]
+    return [np.stack([arrays[name] for arrays in found]) for name in sorted(found[0])]
+
+
 def features_of(store: EncodingStore, index: pd.DataFrame, image_ids: Iterable[str]) -> np.ndarray:
     """Stored feature vectors of images, (N, D), in the order asked for."""
     keys = keys_of(index)

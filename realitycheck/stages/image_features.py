@@ -1,4 +1,4 @@
-"""Stage 3: one feature vector an image, for the classifiers."""
+"""Stage 3: features of whole images, for the classifiers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from realitycheck.artifacts import image_file
 from realitycheck.images import read_image
 from realitycheck.models.clip import encode_crops
-from realitycheck.models.resnet_features import image_features
+from realitycheck.models.resnet_features import feature_maps
 from realitycheck.provenance import source_digest
 from realitycheck.store import EncodingStore
 
@@ -46,15 +46,15 @@ def feature_encoder(
         input_size_px: `resnet`: side of its input.
 
     Returns:
-        A function from rows of the transforms table to `feature`, (D,), of each.
+        A function from rows of the transforms table to the arrays of each: `feature`, (D,), of
+        CLIP; a map for each stage, `stage_1` and so on, of the residual network.
     """
 
     def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
         images = [read_image(image_file(images_folder, row.image_id)) for row in rows]
         if encoder == "clip":
-            features = encode_crops(model(), images)
-        else:
-            features = image_features(model(), images, input_size_px=input_size_px)
-        return [{"feature": feature} for feature in features]
+            return [{"feature": feature} for feature in encode_crops(model(), images)]
+        maps = feature_maps(model(), images, input_size_px=input_size_px)
+        return [{f"stage_{n}": each for n, each in enumerate(own, start=1)} for own in maps]
 
     return compute

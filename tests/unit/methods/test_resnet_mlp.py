@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from realitycheck.methods import resnet_mlp
-from realitycheck.methods.resnet_mlp import best_threshold, classify_out_of_fold
+from realitycheck.methods.resnet_mlp import (
+    best_threshold,
+    classify_out_of_fold,
+    largest_departures,
+)
 from realitycheck.metrics.classification import confusion, f_beta
 
-pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+pytestmark = pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 
-QUICK = {"hidden_units": (8,), "max_epochs": 40, "n_folds": 3}
-THOROUGH = QUICK | {"max_epochs": 300}
+QUICK = {"hidden_units": (8,), "max_epochs": 200, "n_folds": 3}
 
 
 def draw_features(n_ok=30, n_nok=9, *, distance=4.0, seed=0):
@@ -21,6 +24,11 @@ def draw_features(n_ok=30, n_nok=9, *, distance=4.0, seed=0):
     features[labels == "NOK", 0] += distance
     order = rng.permutation(len(labels))
     return features[order], labels[order]
+
+
+def known(features):
+    """Features that nothing is learned for."""
+    return lambda learned: features
 
 
 def own_groups(labels):
@@ -45,7 +53,7 @@ def test_no_image_is_scored_by_a_model_that_learned_it(fits):
     """Checked on the rows that reach the classifier, of outer and of inner folds."""
     features, labels = draw_features()
     features[:, -1] = np.arange(len(labels))  # each row says who it is
-    found = classify_out_of_fold(features, labels, groups=own_groups(labels), **QUICK)
+    found = classify_out_of_fold(known(features), labels, groups=own_groups(labels), **QUICK)
     for learned, scored in fits:
         assert not set(learned) & set(scored)
     outer = [fit for fit in fits if len(fit[0]) + len(fit[1]) == len(labels)]
@@ -67,7 +75,7 @@ def test_views_of_one_part_are_never_on_both_sides(fits):
     features = np.repeat(features, 2, axis=0)
     features[:, -1] = np.arange(len(labels))
     groups = np.arange(len(labels)) // 2
-    classify_out_of_fold(features, labels, groups=[f"part {g}" for g in groups], **QUICK)
+    classify_out_of_fold(known(features), labels, groups=[f"part {g}" for g in groups], **QUICK)
     for learned, scored in fits:
         assert not set(groups[learned]) & set(groups[scored])
 
@@ -75,10 +83,10 @@ def test_views_of_one_part_are_never_on_both_sides(fits):
 def test_a_folds_threshold_does_not_see_the_fold():
     """The images of fold 0 are changed beyond recognition; its threshold stays where it was."""
     features, labels = draw_features(distance=1.5)
-    before = classify_out_of_fold(features, labels, groups=own_groups(labels), **QUICK)
+    before = classify_out_of_fold(known(features), labels, groups=own_groups(labels), **QUICK)
     changed = features.copy()
     changed[before.folds == 0] *= -30
-    after = classify_out_of_fold(changed, labels, groups=own_groups(labels), **QUICK)
+    after = classify_out_of_fold(known(changed), labels, groups=own_groups(labels), **QUICK)
     assert (after.folds == before.folds).all()
     assert after.thresholds[0] == before.thresholds[0]
     assert (after.thresholds[1:] != before.thresholds[1:]).all()
@@ -89,7 +97,7 @@ def test_random_labels_cannot_be_told_apart():
     rng = np.random.default_rng(5)
     features = rng.normal(size=(120, 60))
     labels = np.where(np.arange(120) % 4 == 0, "NOK", "OK")
-    found = classify_out_of_fold(features, labels, groups=own_groups(labels), **QUICK)
+    found = classify_out_of_fold(known(features), labels, groups=own_groups(labels), **QUICK)
     ranks = found.scores.argsort().argsort()
     area = (ranks[labels == "NOK"].mean() - ranks[labels == "OK"].mean()) / 120 + 0.5
     # Three standard errors of the area under the curve of 30 against 90 guesses are 0.18.
@@ -99,7 +107,7 @@ def test_random_labels_cannot_be_told_apart():
 def test_what_can_be_told_apart_is():
     """Five standard deviations between the labels leave nothing to guess."""
     features, labels = draw_features(distance=8.0)
-    found = classify_out_of_fold(features, labels, groups=own_groups(labels), **THOROUGH)
+    found = classify_out_of_fold(known(features), labels, groups=own_groups(labels), **QUICK)
     assert f_beta(confusion(labels, found.labels)) > 0.9
     assert ((found.scores >= 0) & (found.scores <= 1)).all()
     assert (
@@ -111,7 +119,7 @@ def test_the_same_seed_gives_the_same_verdicts():
     """A table must come out the same on the next run."""
     features, labels = draw_features(distance=1.0)
     first, second = (
-        classify_out_of_fold(features, labels, groups=own_groups(labels), seed=2, **QUICK)
+        classify_out_of_fold(known(features), labels, groups=own_groups(labels), seed=2, **QUICK)
         for _ in range(2)
     )
     assert (first.scores == second.scores).all()
@@ -121,8 +129,87 @@ def test_the_same_seed_gives_the_same_verdicts():
 def test_the_rarer_label_weighs_as_much_as_the_other():
     """With one defect in ten, features that say nothing must give 0.5 and not 0.1."""
     labels = np.array((["OK"] * 9 + ["NOK"]) * 12)
-    found = classify_out_of_fold(np.zeros((120, 2)), labels, groups=own_groups(labels), **THOROUGH)
+    zeros = known(np.zeros((120, 2)))
+    found = classify_out_of_fold(zeros, labels, groups=own_groups(labels), **QUICK)
     np.testing.assert_allclose(found.scores, 0.5, atol=0.05)
+
+
+def test_only_good_training_images_say_what_is_normal():
+    """What describes an image is learned anew in every fold, from its training images alone."""
+    _, labels = draw_features()
+    asked = []
+
+    def describe(learned):
+        asked.append(learned)
+        return np.random.default_rng(0).normal(size=(len(labels), 3))
+
+    found = classify_out_of_fold(describe, labels, groups=own_groups(labels), **QUICK)
+    assert len(asked) == 3 * (3 + 1)
+    for number, learned in enumerate(asked):
+        assert not learned[labels == "NOK"].any()
+        assert not learned[found.folds == number // 4].any()
+        assert learned.any()
+
+
+# ----------------------------------------------------------------------------- departures by place
+
+
+def test_departures_by_hand():
+    """Two good images with 0 and 2 everywhere: mean 1, spread 1, so z = (f - 1) / 1.3001."""
+    stage = np.zeros((3, 1, 2, 2), np.float16)
+    stage[1] = 2
+    stage[2, 0] = [[1, 14], [-3, 2]]
+    learned = np.array([True, True, False])
+    found = largest_departures([stage], learned, categories=["a"] * 3)
+    np.testing.assert_allclose(found[2], [13 / 1.3001, -4 / 1.3001], rtol=1e-6)
+    np.testing.assert_allclose(found[:2], [[-1 / 1.3001] * 2, [1 / 1.3001] * 2], rtol=1e-6)
+
+
+def test_a_departure_counts_wherever_it_lies_and_only_against_its_own_place():
+    """A value that is normal here is a departure there."""
+    rng = np.random.default_rng(0)
+    stage = rng.normal(size=(40, 2, 6, 6)) + np.linspace(0, 50, 36).reshape(6, 6)
+    stage[38, 0, 1, 2] = stage[:, 0, 4, 4].mean()
+    stage[39, 0, 4, 1] = stage[:, 0, 0, 0].mean()
+    learned = np.arange(40) < 30
+    found = largest_departures([stage.astype(np.float16)], learned, categories=["a"] * 40)
+    usual = found[30:38]
+    assert found[38, 0] > 2 * usual[:, 0].max()  # largest of channel 0
+    assert found[39, 2] < 2 * usual[:, 2].min()  # smallest of channel 0
+    assert found[38, 1] < 2 * usual[:, 1].max()  # channel 1 is as it always was
+
+
+def test_images_that_are_not_learned_from_change_nothing_for_others():
+    """Else a held-out image would tell about itself through the training images."""
+    rng = np.random.default_rng(0)
+    stages = [rng.normal(size=(20, 3, g, g)).astype(np.float16) for g in (4, 2)]
+    learned = np.arange(20) < 12
+    before = largest_departures(stages, learned, categories=["a"] * 20)
+    for stage in stages:
+        stage[15] += 100
+    after = largest_departures(stages, learned, categories=["a"] * 20)
+    others = np.arange(20) != 15
+    np.testing.assert_array_equal(before[others], after[others])
+    assert (before[15] != after[15]).all()
+
+
+def test_each_category_has_its_own_normal():
+    """A tile is no departure from a carpet; computed alone, each category gives the same."""
+    rng = np.random.default_rng(0)
+    stage = rng.normal(size=(150, 2, 3, 3)).astype(np.float16)
+    categories = np.array(["carpet", "tile", "tile"] * 50)
+    stage[categories == "tile"] += 30
+    learned = rng.random(150) < 0.5
+    found = largest_departures([stage], learned, categories=categories)
+    for name in ("carpet", "tile"):
+        own = categories == name
+        alone = largest_departures([stage[own]], learned[own], categories=categories[own])
+        np.testing.assert_allclose(found[own], alone, rtol=1e-5)
+    with pytest.raises(ValueError, match="category tile: .*at least 2 good images.*found 0"):
+        largest_departures([stage], learned & (categories != "tile"), categories=categories)
+
+
+# ---------------------------------------------------------------------------------- the threshold
 
 
 def test_best_threshold_by_hand():
@@ -171,4 +258,4 @@ def test_too_few_defective_parts_are_refused():
     """Four bad parts cannot be in five folds."""
     features, labels = draw_features(n_nok=4)
     with pytest.raises(ValueError, match="5 folds need at least 5 independent NOK parts, found 4"):
-        classify_out_of_fold(features, labels, groups=own_groups(labels))
+        classify_out_of_fold(known(features), labels, groups=own_groups(labels))

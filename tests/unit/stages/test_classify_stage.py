@@ -9,7 +9,7 @@ from realitycheck.config import ResnetMlpMethod
 from realitycheck.stages.classify import floor_verdicts, out_of_fold_verdicts, zero_shot_verdicts
 from realitycheck.stages.evaluate import score_labels
 
-pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+pytestmark = pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 
 
 @pytest.fixture
@@ -27,6 +27,12 @@ def manifest():
     )
 
 
+def draw_maps(n):
+    """Feature maps of two stages."""
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(n, 3, g, g)).astype(np.float16) for g in (4, 2)]
+
+
 def written(table, tmp_path):
     """The table as the contract has it, through the file."""
     write_table(table, tmp_path / "labels.parquet", schema=VERDICTS, facts={})
@@ -36,10 +42,9 @@ def written(table, tmp_path):
 def test_every_image_gets_a_verdict_with_the_fold_it_was_held_out_in(manifest, tmp_path):
     """The settings are those of the method block, as the rule hands them over."""
     settings = ResnetMlpMethod(kind="resnet_mlp", n_folds=3, hidden_units=(4,), max_epochs=20)
-    features = np.random.default_rng(0).normal(size=(24, 5))
     table = out_of_fold_verdicts(
         manifest,
-        features,
+        draw_maps(24),
         method="baseline",
         prompt="none",
         settings=settings.model_dump(mode="json", exclude={"title"}),
@@ -57,7 +62,7 @@ def test_images_without_a_group_are_parts_of_their_own(manifest):
     settings = {"kind": "resnet_mlp", "input_size_px": 64, "n_folds": 6, "hidden_units": (4,)}
     table = out_of_fold_verdicts(
         manifest.assign(group=None),
-        np.random.default_rng(0).normal(size=(24, 5)),
+        draw_maps(24),
         method="baseline",
         prompt="none",
         settings=settings | {"max_epochs": 10},
