@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from realitycheck.lvlm.verdict import VERDICT_STATUSES as LVLM_STATUSES
 from realitycheck.provenance import ARTIFACT_FORMAT, package_version
 
 METADATA_KEY = b"realitycheck"
@@ -74,7 +75,7 @@ MASK_STATUSES = frozenset(
         "not_comparable",  # not aligned, and of another size than the reference
     }
 )
-VERDICT_STATUSES = frozenset({"answered"})
+VERDICT_STATUSES = frozenset(LVLM_STATUSES)
 
 MANIFEST = Schema(
     "manifest",

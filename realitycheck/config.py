@@ -38,6 +38,12 @@ NO_PROMPT = "none"
 MASK_FLOORS = ("whole_image",)
 LABEL_FLOORS = ("reject_everything", "accept_everything")
 
+#: Ends the name of a mask method where its verdict is by predicted area, not by any mask at all.
+AREA_SUFFIX = "_area"
+
+#: Note on rows of methods that ran on networks with random weights.
+UNTRAINED_NOTE = "untrained miniature"
+
 #: Lowest detector score that is stored. Thresholds at or above it cost no detector run.
 DETECTION_FLOOR = 0.05
 
@@ -146,6 +152,16 @@ class _DatasetSettings(_Strict):
     )
     ignore_border: Literal["ignore", "foreground", "background"] = Field(
         "ignore", description="what a truth pixel counts as that the annotator left undecided"
+    )
+    object_name: str | dict[str, str] | None = Field(
+        None,
+        description="what the images show, for {object} in prompts; default: the category's name",
+    )
+    defect_names: tuple[str, ...] = Field(
+        (), description="defects that may occur, for {defects} in prompts and for clip_zero_shot"
+    )
+    may_leave_site: bool = Field(
+        False, description="whether images may be sent to a service that is not on the site"
     )
     allow_duplicates: bool = Field(False, description="accept images with identical content")
 
@@ -259,6 +275,13 @@ class SaaPlusPrompt(_Strict):
         return self
 
 
+class LvlmExample(_Strict):
+    """A labelled image that stands in a question."""
+
+    image: str = Field(description="path")
+    label: Literal["OK", "NOK"]
+
+
 class PromptSettings(_Strict):
     """One named set of prompts. Editing it re-runs what uses it, nothing else."""
 
@@ -270,6 +293,26 @@ class PromptSettings(_Strict):
         description="prompts of SAA+. auto: the published ones of a known category, and general "
         "ones for a new product; or {category or default: a known name, or a block}",
     )
+
+    lvlm: str | None = Field(
+        None, description="question to a vision language model; may hold {object} and {defects}"
+    )
+    system: str | None = Field(
+        None, description="its system text; default: what to answer, and how"
+    )
+    reference: bool = Field(True, description="whether it is shown a defect-free reference first")
+    examples: tuple[LvlmExample, ...] = Field(
+        (), description="labelled images that it is shown, in order"
+    )
+
+    @field_validator("lvlm", "system", mode="after")
+    @classmethod
+    def _check_template(cls, text: str | None) -> str | None:
+        if text is not None:
+            from realitycheck.lvlm.prompts import check_text
+
+            check_text(text, where="the text")
+        return text
 
     @field_validator("segmentation", mode="after")
     @classmethod
@@ -285,7 +328,10 @@ class PromptSettings(_Strict):
 class _MethodSettings(_Strict):
     title: str | None = Field(None, description="name in tables; default: the method's usual name")
 
-    needs_prompt: ClassVar[bool] = True
+    #: Key of a prompt set that the method needs; None: it needs no prompt.
+    prompt_key: ClassVar[str | None] = "segmentation"
+    #: Whether it gives masks, or verdicts only.
+    gives_masks: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
@@ -385,6 +431,7 @@ class SaaPlusMethod(_VariantMethod):
     )
     n_folds: int = Field(5, ge=2, description="binarise good: folds without training images")
     seed: int = Field(0, ge=0)
+    prompt_key: ClassVar[str | None] = "saa_plus"
     networks: ClassVar[tuple[str, ...]] = ("sam", "grounding_dino", "saliency")
 
     @property
@@ -410,8 +457,102 @@ class PixelDifferenceMethod(_MethodSettings):
     min_area_px: int = Field(20, ge=1, description="smaller regions are dust")
     n_folds: int = Field(5, ge=2, description="folds where no training images exist")
     seed: int = Field(0, ge=0)
-    needs_prompt: ClassVar[bool] = False
+    prompt_key: ClassVar[str | None] = None
     needs_reference: ClassVar[bool] = True
+
+
+class PriceSettings(_Strict):
+    """Rates of a model, in USD per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0, description="answers, thinking included")
+    cached_input: float | None = Field(None, ge=0, description="default: as input")
+
+
+class LvlmMethod(_MethodSettings):
+    """A vision language model is asked about each image."""
+
+    kind: Literal["lvlm"]
+    backend: Literal["gemini", "vertex", "openai_compatible", "replay"] = Field(
+        "gemini", description="replay: answers out of the ledger only, with no key and no network"
+    )
+    replay_of: Literal["gemini", "vertex", "openai_compatible"] = Field(
+        "gemini", description="replay: the backend that the stored answers came from"
+    )
+    model: str = Field("gemini-2.5-pro", min_length=1)
+    model_revision: str = Field("", description="what a server of one's own runs under that name")
+    accepted_models: tuple[str, ...] = Field((), description="other names that a reply may give")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="temperature, seed, thinking_budget …; what is set is sent",
+    )
+    n_samples: int = Field(1, ge=1, le=50, description="how often each image is asked about")
+    max_side_px: int | None = Field(None, ge=64, description="larger images are reduced to this")
+    base_url: str | None = Field(None, description="address; default: the service's own")
+    on_site: bool | None = Field(None, description="whether that address belongs to the site")
+    key_env: str | None = Field(None, description="environment variable that holds the key")
+    key_file: str | None = Field(None, description="file that holds the key")
+    project: str | None = Field(None, description="vertex: Google Cloud project")
+    location: str | None = Field(None, description="vertex: its place, such as europe-west4")
+    credentials_file: str | None = Field(None, description="vertex: service account file")
+    max_cost_usd: float | None = Field(None, gt=0, description="limit on all money ever spent")
+    price: PriceSettings | None = Field(
+        None, description="in place of the price file's, such as a server's running cost"
+    )
+    in_flight: int = Field(4, ge=1, le=256, description="questions sent at once")
+    requests_per_minute: int | None = Field(60, ge=1)
+    timeout_s: float = Field(300.0, gt=0)
+    ledger: str = Field(
+        "ledger/replies.sqlite", description="every answer ever paid for; never deleted by a run"
+    )
+    prompt_key: ClassVar[str | None] = "lvlm"
+    gives_masks: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> LvlmMethod:
+        if self.backend == "openai_compatible" and not self.base_url:
+            raise ValueError(
+                "backend openai_compatible needs base_url, such as http://127.0.0.1:8000/v1"
+            )
+        if self.key_env and self.key_file:
+            raise ValueError("give key_env or key_file, not both")
+        from realitycheck.lvlm.parameters import check_parameters
+
+        check_parameters(self.service, self.model, parameters=self.parameters)
+        return self
+
+    @property
+    def service(self) -> str:
+        """Kind of endpoint that the questions are worded for."""
+        return self.replay_of if self.backend == "replay" else self.backend
+
+
+class ClipZeroShotMethod(_MethodSettings):
+    """CLIP compares each image with texts of flawless and of defective parts."""
+
+    kind: Literal["clip_zero_shot"]
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="probability of NOK above which it is NOK"
+    )
+    prompt_key: ClassVar[str | None] = None
+    gives_masks: ClassVar[bool] = False
+    networks: ClassVar[tuple[str, ...]] = ("clip",)
+
+
+class ResnetMlpMethod(_MethodSettings):
+    """Supervised baseline: frozen ResNet features, MLP head, stratified folds (the study)."""
+
+    kind: Literal["resnet_mlp"]
+    input_size_px: int = Field(512, ge=64, le=2048, multiple_of=16, description="of the network")
+    n_folds: int = Field(5, ge=2, description="stratified; views of one part stay together")
+    hidden_units: tuple[int, ...] = Field((128,), min_length=1, description="of the MLP's layers")
+    weight_decay: float = Field(1e-3, ge=0)
+    max_epochs: int = Field(300, ge=10)
+    beta: float = Field(2.0, gt=0, description="the threshold is the best F-beta on training folds")
+    seed: int = Field(0, ge=0)
+    prompt_key: ClassVar[str | None] = None
+    gives_masks: ClassVar[bool] = False
+    networks: ClassVar[tuple[str, ...]] = ("resnet",)
 
 
 MethodSettings = Annotated[
@@ -419,10 +560,22 @@ MethodSettings = Annotated[
     | SamClipMethod
     | ClipSurgerySamMethod
     | SaaPlusMethod
-    | PixelDifferenceMethod,
+    | PixelDifferenceMethod
+    | LvlmMethod
+    | ClipZeroShotMethod
+    | ResnetMlpMethod,
     Field(discriminator="kind"),
 ]
-METHOD_KINDS = ("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference")
+METHOD_KINDS = (
+    "grounded_sam",
+    "sam_clip",
+    "clip_surgery_sam",
+    "saa_plus",
+    "pixel_difference",
+    "lvlm",
+    "clip_zero_shot",
+    "resnet_mlp",
+)
 
 
 # ------------------------------------------------------------------------------------------- models
@@ -504,6 +657,10 @@ class SaliencyModel(_Strict):
         return variant
 
 
+class ResnetModel(SaliencyModel):
+    """The residual network behind `resnet_mlp`."""
+
+
 class ModelsSettings(_Strict):
     """The networks, one block each."""
 
@@ -511,6 +668,7 @@ class ModelsSettings(_Strict):
     grounding_dino: GroundingDinoModel = GroundingDinoModel()
     clip: ClipModel = ClipModel()
     saliency: SaliencyModel = SaliencyModel()
+    resnet: ResnetModel = ResnetModel()
 
 
 class ComputeSettings(_Strict):
@@ -531,6 +689,15 @@ class EvaluationSettings(_Strict):
     n_resamples: int = Field(10_000, ge=200, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     seed: int = Field(0, ge=0)
+    area_verdicts: bool = Field(
+        True,
+        description="also judge by the predicted area: NOK above what good images reach, so that "
+        "at most requirements.max_overkill_rate of them are rejected",
+    )
+
+    def statistics(self) -> dict[str, Any]:
+        """What the numbers of a table depend on."""
+        return self.model_dump(mode="json", include={"n_resamples", "confidence", "seed"})
 
 
 class ReportSettings(_Strict):
@@ -586,19 +753,35 @@ class Settings(_Strict):
 
     def prompts_of(self, dataset: str, method: str) -> list[str]:
         """Names of the prompt sets a method is run with on a data set."""
-        if not self.methods[method].needs_prompt:
+        if self.methods[method].prompt_key is None:
             return [NO_PROMPT]
-        needed = "saa_plus" if self.methods[method].kind == "saa_plus" else "segmentation"
+        needed = self.methods[method].prompt_key
         return [n for n, p in self.prompts.get(dataset, {}).items() if getattr(p, needed)]
 
     def runs(self) -> list[tuple[str, str, str]]:
-        """Every (data set, method, prompt) that gives masks, floors left out."""
+        """Every (data set, method, prompt), floors left out."""
         return [
             (dataset, method, prompt)
             for dataset in self.datasets
             for method in self.methods_of(dataset)
             for prompt in self.prompts_of(dataset, method)
         ]
+
+    def mask_methods(self) -> list[str]:
+        """Names of the method blocks that give masks."""
+        return [name for name, block in self.methods.items() if block.gives_masks]
+
+    def verdict_methods(self) -> list[str]:
+        """Names of the method blocks that give verdicts and no masks."""
+        return [name for name, block in self.methods.items() if not block.gives_masks]
+
+    def mask_runs(self) -> list[tuple[str, str, str]]:
+        """Those runs that give masks."""
+        return [run for run in self.runs() if self.methods[run[1]].gives_masks]
+
+    def verdict_runs(self) -> list[tuple[str, str, str]]:
+        """Those runs that give verdicts and no masks."""
+        return [run for run in self.runs() if not self.methods[run[1]].gives_masks]
 
     def used_networks(self) -> list[str]:
         """Names of the networks that some run needs."""
@@ -621,6 +804,8 @@ class Settings(_Strict):
         )
         if block.generated:
             settings["root"] = f"{self.results_dir}/raw/{dataset}"
+            if not block.n_train:  # then there is no folder of training images
+                settings["split"] = {**settings["split"], "kind": "all"}
             settings["format"] = "folder"
         return {**settings, "truth_encoding": block.truth_encoding}
 
@@ -645,10 +830,16 @@ class Settings(_Strict):
         """A method block, without the name it has in tables."""
         return self.methods[method].model_dump(mode="json", exclude={"title"})
 
+    def lvlm_settings(self, method: str) -> dict[str, Any]:
+        """A vision language model's block; where its key lies, never the key."""
+        block = self.methods[method]
+        return {**self.method_settings(method), "service": block.service}
+
     def is_untrained(self, method: str) -> bool:
         """Whether a method runs on untrained miniature networks, whose scores mean nothing."""
         return any(
             getattr(self.models, net).variant == "miniature"
+            and getattr(self.models, net).weights is None
             for net in self.methods[method].networks
         )
 
@@ -793,6 +984,13 @@ def _models_within(annotation: Any) -> list[type[BaseModel]]:
     return [model for member in get_args(annotation) for model in _models_within(member)]
 
 
+_PROMPT_EXAMPLES = {
+    "segmentation": "segmentation: [defect]",
+    "saa_plus": "saa_plus: auto",
+    "lvlm": "lvlm: Does the image show a defect?",
+}
+
+
 def _cross_faults(settings: Settings) -> list[str]:
     """Faults between blocks."""
     faults = []
@@ -800,6 +998,11 @@ def _cross_faults(settings: Settings) -> list[str]:
     for name in settings.methods:
         if name in floors:
             faults.append(f"methods.{name}: this name belongs to a floor; choose another")
+        if name.removesuffix(AREA_SUFFIX) in settings.methods and name.endswith(AREA_SUFFIX):
+            faults.append(
+                f"methods.{name}: this name stands for the verdicts of "
+                f"'{name.removesuffix(AREA_SUFFIX)}' by area; choose another"
+            )
     for dataset, prompts in settings.prompts.items():
         if dataset not in settings.datasets:
             known = ", ".join(settings.datasets)
@@ -821,8 +1024,7 @@ def _cross_faults(settings: Settings) -> list[str]:
             continue
         for method in settings.methods_of(dataset):
             if not settings.prompts_of(dataset, method):
-                is_saa = settings.methods[method].kind == "saa_plus"
-                example = "saa_plus: auto" if is_saa else "segmentation: [defect]"
+                example = _PROMPT_EXAMPLES[settings.methods[method].prompt_key]
                 faults.append(
                     f"prompts.{dataset}: method '{method}' needs a text prompt here; add for "
                     f"example prompts: {{{dataset}: {{plain: {{{example}}}}}}}, "

@@ -9,11 +9,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from realitycheck.config import LABEL_FLOORS, MASK_FLOORS, NO_PROMPT, Settings
+from realitycheck.config import (
+    AREA_SUFFIX,
+    LABEL_FLOORS,
+    MASK_FLOORS,
+    NO_PROMPT,
+    UNTRAINED_NOTE,
+    Settings,
+)
 from realitycheck.datasets.inventory import inventory
+from realitycheck.lvlm.backends.choose import DEFAULT_KEY_ENV
 from realitycheck.methods.switches import switched
 from realitycheck.models.files import network_files
 from realitycheck.provenance import (
@@ -115,7 +124,7 @@ class Plan:
     def mask_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) with masks, floors last."""
         floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
-        return [*self.settings.runs(), *floors]
+        return [*self.settings.mask_runs(), *floors]
 
     def detector_runs(self) -> list[tuple[str, str]]:
         """Every (data set, prompt) that some method asks the detector with."""
@@ -127,9 +136,15 @@ class Plan:
         return list(dict.fromkeys(wanted))
 
     def label_runs(self) -> list[tuple[str, str, str]]:
-        """Every (data set, method, prompt) with verdicts, floors last."""
+        """Every (data set, method, prompt) with verdicts, those by area behind, floors last."""
         floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in LABEL_FLOORS]
-        return [*self.settings.runs(), *floors]
+        return [*self.settings.runs(), *self.area_runs(), *floors]
+
+    def area_runs(self) -> list[tuple[str, str, str]]:
+        """Runs with masks once more, with the verdict by predicted area."""
+        if not self.settings.evaluation.area_verdicts:
+            return []
+        return [(d, f"{m}{AREA_SUFFIX}", p) for d, m, p in self.settings.mask_runs()]
 
     def paths(self, pattern: str, runs: list[tuple[str, str, str]]) -> list[str]:
         """Fill `{dataset}`, `{method}` and `{prompt}` of a path for every run."""
@@ -142,18 +157,23 @@ class Plan:
             note: dict[str, Any] = {"kind": block.kind}
             if block.title:
                 note["name"] = block.title
+            if block.kind == "lvlm":
+                note["model"] = block.model
+                note.setdefault("name", block.model)
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
             if self.settings.is_untrained(name):
-                note["note"] = "untrained miniature"
+                note["note"] = UNTRAINED_NOTE
             if getattr(block, "uses_test_truth", False):
                 note["uses_test_truth"] = True
             notes[name] = note
+            if block.gives_masks:
+                notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}
         return notes | {floor: {"kind": floor} for floor in (*MASK_FLOORS, *LABEL_FLOORS)}
 
     def runs_of(self, dataset: str) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) of one data set with masks, floors left out."""
-        return [run for run in self.settings.runs() if run[0] == dataset]
+        return [run for run in self.settings.mask_runs() if run[0] == dataset]
 
     def dataset_notes(self) -> dict[str, dict[str, Any]]:
         """What the tables and figures say of each data set."""
@@ -162,6 +182,28 @@ class Plan:
             | ({"published_as": block.published_as} if block.published_as else {})
             for name, block in self.settings.datasets.items()
         }
+
+    def lvlm_prompt(self, dataset: str, prompt: str) -> dict[str, Any]:
+        """What a vision language model is asked under a prompt set, and in which words."""
+        asked = self.settings.prompts[dataset][prompt].model_dump(
+            mode="json", include={"lvlm", "system", "reference", "examples"}
+        )
+        return {**asked, **self.words(dataset)}
+
+    def words(self, dataset: str) -> dict[str, Any]:
+        """Names of object and defects of a data set."""
+        block = self.settings.datasets[dataset]
+        return block.model_dump(mode="json", include={"object_name", "defect_names"})
+
+    def has_key(self, method: str) -> bool:
+        """Whether a vision language model can be asked: its key is there, or it needs none."""
+        block = self.settings.methods[method]
+        if block.backend == "replay":
+            return True
+        if block.key_file:
+            return Path(block.key_file).is_file()
+        name = block.key_env or DEFAULT_KEY_ENV.get(block.service)
+        return name is None or bool(os.environ.get(name))
 
     def segmentation_texts(self, dataset: str, prompt: str) -> list[str]:
         """Phrases of a prompt set."""

@@ -178,3 +178,70 @@ rule encode_saliency:
         "Data set {wildcards.dataset}: saliency ({wildcards.colour}), shard {wildcards.shard}"
     script:
         "../scripts/encode_saliency.py"
+
+
+rule encode_clip_features:
+    """Encode whole images with CLIP."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        weights=ancient("<results>/weights/clip.json"),
+    output:
+        index="<results>/encodings/{dataset}/clip_features/{shard}.parquet",
+    log:
+        "logs/encode_clip_features/{dataset}/{shard}.log",
+    benchmark:
+        "benchmarks/encode_clip_features/{dataset}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        batch_size=str(cfg.compute.batch_size),
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        settings=cfg.network_settings("clip"),
+        weights=lambda wildcards: plan.weights_digest("clip"),
+        code=code_of("encode_clip_features"),
+    message:
+        "Data set {wildcards.dataset}: CLIP features, shard {wildcards.shard}"
+    script:
+        "../scripts/encode_clip_features.py"
+
+
+rule encode_resnet_features:
+    """Encode whole images with the frozen residual network of the supervised baseline."""
+    input:
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        weights=ancient("<results>/weights/resnet.json"),
+    output:
+        index="<results>/encodings/{dataset}/resnet_features_{size}/{shard}.parquet",
+    log:
+        "logs/encode_resnet_features/{dataset}/{size}/{shard}.log",
+    benchmark:
+        "benchmarks/encode_resnet_features/{dataset}/{size}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        batch_size=str(cfg.compute.batch_size),
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("resnet") * attempt,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=2, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: {
+            **cfg.network_settings("resnet"),
+            "input_size_px": int(wildcards.size),
+        },
+        weights=lambda wildcards: plan.weights_digest("resnet"),
+        code=code_of("encode_resnet_features"),
+    message:
+        "Data set {wildcards.dataset}: ResNet features, shard {wildcards.shard}"
+    script:
+        "../scripts/encode_resnet_features.py"

@@ -31,3 +31,109 @@ rule classify_floor:
         "{wildcards.dataset}: floor {wildcards.method}"
     script:
         "../scripts/classify_floor.py"
+
+
+rule classify_clip_zero_shot:
+    """Compare each image with texts of flawless and of defective parts, by CLIP."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        features=shards_of(
+            "<results>/encodings/{dataset}/clip_features/{shard}.parquet"
+        ),
+        weights=ancient("<results>/weights/clip.json"),
+    output:
+        labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
+    log:
+        "logs/classify_clip_zero_shot/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/classify_clip_zero_shot/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("clip_zero_shot") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        clip=cfg.network_settings("clip"),
+        words=lambda wildcards: plan.words(wildcards.dataset),
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        weights=lambda wildcards: plan.weights_digest("clip"),
+        code=code_of("classify_clip_zero_shot"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}"
+    script:
+        "../scripts/classify_clip_zero_shot.py"
+
+
+rule classify_resnet_mlp:
+    """Supervised baseline: a perceptron on frozen features, every verdict out of fold."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        features=resnet_features,
+    output:
+        labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
+    log:
+        "logs/classify_resnet_mlp/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/classify_resnet_mlp/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("resnet_mlp") or ["none"]),
+    conda:
+        "../envs/base.yaml"
+    threads: 2
+    resources:
+        mem_mb=4_000,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        weights=lambda wildcards: plan.weights_digest("resnet"),
+        code=code_of("classify_resnet_mlp"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, out of fold"
+    script:
+        "../scripts/classify_resnet_mlp.py"
+
+
+localrules:
+    ask_lvlm,
+
+
+rule ask_lvlm:
+    """Ask a vision language model about each image; what was ever answered is not asked again."""
+    input:
+        references=ancient("<results>/manifests/{dataset}/references.parquet"),
+        transforms="<results>/aligned/{dataset}/transforms.parquet",
+    output:
+        labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
+    log:
+        "logs/ask_lvlm/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/ask_lvlm/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("lvlm") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        api_calls=1,
+        mem_mb=2_000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: cfg.lvlm_settings(wildcards.method),
+        asked=lambda wildcards: plan.lvlm_prompt(wildcards.dataset, wildcards.prompt),
+        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
+            "intensity"
+        ],
+        may_leave_site=lambda wildcards: cfg.datasets[wildcards.dataset].may_leave_site,
+        has_key=lambda wildcards: plan.has_key(wildcards.method),
+        code=code_of("ask_lvlm"),
+    message:
+        "{wildcards.dataset}: ask {wildcards.method}, prompt {wildcards.prompt}"
+    script:
+        "../scripts/ask_lvlm.py"

@@ -19,7 +19,7 @@ rule score_masks:
     benchmark:
         "benchmarks/score_masks/{dataset}/{method}/{prompt}.tsv"
     wildcard_constraints:
-        method="|".join([*cfg.methods, *MASK_FLOORS]),
+        method="|".join([*cfg.mask_methods(), *MASK_FLOORS]),
     conda:
         "../envs/base.yaml"
     threads: 1
@@ -36,6 +36,34 @@ rule score_masks:
         "../scripts/score_masks.py"
 
 
+rule score_areas:
+    """Judge by the area of a method's masks, with a threshold from good images of other folds."""
+    input:
+        scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
+    output:
+        scores=f"<results>/scores/{{dataset}}/{{method}}{AREA_SUFFIX}/{{prompt}}/images.parquet",
+    log:
+        "logs/score_areas/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/score_areas/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.mask_methods() or ["none"]),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=20,
+    params:
+        max_overkill_rate=cfg.requirements.max_overkill_rate,
+        seed=cfg.evaluation.seed,
+        code=code_of("score_areas"),
+    message:
+        "{wildcards.dataset}: score {wildcards.method} by area, prompt {wildcards.prompt}"
+    script:
+        "../scripts/score_areas.py"
+
+
 rule score_labels:
     """Put the verdicts of a method beside the labels."""
     input:
@@ -49,7 +77,7 @@ rule score_labels:
     benchmark:
         "benchmarks/score_labels/{dataset}/{method}/{prompt}.tsv"
     wildcard_constraints:
-        method="|".join(LABEL_FLOORS),
+        method="|".join([*cfg.verdict_methods(), *LABEL_FLOORS]),
     conda:
         "../envs/base.yaml"
     threads: 1

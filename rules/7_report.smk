@@ -36,7 +36,7 @@ rule tabulate_segmentation:
     params:
         methods=plan.method_notes(),
         datasets=plan.dataset_notes(),
-        evaluation=cfg.evaluation.model_dump(mode="json"),
+        evaluation=cfg.evaluation.statistics(),
         code=code_of("tabulate_segmentation"),
     message:
         "Table 1: segmentation"
@@ -50,6 +50,10 @@ rule tabulate_classification:
         scores=plan.paths(
             f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
             plan.label_runs(),
+        ),
+        verdicts=plan.paths(
+            f"{cfg.results_dir}/verdicts/{{dataset}}/{{method}}/{{prompt}}/labels.parquet",
+            cfg.verdict_runs(),
         ),
     output:
         multiext(
@@ -74,7 +78,7 @@ rule tabulate_classification:
     params:
         methods=plan.method_notes(),
         datasets=plan.dataset_notes(),
-        evaluation=cfg.evaluation.model_dump(mode="json"),
+        evaluation=cfg.evaluation.statistics(),
         code=code_of("tabulate_classification"),
     message:
         "Table 2: classification"
@@ -82,11 +86,43 @@ rule tabulate_classification:
         "../scripts/tabulate_classification.py"
 
 
+rule tabulate_confusion:
+    """Verdicts of every method counted against the labels, the unanswered ones by their status."""
+    input:
+        classification="<results>/tables/classification.parquet",
+    output:
+        multiext(
+            "<results>/tables/confusion",
+            parquet=".parquet",
+            csv=".csv",
+            md=".md",
+            tex=".tex",
+        ),
+    log:
+        "logs/tabulate_confusion/all.log",
+    benchmark:
+        "benchmarks/tabulate_confusion/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=10,
+    params:
+        methods=plan.method_notes(),
+        code=code_of("tabulate_confusion"),
+    message:
+        "Confusion counts"
+    script:
+        "../scripts/tabulate_confusion.py"
+
+
 rule tables:
-    """Both tables."""
+    """Every table."""
     input:
         rules.tabulate_segmentation.output,
         rules.tabulate_classification.output,
+        rules.tabulate_confusion.output,
 
 
 rule plot_overlays:
@@ -144,7 +180,7 @@ rule plot_panels:
     benchmark:
         "benchmarks/plot_panels/{dataset}/{method}/{prompt}.tsv"
     wildcard_constraints:
-        method="|".join(cfg.methods or ["none"]),
+        method="|".join(cfg.mask_methods() or ["none"]),
     conda:
         "../envs/models.yaml"
     threads: 1
@@ -180,8 +216,11 @@ rule plot_panels:
 rule figures:
     """Every figure, and the panels where they are wanted."""
     input:
-        expand("<results>/figures/overlays_{dataset}.png", dataset=cfg.datasets),
+        expand(
+            "<results>/figures/overlays_{dataset}.png",
+            dataset=[dataset for dataset in cfg.datasets if plan.runs_of(dataset)],
+        ),
         plan.paths(
             f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/panels.parquet",
-            cfg.runs() if cfg.report.panels != "none" else [],
+            cfg.mask_runs() if cfg.report.panels != "none" else [],
         ),

@@ -6,6 +6,7 @@ from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
 
 from realitycheck.config import (
+    AREA_SUFFIX,
     DETECTION_FLOOR,
     LABEL_FLOORS,
     MASK_FLOORS,
@@ -44,6 +45,7 @@ wildcard_constraints:
     prompt="|".join({NO_PROMPT, *(name for p in cfg.prompts.values() for name in p)}),
     network="|".join(cfg.used_networks() or ["none"]),
     colour="rgb|bgr",
+    size=r"\d+",
     shard=r"(train-)?\d+-of-\d+",
 
 
@@ -162,6 +164,14 @@ def truth_of_rule(wildcards):
     if cfg.methods[wildcards.method].binarise != "f1max":
         return []
     return f"{cfg.results_dir}/truth/{wildcards.dataset}/truth.parquet"
+
+
+def resnet_features(wildcards):
+    """Features of every scored image for the supervised baseline."""
+    size = cfg.methods[wildcards.method].input_size_px
+    return shards_of(
+        f"{cfg.results_dir}/encodings/{wildcards.dataset}/resnet_features_{size}/{{shard}}.parquet"
+    )(wildcards)
 
 
 def panel_evidence(wildcards):

@@ -6,7 +6,7 @@ from realitycheck.job import job_log, run_facts
 from realitycheck.provenance import package_version
 from realitycheck.report.table_text import write_table
 from realitycheck.report.tables import classification_table
-from realitycheck.stages.report import read_scores, untrained_notes
+from realitycheck.stages.report import answer_facts, read_scores, untrained_notes
 
 with job_log(snakemake.log[0]):
     params = snakemake.params
@@ -14,6 +14,7 @@ with job_log(snakemake.log[0]):
         read_scores(snakemake.input.scores),
         datasets=params.datasets,
         methods=params.methods,
+        answers=answer_facts(snakemake.input.verdicts),
         **params.evaluation,
     )
     facts = run_facts({**params.evaluation, "code": params.code})

@@ -492,8 +492,8 @@ def _check_prices(
     if not prices.knows(model):
         raise ValueError(
             f"max_cost_usd is {max_cost_usd}, but {model} has no price in the table of "
-            f"{prices.date}, so the limit could not be kept; add its price (input and output, USD "
-            "per million tokens; 0 for a server of your own), or set no limit"
+            f"{prices.date}, so the limit could not be kept; give its price (price: {{input, "
+            "output}}, USD per million tokens; 0 for a server of your own), or set no limit"
         )
 
 

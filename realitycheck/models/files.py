@@ -25,6 +25,7 @@ _OFFICIAL: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     },
     ("clip", "ViT-B-16"): {"weights": ("clip_vit_b_16",)},
     ("saliency", "wide_resnet50_2"): {"weights": ("wide_resnet50_2_racm",)},
+    ("resnet", "wide_resnet50_2"): {"weights": ("wide_resnet50_2_racm",)},
 }
 
 _FOLDERS = {"text_encoder": "bert-base-uncased"}
@@ -35,6 +36,7 @@ _MINIATURE: dict[str, dict[str, str]] = {
     "grounding_dino": {"weights": "grounding_dino_miniature.pth", "text_encoder": "bert"},
     "clip": {"weights": "clip_miniature.safetensors"},
     "saliency": {"weights": "saliency_miniature.safetensors"},
+    "resnet": {"weights": "resnet_miniature.safetensors"},
 }
 
 _KEYS = {network: tuple(files) for network, files in _MINIATURE.items()}

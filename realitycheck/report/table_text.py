@@ -6,7 +6,7 @@ and the HTML report then set in their own way.
 
 import math
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ _LATEX = {
     "≤": r"$\leq$",
     "≥": r"$\geq$",
     "µ": r"$\mu$",
+    "κ": r"$\kappa$",
     "\n": " ",
     # A space that does not break, so that a number keeps its unit
     "\u00a0": "~",
@@ -99,7 +100,9 @@ def table_text(table: pd.DataFrame, caption: str | None = None) -> TableText:
     names = {True: "mean_iou", False: "f2"}
     is_segmentation = _is_segmentation(table)
     describe = _segmentation_row if is_segmentation else _classification_row
-    header = _SEGMENTATION_HEADER if is_segmentation else _CLASSIFICATION_HEADER
+    header = list(_SEGMENTATION_HEADER if is_segmentation else _CLASSIFICATION_HEADER)
+    further = {} if is_segmentation else _answer_cells(table)
+    header += further
     letters = _letters([note for text in table["note"] for note in _notes(text)])
     rows, bold, marks, rules = [], [], [], []
     for position, (_, row) in enumerate(table.iterrows()):
@@ -107,11 +110,12 @@ def table_text(table: pd.DataFrame, caption: str | None = None) -> TableText:
         if is_new and position:
             rules.append(position)
         cells = [row["dataset_name"] if is_new else "", row["method_name"], _prompt(row)]
-        rows.append(cells + describe(row))
+        rows.append(cells + describe(row) + [cell(row) for cell in further.values()])
         is_bold = is_segmentation and _is_bold(row[names[is_segmentation]])
         bold.append([False] * 3 + [is_bold] + [False] * (len(header) - 4))
         marks.append(", ".join(letters[note] for note in _notes(row["note"])))
     legend = _legend(table, is_segmentation)
+    legend += [_ANSWER_LEGENDS[name] for name in further]
     return TableText(
         caption=caption or _CAPTIONS[is_segmentation],
         header=header,
@@ -144,7 +148,9 @@ def study_text(table: pd.DataFrame, caption: str | None = None) -> TableText:
     """
     is_segmentation = _is_segmentation(table)
     value, published = ("mean_iou", "published_iou") if is_segmentation else ("f2", "published_f2")
-    shown = table if is_segmentation else table[~table["kind"].isin(FLOORS)]
+    shown = table
+    if not is_segmentation:
+        shown = table[~table["kind"].isin(FLOORS) & (table["verdict_by"] != "area")]
     n_prompts = shown.groupby(["dataset", "method"])["prompt"].nunique()
     has_prompts = n_prompts.groupby("method").max() > 1
     titles = {}
@@ -315,26 +321,91 @@ def write_table(
     Raises:
         ValueError: If the table is neither of the two.
     """
-    folder = Path(folder)
+    texts = {"": table_text(table, caption), "study": study_text(table, caption)}
+    return _write(table, texts, Path(folder), stem=stem, notes=notes, metadata=metadata)
+
+
+def write_confusion_table(
+    table: pd.DataFrame,
+    folder: str | Path,
+    *,
+    stem: str,
+    notes: Sequence[str] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> dict[str, Path]:
+    """Write the confusion counts for machines and for people; see `write_table`.
+
+    Args:
+        table: What `confusion_table` gives.
+        folder: As for `write_table`.
+        stem: As for `write_table`.
+        notes: As for `write_table`.
+        metadata: As for `write_table`.
+
+    Returns:
+        The path of each file by "parquet", "csv", "md", "tex".
+    """
+    texts = {"": confusion_text(table)}
+    return _write(table, texts, Path(folder), stem=stem, notes=notes, metadata=metadata)
+
+
+def confusion_text(table: pd.DataFrame) -> TableText:
+    """Put confusion counts into words: a row a data set, method and prompt."""
+    rows, rules = [], []
+    for position, (_, row) in enumerate(table.iterrows()):
+        is_new = position == 0 or row["dataset"] != table["dataset"].iloc[position - 1]
+        if is_new and position:
+            rules.append(position)
+        counts = [_count(row[name]) for name in ("tp", "fn", "fp", "tn")]
+        answered = f"{row['n_answered']} of {row['n_images']}"
+        why = row["unanswered_status"] or _MISSING
+        cells = [row["dataset_name"] if is_new else "", row["method_name"], _prompt(row)]
+        rows.append([*cells, *counts, answered, why])
+    return TableText(
+        caption="Verdicts counted against the labels",
+        header=_CONFUSION_HEADER,
+        rows=rows,
+        bold=[[False] * len(_CONFUSION_HEADER) for _ in rows],
+        marks=[""] * len(rows),
+        footnotes=[],
+        legend=[
+            "NOK is the positive class: a hit is a defective part that is rejected. A method with "
+            "masks rejects a part with any mask; '(area)': with a predicted area above what good "
+            "parts reach. Counts of the coin are expected ones."
+        ],
+        n_text_columns=3,
+        rules_before=rules,
+    )
+
+
+def _write(
+    table: pd.DataFrame,
+    texts: Mapping[str, TableText],
+    folder: Path,
+    *,
+    stem: str,
+    notes: Sequence[str],
+    metadata: Mapping[str, str] | None,
+) -> dict[str, Path]:
+    """Write a table as Parquet and CSV, and each of its texts as Markdown and LaTeX."""
     folder.mkdir(parents=True, exist_ok=True)
-    full, study = table_text(table, caption), study_text(table, caption)
-    endings = {"parquet": ".parquet", "csv": ".csv", "md": ".md", "tex": ".tex"}
-    endings |= {"study_md": "_study.md", "study_tex": "_study.tex"}
-    paths = {name: folder / f"{stem}{ending}" for name, ending in endings.items()}
+    paths = {name: folder / f"{stem}.{name}" for name in ("parquet", "csv")}
     content = pa.Table.from_pandas(table, preserve_index=False)
     pq.write_table(
         content.replace_schema_metadata({**(content.schema.metadata or {}), **(metadata or {})}),
         paths["parquet"],
     )
     table.to_csv(paths["csv"], index=False, lineterminator="\n")
-    texts = {
-        "md": render_markdown(full, notes),
-        "tex": render_latex(full, f"tab:{stem}", notes=notes),
-        "study_md": render_markdown(study, notes),
-        "study_tex": render_latex(study, f"tab:{stem}_study", notes=notes),
-    }
-    for name, source in texts.items():
-        paths[name].write_text(source, encoding="utf-8")
+    for shape, text in texts.items():
+        name = f"{stem}_{shape}" if shape else stem
+        sources = {
+            "md": render_markdown(text, notes),
+            "tex": render_latex(text, f"tab:{name}", notes=notes),
+        }
+        for ending, source in sources.items():
+            path = folder / f"{name}.{ending}"
+            path.write_text(source, encoding="utf-8")
+            paths[f"{shape}_{ending}" if shape else ending] = path
     return paths
 
 
@@ -350,6 +421,38 @@ _CLASSIFICATION_HEADER = [
     *("Data set", "Method", "Prompt", "F2 [interval]", "Best floor", "NOK / OK", "Precision"),
     *("Slip rate (bound)", "Overkill rate (bound)", "Study's F2", "Difference"),
 ]
+
+
+_CONFUSION_HEADER = [
+    *("Data set", "Method", "Prompt", "NOK rejected (tp)", "NOK passed (fn)"),
+    *("OK rejected (fp)", "OK passed (tn)", "Answered", "Not answered"),
+]
+_AGREEMENT, _COST = "Fleiss' κ (flips)", "USD / 1,000 parts"
+_ANSWER_LEGENDS = {
+    _AGREEMENT: "Fleiss' κ: agreement of repeated answers on one part beyond chance; flips: share "
+    "of parts whose answers do not all agree.",
+    _COST: "USD: price of all answers, whatever their status, for 1,000 parts.",
+}
+
+
+def _answer_cells(table: pd.DataFrame) -> dict[str, Callable[[pd.Series], str]]:
+    """Columns about answers that some row has something to say in."""
+    cells: dict[str, Callable[[pd.Series], str]] = {}
+    if (table["n_samples"].fillna(1) > 1).any():
+        cells[_AGREEMENT] = _agreement
+    if table["cost_per_1000_parts_usd"].notna().any():
+        cells[_COST] = lambda row: _score(row["cost_per_1000_parts_usd"])
+    return cells
+
+
+def _agreement(row: pd.Series) -> str:
+    if pd.isna(row["flip_rate"]):
+        return _MISSING
+    return f"{_score(row['fleiss_kappa'])} ({_percent(row['flip_rate'])})"
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
 
 
 def _segmentation_row(row: pd.Series) -> list[str]:

@@ -55,6 +55,7 @@ METHOD_NAMES = {
     "pixel_difference": "Pixel difference",
     "lvlm": "LVLM",
     "resnet_mlp": "ResNet + MLP",
+    "clip_zero_shot": "CLIP zero-shot",
     "reject_everything": "Floor: reject everything",
     "accept_everything": "Floor: accept everything",
     "coin_at_prevalence": "Floor: coin at the prevalence",
@@ -62,7 +63,8 @@ METHOD_NAMES = {
 }
 
 _DATASET_KEYS = {"name", "published_as", "note"}
-_METHOD_KEYS = {"kind", "name", "variant", "model", "uses_test_truth", "note"}
+_METHOD_KEYS = {"kind", "name", "variant", "model", "uses_test_truth", "note", "verdict_by"}
+_AREA_NOTE = "NOK by predicted area, above a threshold from good images of other folds"
 _NO_VARIATION = "no variation among the images to estimate an interval from"
 _DESCRIPTION = {
     "dataset_name": "string",
@@ -76,6 +78,13 @@ _DESCRIPTION = {
     "n_groups": "Int64",
     "confidence": "float64",
     "note": "string",
+}
+# What is known of a run's answers beside its verdicts.
+ANSWER_COLUMNS = {
+    "n_samples": "Int64",  # answers of an image that its verdict is the majority of
+    "fleiss_kappa": "float64",  # agreement of the samples beyond chance
+    "flip_rate": "float64",  # share of images whose samples do not all agree
+    "cost_per_1000_parts_usd": "float64",  # missing where an answer has no price
 }
 # Column types in their order; the part before the description is the contract of the artifact.
 SEGMENTATION_COLUMNS = {
@@ -152,8 +161,16 @@ CLASSIFICATION_COLUMNS = {
     "overkill_rate_low": "float64",  # one-sided lower bound
     "published_words": "string",
     "published_source": "string",
+    "verdict_by": "string",  # model; any mask; area: of the mask
+    "unanswered_status": "string",  # why images have no verdict, with their numbers
+    **ANSWER_COLUMNS,
     **_DESCRIPTION,
 }
+CONFUSION_COLUMNS = [
+    *("dataset", "method", "prompt", "n_images", "n_ok", "n_nok", "n_answered"),
+    *("tp", "fp", "fn", "tn", "n_unanswered_nok", "n_unanswered_ok", "unanswered_status"),
+    *("dataset_name", "method_name", "kind", "verdict_by", "is_floor"),
+]
 
 
 def segmentation_table(
@@ -234,6 +251,7 @@ def classification_table(
     datasets: Mapping[str, Mapping[str, Any]],
     methods: Mapping[str, Mapping[str, Any]],
     seed: int,
+    answers: pd.DataFrame | None = None,
     n_resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
@@ -250,8 +268,11 @@ def classification_table(
     Args:
         scores: As for `segmentation_table`; a missing `label_predicted` is an unanswered image.
         datasets: As for `segmentation_table`.
-        methods: As for `segmentation_table`.
+        methods: As for `segmentation_table`; besides, `verdict_by` says `area` of a method that
+            judges by the area of another one's masks.
         seed: As for `segmentation_table`.
+        answers: What is known of the answers behind the verdicts, at most one row a data set,
+            method and prompt, columns `KEYS`, `ANSWER_COLUMNS` and `note`.
         n_resamples: Number of bootstrap resamples.
         confidence: Confidence of all intervals and of each one-sided bound, inside (0, 1).
 
@@ -263,11 +284,14 @@ def classification_table(
     """
     _check_scores(scores, datasets, methods)
     published, studied = load_published()
+    known = {} if answers is None else {tuple(row[k] for k in KEYS): row for row in _rows(answers)}
     rows = []
     for key, images in _row_groups(scores, datasets, methods):
         about = _describe(key, images, datasets, methods)
         if about["kind"] in MASK_FLOORS:
             continue
+        answered = known.get(key, {})
+        by_area = methods.get(key[1], {}).get("verdict_by") == "area"
         counts = confusion(images["label"], images["label_predicted"])
         interval = _f2_range(
             images, _stream(seed, *key, "f2"), n_resamples=n_resamples, confidence=confidence
@@ -275,14 +299,23 @@ def classification_table(
         row = dict(zip(KEYS, key, strict=True)) | about | {"confidence": confidence}
         row |= _verdict_statistics(counts, interval, confidence=confidence)
         row["is_no_better_than_floor"] = _is_no_better(row)
-        notes = [*about["notes"], *_verdict_notes(row)]
-        found = find_published(
-            published,
-            _published_as(datasets, key[0]),
-            metric="f2",
-            kind=about["kind"],
-            prompt=key[2],
-            model=about["model"],
+        row |= {name: answered.get(name) for name in ANSWER_COLUMNS}
+        row["verdict_by"] = _verdict_by(about["kind"], by_area=by_area)
+        unanswered = images.loc[images["label_predicted"].isna(), "status"]
+        row["unanswered_status"] = _status_counts(unanswered)
+        notes = [*about["notes"], *filter(None, [answered.get("note")]), *_verdict_notes(row)]
+        # The study judges by masks as such.
+        found = (
+            None
+            if by_area
+            else find_published(
+                published,
+                _published_as(datasets, key[0]),
+                metric="f2",
+                kind=about["kind"],
+                prompt=key[2],
+                model=about["model"],
+            )
         )
         row["published_f2"] = found["value"] if found else np.nan
         row["published_words"] = found["words"] if found else None
@@ -297,6 +330,18 @@ def classification_table(
         rows.append(row)
     rows = _with_floors(rows, datasets, confidence=confidence)
     return _typed(rows, CLASSIFICATION_COLUMNS)
+
+
+def confusion_table(classification: pd.DataFrame) -> pd.DataFrame:
+    """Take the counts out of Table 2: verdicts against labels, and who gave none.
+
+    Args:
+        classification: From `classification_table`.
+
+    Returns:
+        One row a data set, method and prompt, columns `CONFUSION_COLUMNS`.
+    """
+    return classification[CONFUSION_COLUMNS].copy()
 
 
 def _mask_statistics(
@@ -477,6 +522,8 @@ def _with_floors(rows: list[dict], datasets: Mapping, *, confidence: float) -> l
                 "kind": floor,
                 "uses_test_truth": False,
                 "is_floor": True,
+                "verdict_by": _verdict_by(floor, by_area=False),
+                "unanswered_status": "",
                 "status_counts": "",
                 "confidence": confidence,
                 "note": "expected counts" if floor == "coin_at_prevalence" else "",
@@ -551,8 +598,9 @@ def _describe(
     notes = [settings.get("note"), datasets[dataset].get("note")]
     if uses_test_truth:
         notes.append("uses the ground truth of the test images to set its threshold")
-    status = images["status"].fillna("none").astype(str).value_counts()
-    ordered = sorted(status.items(), key=lambda item: (-item[1], item[0]))
+    if settings.get("verdict_by") == "area":
+        name = f"{name} (area)"
+        notes.append(_AREA_NOTE)
     groups = _groups(images)
     n_groups = len(images)
     if groups is not None:
@@ -566,10 +614,27 @@ def _describe(
         "model": settings.get("model"),
         "uses_test_truth": uses_test_truth,
         "is_floor": kind in FLOORS,
-        "status_counts": ", ".join(f"{value} {count}" for value, count in ordered),
+        "status_counts": _status_counts(images["status"]),
         "n_groups": n_groups,
         "notes": [note for note in notes if note],
     }
+
+
+def _status_counts(status: pd.Series) -> str:
+    """Put the statuses of images into words, the most frequent first."""
+    counts = status.fillna("none").astype(str).value_counts()
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{value} {count}" for value, count in ordered)
+
+
+def _verdict_by(kind: str, *, by_area: bool) -> str:
+    if by_area:
+        return "area"
+    return "any mask" if kind in MASK_KINDS else "model"
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _dataset_name(datasets: Mapping, dataset: str) -> str:

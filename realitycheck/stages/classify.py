@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import VERDICTS
+from realitycheck.methods.clip_zero_shot import classify
 from realitycheck.methods.floors import floor_label
+from realitycheck.methods.resnet_mlp import classify_out_of_fold
 
 
 def floor_verdicts(manifest: pd.DataFrame, *, floor: str, prompt: str) -> pd.DataFrame:
@@ -27,3 +33,72 @@ def floor_verdicts(manifest: pd.DataFrame, *, floor: str, prompt: str) -> pd.Dat
         status="answered",
     )
     return table.reindex(columns=VERDICTS.columns)
+
+
+def out_of_fold_verdicts(
+    manifest: pd.DataFrame,
+    features: np.ndarray,
+    *,
+    method: str,
+    prompt: str,
+    settings: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Verdicts of the supervised baseline, each by a model that did not see the image.
+
+    Args:
+        manifest: Scored images.
+        features: Of each of them, (N, D), in the manifest's order.
+        method: Name of the method block.
+        prompt: What the key `prompt` holds.
+        settings: Of the method.
+
+    Returns:
+        A verdicts table.
+    """
+    found = classify_out_of_fold(
+        features,
+        manifest["label"].to_numpy(),
+        groups=manifest["group"].fillna(manifest["image_id"]).to_numpy(),
+        **{key: value for key, value in settings.items() if key not in ("kind", "input_size_px")},
+    )
+    return _table(manifest, method, prompt).assign(
+        label_predicted=found.labels, score=found.scores, fold=found.folds
+    )
+
+
+def zero_shot_verdicts(
+    manifest: pd.DataFrame,
+    features: np.ndarray,
+    states: Mapping[str, np.ndarray],
+    *,
+    method: str,
+    prompt: str,
+    threshold: float,
+) -> pd.DataFrame:
+    """Verdicts of CLIP by texts of flawless and of defective parts.
+
+    Args:
+        manifest: Scored images.
+        features: CLIP features of each of them, (N, D), in the manifest's order.
+        states: Text features (2, D) of each category.
+        method: Name of the method block.
+        prompt: What the key `prompt` holds.
+        threshold: Probability of NOK above which an image is NOK.
+
+    Returns:
+        A verdicts table.
+    """
+    table = _table(manifest, method, prompt)
+    for category, rows in manifest.reset_index(drop=True).groupby("category"):
+        labels, scores = classify(features[rows.index], states[category], threshold=threshold)
+        table.loc[rows.index, "label_predicted"] = labels
+        table.loc[rows.index, "score"] = scores
+    return table
+
+
+def _table(manifest: pd.DataFrame, method: str, prompt: str) -> pd.DataFrame:
+    keys = manifest[["dataset", "image_id"]].reset_index(drop=True)
+    table = keys.assign(method=method, prompt=prompt, sample=0, status="answered")
+    return table.reindex(columns=VERDICTS.columns).astype(
+        {"label_predicted": object, "score": float}
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,3 +70,9 @@ class Lazily:
         if self._loaded is None:
             self._loaded = self._load()
         return self._loaded
+
+
+def features_of(store: EncodingStore, index: pd.DataFrame, image_ids: Iterable[str]) -> np.ndarray:
+    """Stored feature vectors of images, (N, D), in the order asked for."""
+    keys = keys_of(index)
+    return np.stack([store.get(keys[image_id])["feature"] for image_id in image_ids])

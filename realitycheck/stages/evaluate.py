@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import check_rows, image_file, masks_of
+from realitycheck.methods.thresholds import cross_fit_thresholds
 from realitycheck.metrics.iou import score_mask
 
 
@@ -71,12 +72,66 @@ def score_masks(
         }
 
 
+def score_areas(
+    scores: pd.DataFrame, method: str, *, max_overkill_rate: float, n_folds: int = 5, seed: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Judge each image by the area of its mask: NOK above what good images reach.
+
+    The threshold of an image comes from good images of its category in other folds, so that no
+    image is judged by a threshold that it, or another view of its part, helped to set. A category
+    with fewer than two good parts has none, and its images stay without a verdict.
+
+    Args:
+        scores: Scores of one method with masks, and one prompt.
+        method: Name that the new rows go by.
+        max_overkill_rate: Share of good images that the threshold may reject.
+        n_folds: Folds of good images.
+        seed: Of the folds.
+
+    Yields:
+        The rows with other verdicts; `no_threshold` is the status of those without.
+    """
+    images = scores.astype(object).where(scores.notna(), None)
+    for _, own in images.groupby("category", sort=True):
+        limits = _area_limits(own, max_overkill_rate, n_folds=n_folds, seed=seed)
+        for row in own.to_dict("records"):
+            if row["image_id"] in limits:
+                is_nok = row["predicted_px"] > limits[row["image_id"]]
+                verdict = {"label_predicted": "NOK" if is_nok else "OK"}
+            else:
+                verdict = {"label_predicted": None, "status": "no_threshold"}
+            yield row | {"method": method} | verdict
+
+
+def _area_limits(
+    images: pd.DataFrame, max_overkill_rate: float, *, n_folds: int, seed: int
+) -> dict[str, float]:
+    """Largest area, in pixels, with which each image passes; empty if it cannot be set."""
+    groups = dict(zip(images["image_id"], images["group"].fillna(images["image_id"]), strict=True))
+    good = images[images["label"] == "OK"]
+    if len({groups[image_id] for image_id in good["image_id"]}) < 2:
+        return {}
+    fit = cross_fit_thresholds(
+        dict(zip(good["image_id"], good["predicted_px"].astype(float), strict=True)),
+        max_overkill_rate=max_overkill_rate,
+        n_folds=n_folds,
+        seed=seed,
+        groups=groups,
+    )
+    # A defective image among the views of a part with good ones is judged as those are.
+    by_group = {groups[image_id]: limit for image_id, limit in fit.by_image.items()}
+    return {image_id: by_group.get(groups[image_id], fit.others) for image_id in images["image_id"]}
+
+
 def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Put each verdict beside the label.
 
+    Several samples of an image become one verdict: that of most answers, NOK where they are split
+    evenly, since a part in doubt is checked again; the score is their mean.
+
     Args:
         manifest: Scored images.
-        verdicts: Verdicts of one method and prompt, one an image.
+        verdicts: Verdicts of one method and prompt, one or several an image.
 
     Yields:
         Rows of the scores table, without pixel counts.
@@ -86,10 +141,17 @@ def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dic
     """
     check_rows(verdicts, manifest["image_id"], where="verdicts table")
     about = manifest.set_index("image_id")
-    for verdict in verdicts.itertuples():
-        yield _row(about.loc[verdict.image_id], verdict._asdict()) | {
-            "image_id": verdict.image_id,
-            "label_predicted": verdict.label_predicted,
+    for image_id, samples in verdicts.groupby("image_id", sort=True):
+        answered = samples[samples["label_predicted"].notna()]
+        n_nok = int((answered["label_predicted"] == "NOK").sum())
+        first = (answered if len(answered) else samples).iloc[0].to_dict()
+        first["score"] = answered["score"].astype(float).mean() if len(answered) else None
+        label = None
+        if len(answered):
+            label = "NOK" if 2 * n_nok >= len(answered) else "OK"
+        yield _row(about.loc[image_id], first) | {
+            "image_id": image_id,
+            "label_predicted": label,
             **dict.fromkeys(("iou", "intersection_px", "union_px", "truth_px", "predicted_px")),
         }
 

@@ -10,11 +10,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import MASKS, SCORES, decode_mask, image_file, read_table
-from realitycheck.config import NO_PROMPT
+from realitycheck.artifacts import MASKS, SCORES, VERDICTS, decode_mask, image_file, read_table
+from realitycheck.config import NO_PROMPT, UNTRAINED_NOTE
 from realitycheck.images import read_image
+from realitycheck.metrics.agreement import agreement_of
 from realitycheck.report.figures import choose_images, iou_notes, mask_like, plot_overlays
-from realitycheck.report.tables import METHOD_NAMES
+from realitycheck.report.tables import ANSWER_COLUMNS, KEYS, METHOD_NAMES
 
 UNTRAINED = "untrained miniature networks, whose scores mean nothing"
 
@@ -24,9 +25,44 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
     return pd.concat([read_table(p, schema=SCORES) for p in paths], ignore_index=True)
 
 
+def answer_facts(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """What is known of the answers of several runs: repeats, their agreement, their cost.
+
+    The cost of 1,000 parts is that of all answers, whatever their status, over the parts; it is
+    missing where nothing was asked and where an answer has no price.
+
+    Args:
+        paths: Verdicts tables, one a run.
+
+    Returns:
+        One row a run, columns `KEYS`, `ANSWER_COLUMNS` and `note`.
+    """
+    rows = []
+    for path in paths:
+        verdicts = read_table(path, schema=VERDICTS)
+        if verdicts.empty:
+            continue
+        agreement = agreement_of(verdicts)
+        came_back = verdicts["latency_s"].notna()
+        has_cost = came_back.any() and verdicts.loc[came_back, "cost_usd"].notna().all()
+        cost = 1000 * verdicts["cost_usd"].sum() / agreement.n_images if has_cost else None
+        n_without_key = int((verdicts["finish_reason"] == "no_key").sum())
+        note = "not asked: no key" if n_without_key == len(verdicts) else ""
+        if 0 < n_without_key < len(verdicts):
+            note = f"{n_without_key} of {len(verdicts)} questions not asked: no key"
+        facts = {
+            "n_samples": agreement.n_samples,
+            "fleiss_kappa": agreement.fleiss_kappa,
+            "flip_rate": agreement.flip_rate,
+            "cost_per_1000_parts_usd": cost,
+        }
+        rows.append({key: verdicts[key].iloc[0] for key in KEYS} | facts | {"note": note})
+    return pd.DataFrame(rows, columns=[*KEYS, *ANSWER_COLUMNS, "note"])
+
+
 def untrained_notes(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What stands below a table or above a figure in which untrained networks took part."""
-    names = [name for name, about in methods.items() if about.get("note")]
+    names = [name for name, about in methods.items() if about.get("note") == UNTRAINED_NOTE]
     return [f"Made with {UNTRAINED}: {', '.join(names)}."] if names else []
 
 

@@ -77,7 +77,7 @@ def _create_miniatures(network: str, files: Sequence[Mapping[str, Any]]) -> None
             made = {network: write_miniature_sam(folder, seed=MINIATURE_SEED)}
         elif network == "clip":
             made = {network: write_miniature_clip(folder, seed=MINIATURE_SEED)}
-        elif network == "saliency":
+        elif network in ("saliency", "resnet"):
             made = {network: write_miniature_saliency(folder, seed=MINIATURE_SEED)}
         else:
             made = write_miniatures(folder, seed=MINIATURE_SEED)

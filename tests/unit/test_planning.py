@@ -173,7 +173,9 @@ def test_every_data_set_has_its_floors_and_its_own_methods(plan):
     assert plan.mask_runs() == methods + [
         (dataset, "whole_image", "none") for dataset in ("pets", "chips", "mine")
     ]
-    assert plan.label_runs() == methods + [
+    by_area = [(dataset, f"{method}_area", prompt) for dataset, method, prompt in methods]
+    assert plan.area_runs() == by_area
+    assert plan.label_runs() == methods + by_area + [
         (dataset, floor, "none")
         for dataset in ("pets", "chips", "mine")
         for floor in ("reject_everything", "accept_everything")
@@ -189,6 +191,7 @@ def test_notes_name_methods_and_data_sets_for_people(plan):
     notes = plan.method_notes()
     assert notes["difference"] == {"kind": "pixel_difference", "name": "Difference"}
     assert notes["grounded_sam"]["note"] == "untrained miniature"
+    assert notes["difference_area"] == notes["difference"] | {"verdict_by": "area"}
     assert notes["whole_image"] == {"kind": "whole_image"}
     assert plan.dataset_notes() == {
         "pets": {"name": "pets"},

@@ -277,6 +277,19 @@ def add_part(root, label, name):
 
 
 @pytest.fixture(scope="session")
+def new_run(tmp_path_factory):
+    """Give an empty folder, settings of a test's own, and the workflow to run there."""
+    home = tmp_path_factory.mktemp("code") / "workflow"
+
+    def make(folder, settings):
+        code = home if home.exists() else copy_workflow(home)
+        (folder / "run").mkdir(parents=True)
+        return WorkflowRun(folder / "run", code, copy.deepcopy(settings))
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
     """A finished run, shared by all workers; not to be changed: see `run`."""
     base = tmp_path_factory.getbasetemp()

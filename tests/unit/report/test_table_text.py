@@ -14,9 +14,14 @@ from realitycheck.report.table_text import (
     render_markdown,
     study_text,
     table_text,
+    write_confusion_table,
     write_table,
 )
-from realitycheck.report.tables import classification_table, segmentation_table
+from realitycheck.report.tables import (
+    classification_table,
+    confusion_table,
+    segmentation_table,
+)
 
 DATASETS = {
     "pets": {"name": "Oxford_Pets", "published_as": "oxford_iiit_pet"},
@@ -223,3 +228,38 @@ def test_other_tables_are_refused(tmp_path):
     """Only the two result tables have a form for people."""
     with pytest.raises(ValueError, match="got the columns a, b"):
         write_table(pd.DataFrame({"a": [1], "b": [2]}), tmp_path, stem="x")
+
+
+def test_columns_about_answers_appear_where_there_is_something_to_say(classification):
+    """Most tables have neither repeats nor costs; empty columns would only cost width."""
+    assert "USD / 1,000 parts" not in table_text(classification).header
+    known = classification.assign(n_samples=pd.NA)
+    is_asked = known["kind"] == "lvlm"
+    known.loc[is_asked, "n_samples"] = 3
+    known.loc[is_asked, ["fleiss_kappa", "flip_rate", "cost_per_1000_parts_usd"]] = [0.5, 0.25, 7.5]
+    text = table_text(known)
+    assert text.header[-2:] == ["Fleiss' κ (flips)", "USD / 1,000 parts"]
+    ends = [row[-2:] for row in text.rows]
+    assert ["0.50 (25.0\u00a0%)", "7.50"] in ends and ["–", "–"] in ends
+    assert all(len(row) == len(text.header) for row in text.rows)
+
+
+def test_confusion_counts_are_written_for_people_and_machines(classification, tmp_path):
+    """Whole counts as whole numbers, the coin's expected ones with a decimal."""
+    table = confusion_table(classification)
+    paths = write_confusion_table(table, tmp_path, stem="confusion", notes=["A note."])
+    assert set(paths) == {"parquet", "csv", "md", "tex"}
+    assert pd.read_parquet(paths["parquet"]).equals(table.reset_index(drop=True))
+    markdown = paths["md"].read_text(encoding="utf-8")
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1 and len(lines) == 2 + len(table)
+    assert "refused 1" in markdown and "A note." in markdown
+    assert "tab:confusion" in paths["tex"].read_text(encoding="utf-8")
+
+
+def test_verdicts_by_area_are_not_in_the_studys_table(classification):
+    """The study has one column a method."""
+    by_area = classification[classification["kind"] != "lvlm"].iloc[:1]
+    by_area = by_area.assign(method="again_area", verdict_by="area", method_name="Again (area)")
+    text = study_text(pd.concat([classification, by_area]))
+    assert text.header == study_text(classification).header

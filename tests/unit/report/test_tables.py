@@ -10,8 +10,10 @@ from realitycheck.metrics.classification import confusion, f_beta
 from realitycheck.metrics.intervals import clopper_pearson
 from realitycheck.report.tables import (
     CLASSIFICATION_COLUMNS,
+    CONFUSION_COLUMNS,
     SEGMENTATION_COLUMNS,
     classification_table,
+    confusion_table,
     segmentation_table,
 )
 
@@ -335,3 +337,48 @@ def test_scores_that_would_give_a_wrong_table_are_refused(masks, spoil, options,
     """Each of them would otherwise pass as a slightly different number."""
     with pytest.raises(ValueError, match=message):
         classification_table(spoil(masks), **SETTINGS | options)
+
+
+def test_what_is_known_of_answers_stands_beside_the_verdicts(verdicts):
+    """A run without such facts has none, and no row is lost for it."""
+    keys = {"dataset": "tiles", "method": "ask", "prompt": "basic"}
+    facts = {"n_samples": 3, "fleiss_kappa": 0.5, "flip_rate": 0.25}
+    answers = pd.DataFrame([keys | facts | {"cost_per_1000_parts_usd": 7.5, "note": "so far"}])
+    table = classification_table(verdicts, answers=answers, **SETTINGS).set_index("method")
+    assert (table.loc["ask", list(facts)] == pd.Series(facts)).all()
+    assert table.loc["ask", "cost_per_1000_parts_usd"] == 7.5
+    assert "so far" in table.loc["ask", "note"]
+    assert table.loc["reject_everything", [*facts, "cost_per_1000_parts_usd"]].isna().all()
+    without = classification_table(verdicts, **SETTINGS).set_index("method")
+    assert without.loc["ask", list(facts)].isna().all()
+
+
+def test_a_verdict_by_area_says_so_and_has_no_counterpart_in_the_study(masks):
+    """The name for people follows the method's own."""
+    rows = pd.concat([masks, masks.assign(method="saa_plus_area")])
+    methods = METHODS | {
+        "saa_plus_area": {"kind": "saa_plus", "uses_test_truth": True, "verdict_by": "area"}
+    }
+    table = classification_table(rows, **SETTINGS | {"methods": methods}).set_index("method")
+    assert table.loc["saa_plus", ["method_name", "verdict_by"]].tolist() == ["SAA+", "any mask"]
+    area = table.loc["saa_plus_area"]
+    assert [area["method_name"], area["verdict_by"]] == ["SAA+ (area)", "area"]
+    assert area["uses_test_truth"] and "good images of other folds" in area["note"]
+    assert list(table.index)[:2] == ["saa_plus", "saa_plus_area"]
+
+
+def test_confusion_counts_add_up_with_the_unanswered_by_status(verdicts):
+    """Who gave no verdict is counted by the reason."""
+    verdicts.loc[[0, 8], ["label_predicted", "status"]] = [None, "refused"]
+    verdicts.loc[1, ["label_predicted", "status"]] = [None, "truncated"]
+    table = confusion_table(classification_table(verdicts, **SETTINGS))
+    assert list(table.columns) == CONFUSION_COLUMNS
+    row = table.iloc[0]
+    assert (row["tp"], row["fp"], row["fn"], row["tn"]) == (1, 1, 1, 3)
+    assert (row["n_unanswered_nok"], row["n_unanswered_ok"]) == (2, 1)
+    assert row["unanswered_status"] == "refused 2, truncated 1"
+    counted = table[["tp", "fp", "fn", "tn", "n_unanswered_nok", "n_unanswered_ok"]].sum(axis=1)
+    np.testing.assert_allclose(counted.to_numpy(float), table["n_images"])
+    assert set(table["method"]) == {
+        *("ask", "reject_everything", "accept_everything", "coin_at_prevalence")
+    }

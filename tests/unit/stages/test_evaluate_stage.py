@@ -13,8 +13,9 @@ from realitycheck.artifacts import (
     write_table,
 )
 from realitycheck.images import write_png
+from realitycheck.methods.thresholds import fit_threshold
 from realitycheck.stages.classify import floor_verdicts
-from realitycheck.stages.evaluate import score_labels, score_masks
+from realitycheck.stages.evaluate import score_areas, score_labels, score_masks
 
 #: Good; good; defective with a drawn mask; defective without.
 IDS = ["p/OK/1", "p/OK/2", "p/NOK/void/1", "p/NOK/void/2"]
@@ -193,3 +194,85 @@ def test_verdicts_of_other_images_are_refused(manifest):
     verdicts = floor_verdicts(manifest, floor="reject_everything", prompt="none")
     with pytest.raises(ArtifactError, match="verdicts table: .* 1 are missing"):
         list(score_labels(manifest, verdicts.iloc[1:]))
+
+
+# --------------------------------------------------------------------------------- verdicts by area
+
+
+def areas(ok, nok, *, category="p", groups=None):
+    """Scores of a mask method whose masks have these areas, in pixels."""
+    labels = ["OK"] * len(ok) + ["NOK"] * len(nok)
+    rows = [
+        dict.fromkeys(SCORES.columns)
+        | {
+            "dataset": "chips",
+            "image_id": f"{category}/{label}/{number}",
+            "method": "mine",
+            "prompt": "plain",
+            "category": category,
+            "group": groups[number] if groups else None,
+            "label": label,
+            "label_predicted": "NOK" if area else "OK",
+            "predicted_px": area,
+            "status": "ok",
+        }
+        for number, (label, area) in enumerate(zip(labels, [*ok, *nok], strict=True))
+    ]
+    return pd.DataFrame(rows)
+
+
+def by_area(scores, tmp_path, **options):
+    """Verdicts by image, through the file that the stage writes."""
+    options = {"max_overkill_rate": 0.0, "n_folds": 5} | options
+    rows = list(score_areas(scores, "mine_area", **options))
+    write_table(rows, tmp_path / "areas.parquet", schema=SCORES, facts={})
+    table = read_table(tmp_path / "areas.parquet", schema=SCORES)
+    assert len(table) == len(scores) and set(table["method"]) == {"mine_area"}
+    return table.set_index("image_id")
+
+
+def test_an_area_that_good_images_reach_is_no_defect(tmp_path):
+    """Five good images with up to 30 px: above that, and only above, an image is NOK."""
+    found = by_area(areas([0, 10, 20, 30, 30], [30, 31, 0]), tmp_path)
+    assert list(found["label_predicted"][["p/NOK/5", "p/NOK/6", "p/NOK/7"]]) == ["OK", "NOK", "OK"]
+    assert (found.loc[found["label"] == "OK", "label_predicted"] == "OK").all()
+    assert found["predicted_px"].notna().all() and set(found["status"]) == {"ok"}
+
+
+def test_a_good_image_has_no_say_in_its_own_threshold(tmp_path):
+    """The largest good area exceeds what all others reach, so that image is rejected."""
+    found = by_area(areas([0, 10, 20, 30, 500], [400, 600]), tmp_path)
+    assert found.loc["p/OK/4", "label_predicted"] == "NOK"
+    # Defective images are judged by all good ones, 500 px among them.
+    assert list(found["label_predicted"][["p/NOK/5", "p/NOK/6"]]) == ["OK", "NOK"]
+
+
+def test_the_threshold_leaves_the_share_of_good_images_that_may_be_rejected(tmp_path):
+    """Twenty good images, 10 % of them: the threshold is the third largest area."""
+    ok = list(range(1, 21))
+    assert fit_threshold(map(float, ok), max_overkill_rate=0.1) == 18
+    found = by_area(areas(ok, [18, 19]), tmp_path, max_overkill_rate=0.1)
+    assert list(found["label_predicted"][["p/NOK/20", "p/NOK/21"]]) == ["OK", "NOK"]
+
+
+def test_views_of_one_part_judge_each_other_neither_way(tmp_path):
+    """The defective view of a part is judged without the good view of the same part."""
+    groups = ["a", "b", "c", "d", "e", "e"]
+    found = by_area(areas([0, 10, 20, 30, 500], [400], groups=groups), tmp_path)
+    assert found.loc["p/NOK/5", "label_predicted"] == "NOK"
+
+
+def test_categories_have_thresholds_of_their_own(tmp_path):
+    """A carpet is no tile; one with too few good parts gets no verdict, and says so."""
+    scores = pd.concat(
+        [
+            areas([5, 5, 5], [6], category="carpet"),
+            areas([50, 50, 50], [6], category="tile"),
+            areas([5], [6], category="wood"),
+        ]
+    )
+    found = by_area(scores, tmp_path)
+    verdict = found["label_predicted"]
+    assert (verdict["carpet/NOK/3"], verdict["tile/NOK/3"]) == ("NOK", "OK")
+    assert verdict[["wood/OK/0", "wood/NOK/1"]].isna().all()
+    assert set(found.loc[found["category"] == "wood", "status"]) == {"no_threshold"}

@@ -5,9 +5,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import MASKS, SCORES, encode_mask, image_file, read_table, write_table
+from realitycheck.artifacts import (
+    MASKS,
+    SCORES,
+    VERDICTS,
+    encode_mask,
+    image_file,
+    read_table,
+    write_table,
+)
 from realitycheck.images import write_png
-from realitycheck.stages.report import overlay_figure, read_scores, untrained_notes
+from realitycheck.report.tables import ANSWER_COLUMNS
+from realitycheck.stages.report import (
+    answer_facts,
+    overlay_figure,
+    read_scores,
+    untrained_notes,
+)
 
 IDS = [f"p/NOK/void/{number}" for number in range(4)]
 METHODS = {
@@ -164,3 +178,61 @@ def test_scores_table_is_read_as_written(run):
     folder, _ = run
     found = read_scores([folder / "mine" / "scores.parquet"]).set_index("image_id")["iou"]
     assert pd.isna(found[IDS[3]])
+
+
+def verdicts_file(folder, *, method="ask", labels="NNO OOO", cost=0.01, **values):
+    """A verdicts table: a word an image, a letter a sample (N, O, or a dot for no answer)."""
+    label = {"N": "NOK", "O": "OK", ".": None}
+    rows = [
+        dict.fromkeys(VERDICTS.columns)
+        | {"dataset": "chips", "image_id": f"p/{image}", "method": method, "prompt": "basic"}
+        | {"sample": sample, "label_predicted": label[letter], "cost_usd": cost}
+        | {"status": "refused" if letter == "." else "answered", "latency_s": 1.0}
+        | values
+        for image, letters in enumerate(labels.split())
+        for sample, letter in enumerate(letters)
+    ]
+    path = folder / f"{method}.parquet"
+    write_table(rows, path, schema=VERDICTS, facts={})
+    return path
+
+
+def test_answers_are_summed_up_by_run(tmp_path):
+    """Two parts with three samples each at 0.01 USD: 30 USD for 1,000 parts; one of two flips."""
+    found = answer_facts([verdicts_file(tmp_path)]).iloc[0]
+    assert found["n_samples"] == 3 and found["flip_rate"] == 0.5
+    assert found["cost_per_1000_parts_usd"] == pytest.approx(30)
+    assert -1 < found["fleiss_kappa"] < 1 and found["note"] == ""
+
+
+def test_refused_answers_cost_too_and_an_unknown_cost_is_no_zero(tmp_path):
+    """Whoever pays for a refusal wants to see it; whoever has no price wants no 0."""
+    paid = verdicts_file(tmp_path, method="paid", labels="N . O .")
+    free = verdicts_file(tmp_path, method="free", labels="N O", cost=None)
+    local = verdicts_file(tmp_path, method="local", labels="N O", cost=None, latency_s=None)
+    found = answer_facts([paid, free, local]).set_index("method")
+    assert found.loc["paid", "cost_per_1000_parts_usd"] == pytest.approx(10)
+    assert found.loc[["free", "local"], "cost_per_1000_parts_usd"].isna().all()
+    assert (found["n_samples"] == 1).all() and found["fleiss_kappa"].isna().all()
+
+
+def test_questions_not_asked_for_want_of_a_key_are_named(tmp_path):
+    """All of them, or how many."""
+    open_rows = {"status": "not_asked", "finish_reason": "no_key", "latency_s": None}
+    none = verdicts_file(tmp_path, method="none", labels=". . .", cost=None, **open_rows)
+    assert answer_facts([none]).iloc[0]["note"] == "not asked: no key"
+    table = pd.concat(
+        [pd.read_parquet(none), pd.read_parquet(verdicts_file(tmp_path, labels=". . . N"))[3:]]
+    )
+    write_table(table.assign(method="some"), tmp_path / "s.parquet", schema=VERDICTS, facts={})
+    note = answer_facts([tmp_path / "s.parquet"]).iloc[0]["note"]
+    assert note == "3 of 4 questions not asked: no key"
+
+
+def test_no_run_with_verdicts_is_no_fault(tmp_path):
+    """The demo's segmenters alone."""
+    assert list(answer_facts([]).columns) == [
+        *("dataset", "method", "prompt"),
+        *ANSWER_COLUMNS,
+        "note",
+    ]

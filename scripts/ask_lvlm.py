@@ -1,0 +1,48 @@
+"""Ask a vision language model about each image; what was ever answered is not asked again."""
+
+import sys
+from pathlib import Path
+
+from realitycheck.artifacts import REFERENCES, TRANSFORMS, VERDICTS, read_table, write_table
+from realitycheck.job import job_log, run_facts
+from realitycheck.lvlm.progress import progress_bar
+from realitycheck.lvlm.runner import ask, quote
+from realitycheck.stages.lvlm import backend_of, known_rows, pace_of, prices_of, questions_of
+
+with job_log(snakemake.log[0]):
+    params, settings = snakemake.params, snakemake.params.settings
+    transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
+    keys = {name: snakemake.wildcards[name] for name in ("dataset", "method", "prompt")}
+    questions = questions_of(
+        transforms,
+        read_table(snakemake.input.references, schema=REFERENCES),
+        images_folder=Path(snakemake.input.transforms).parent,
+        asked=params.asked,
+        settings=settings,
+        intensity=params.intensity,
+    )
+    if not params.has_key:
+        rows = known_rows(questions, keys, settings=settings)
+    else:
+        prices = prices_of(settings)
+        print(quote(questions, settings["ledger"], prices=prices).text(), file=sys.stderr)
+        with progress_bar(" ".join(keys.values())) as show:
+            rows, bill = ask(
+                questions,
+                settings["ledger"],
+                backend=backend_of(settings),
+                prices=prices,
+                may_leave_site=params.may_leave_site,
+                max_cost_usd=settings["max_cost_usd"],
+                accepted_models=settings["accepted_models"],
+                pace=pace_of(settings),
+                progress=show,
+                **keys,
+            )
+        print(bill.text(), file=sys.stderr)
+    write_table(
+        rows,
+        snakemake.output.labels,
+        schema=VERDICTS,
+        facts=run_facts({**params.asked, "model": settings["model"], "code": params.code}),
+    )

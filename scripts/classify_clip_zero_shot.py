@@ -1,0 +1,56 @@
+"""Compare each image with texts of flawless and of defective parts, by CLIP."""
+
+from pathlib import Path
+
+from realitycheck.artifacts import (
+    ENCODINGS,
+    MANIFEST,
+    VERDICTS,
+    read_shards,
+    read_table,
+    write_table,
+)
+from realitycheck.job import device_lease, job_log, run_facts
+from realitycheck.methods.clip_zero_shot import encode_states
+from realitycheck.models.clip import load_clip
+from realitycheck.stages.classify import zero_shot_verdicts
+from realitycheck.stages.encode import features_of
+from realitycheck.stages.lvlm import object_name
+from realitycheck.stages.weights import weights_path
+from realitycheck.store import EncodingStore
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
+):
+    params, inputs = snakemake.params, snakemake.input
+    manifest = read_table(inputs.manifest, schema=MANIFEST)
+    index = read_shards(inputs.features, schema=ENCODINGS)
+    model = load_clip(weights_path(inputs.weights), variant=params.clip["variant"], device=device)
+    states = {
+        category: encode_states(
+            model,
+            object_name(params.words["object_name"], category),
+            defects=params.words["defect_names"],
+        )
+        for category in sorted(set(manifest["category"]))
+    }
+    table = zero_shot_verdicts(
+        manifest,
+        features_of(EncodingStore(Path(inputs.features[0]).parent), index, manifest["image_id"]),
+        states,
+        method=snakemake.wildcards.method,
+        prompt=snakemake.wildcards.prompt,
+        threshold=params.settings["threshold"],
+    )
+    write_table(
+        table,
+        snakemake.output.labels,
+        schema=VERDICTS,
+        facts=run_facts(
+            {**params.settings, **params.words, "code": params.code},
+            weights=params.weights,
+            device=device,
+            distributions=("open_clip_torch", "torch"),
+        ),
+    )

@@ -1,0 +1,20 @@
+"""Judge by the area of a method's masks, with a threshold from good images of other folds."""
+
+from realitycheck.artifacts import SCORES, read_table, write_table
+from realitycheck.config import AREA_SUFFIX
+from realitycheck.job import job_log, run_facts
+from realitycheck.stages.evaluate import score_areas
+
+with job_log(snakemake.log[0]):
+    settings = {name: snakemake.params[name] for name in ("max_overkill_rate", "seed")}
+    rows = score_areas(
+        read_table(snakemake.input.scores, schema=SCORES),
+        f"{snakemake.wildcards.method}{AREA_SUFFIX}",
+        **settings,
+    )
+    write_table(
+        list(rows),
+        snakemake.output.scores,
+        schema=SCORES,
+        facts=run_facts({**settings, "code": snakemake.params.code}),
+    )

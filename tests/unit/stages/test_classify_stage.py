@@ -1,0 +1,160 @@
+"""Verdict tables of the local classifiers, and several verdicts on one image as one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from realitycheck.artifacts import SCORES, VERDICTS, read_table, write_table
+from realitycheck.config import ResnetMlpMethod
+from realitycheck.stages.classify import floor_verdicts, out_of_fold_verdicts, zero_shot_verdicts
+from realitycheck.stages.evaluate import score_labels
+
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+
+
+@pytest.fixture
+def manifest():
+    """Twelve parts of two categories, good and bad in turn, two views each."""
+    return pd.DataFrame(
+        {
+            "dataset": "chips",
+            "image_id": [f"p/{i:02d}" for i in range(24)],
+            "category": ["die", "lead"] * 12,
+            "group": [f"part {i // 2}" for i in range(24)],
+            "label": ["OK", "OK", "NOK", "NOK"] * 6,
+            "defect_type": None,
+        }
+    )
+
+
+def written(table, tmp_path):
+    """The table as the contract has it, through the file."""
+    write_table(table, tmp_path / "labels.parquet", schema=VERDICTS, facts={})
+    return read_table(tmp_path / "labels.parquet", schema=VERDICTS)
+
+
+def test_every_image_gets_a_verdict_with_the_fold_it_was_held_out_in(manifest, tmp_path):
+    """The settings are those of the method block, as the rule hands them over."""
+    settings = ResnetMlpMethod(kind="resnet_mlp", n_folds=3, hidden_units=(4,), max_epochs=20)
+    features = np.random.default_rng(0).normal(size=(24, 5))
+    table = out_of_fold_verdicts(
+        manifest,
+        features,
+        method="baseline",
+        prompt="none",
+        settings=settings.model_dump(mode="json", exclude={"title"}),
+    )
+    table = written(table, tmp_path)
+    assert list(table["image_id"]) == list(manifest["image_id"])
+    assert set(table["status"]) == {"answered"} and table["label_predicted"].notna().all()
+    assert table["score"].between(0, 1).all()
+    by_part = table["fold"].groupby(manifest["group"]).nunique()
+    assert (by_part == 1).all() and set(table["fold"]) == {0, 1, 2}
+
+
+def test_images_without_a_group_are_parts_of_their_own(manifest):
+    """A missing group must not make one group of all images."""
+    settings = {"kind": "resnet_mlp", "input_size_px": 64, "n_folds": 6, "hidden_units": (4,)}
+    table = out_of_fold_verdicts(
+        manifest.assign(group=None),
+        np.random.default_rng(0).normal(size=(24, 5)),
+        method="baseline",
+        prompt="none",
+        settings=settings | {"max_epochs": 10},
+    )
+    assert set(table["fold"]) == set(range(6))
+
+
+def test_zero_shot_takes_the_texts_of_each_images_category(manifest, tmp_path):
+    """Axis 0 is a good die or a bad lead, axis 1 the other way round."""
+    features = np.eye(2)[[0, 0, 1, 1] * 6]
+    states = {"die": np.eye(2), "lead": np.eye(2)[::-1]}
+    order = manifest.sample(frac=1, random_state=0)
+    table = zero_shot_verdicts(
+        order, features[order.index], states, method="clip", prompt="none", threshold=0.5
+    )
+    table = written(table, tmp_path).set_index("image_id")
+    for row in manifest.itertuples():
+        is_axis_1 = row.label == "NOK"
+        expected = "NOK" if is_axis_1 == (row.category == "die") else "OK"
+        assert table.loc[row.image_id, "label_predicted"] == expected, row
+
+
+def test_floors_give_one_verdict_on_every_image(manifest, tmp_path):
+    """They stand in the table like any method."""
+    for floor, label in (("reject_everything", "NOK"), ("accept_everything", "OK")):
+        table = written(floor_verdicts(manifest, floor=floor, prompt="none"), tmp_path)
+        assert len(table) == len(manifest) and set(table["label_predicted"]) == {label}
+
+
+# --------------------------------------------------------------------------- samples of one image
+
+
+def samples(**labels):
+    """Verdicts by image: a letter a sample, N for NOK, O for OK, a dot for no answer."""
+    label = {"N": "NOK", "O": "OK", ".": None}
+    score = {"N": 0.9, "O": 0.2, ".": None}
+    rows = [
+        {
+            "dataset": "chips",
+            "image_id": image_id,
+            "method": "ask",
+            "prompt": "basic",
+            "sample": sample,
+            "label_predicted": label[letter],
+            "score": score[letter],
+            "status": "refused" if letter == "." else "answered",
+        }
+        for image_id, letters in labels.items()
+        for sample, letter in enumerate(letters)
+    ]
+    return pd.DataFrame(rows).reindex(columns=VERDICTS.columns)
+
+
+def of_images(*image_ids):
+    return pd.DataFrame(
+        {
+            "dataset": "chips",
+            "image_id": image_ids,
+            "category": "die",
+            "group": None,
+            "label": "OK",
+            "defect_type": None,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("letters", "label", "status"),
+    [
+        ("NNO", "NOK", "answered"),
+        ("NOO", "OK", "answered"),
+        ("NO", "NOK", "answered"),  # split evenly: a part in doubt is checked again
+        ("NNOO", "NOK", "answered"),
+        ("O..", "OK", "answered"),  # only answers vote
+        (".N.O", "NOK", "answered"),
+        ("...", None, "refused"),  # nothing is guessed
+    ],
+)
+def test_samples_become_the_verdict_of_most_answers(letters, label, status):
+    """NOK where they are split evenly."""
+    (row,) = score_labels(of_images("a"), samples(a=letters))
+    assert row["label_predicted"] == label
+    assert row["status"] == status
+
+
+def test_the_score_of_samples_is_the_mean_of_the_answers():
+    """Two of 0.9 and one of 0.2; the one without an answer does not count as 0."""
+    (row,) = score_labels(of_images("a"), samples(a="NN.O"))
+    assert row["score"] == pytest.approx(2.0 / 3)
+    (row,) = score_labels(of_images("a"), samples(a=".."))
+    assert row["score"] is None
+
+
+def test_as_many_rows_come_out_as_images_went_in(tmp_path):
+    """Five samples of three images are three rows, and they keep the contract."""
+    rows = list(score_labels(of_images("a", "b", "c"), samples(a="NNNNN", b="OO.O.", c=".....")))
+    write_table(rows, tmp_path / "images.parquet", schema=SCORES, facts={})
+    table = read_table(tmp_path / "images.parquet", schema=SCORES)
+    assert list(table["image_id"]) == ["a", "b", "c"]
+    assert list(table["label_predicted"].fillna("none")) == ["NOK", "OK", "none"]
