@@ -97,8 +97,8 @@ def write_networks(folder: str | Path, *, size: str, others: str, seed: int = 0)
     }
     listing = folder / "networks.json"
     if listing.is_file():
-        paths = {name: Path(path) for name, path in json.loads(listing.read_text()).items()}
-        return Networks(paths, variants)
+        names = json.loads(listing.read_text(encoding="utf-8"))
+        return Networks({key: folder / name for key, name in names.items()}, variants)
     folder.mkdir(parents=True, exist_ok=True)
     paths = dict(miniatures.write_miniatures(folder, seed=seed))
     paths["clip"] = miniature_clip.write_miniature_clip(folder, seed=seed)
@@ -112,7 +112,8 @@ def write_networks(folder: str | Path, *, size: str, others: str, seed: int = 0)
         paths["grounding_dino"] = _save(state, folder / "grounding_dino_swint.pth")
         paths["clip"] = _save(_clip_state(seed=seed), folder / "clip_vit_b_16.pth")
         paths["saliency"] = _save(_saliency_state(seed=seed), folder / "wide_resnet50_2.pth")
-    listing.write_text(json.dumps({name: str(path) for name, path in paths.items()}))
+    names = {key: path.relative_to(folder).as_posix() for key, path in paths.items()}
+    listing.write_text(json.dumps(names), encoding="utf-8")
     return Networks(paths, variants)
 
 

@@ -133,6 +133,7 @@ def main() -> None:
             }
             for side, name in take_turns(sides["naive"].names, sides["ours"].names):
                 found = np.array(sides[side].ask(name))
+                print(f"{side} {name}: {found[1]:.1f} s (processor)", file=sys.stderr, flush=True)
                 seconds[side, name] = seconds.get((side, name), 0) + found
             results = {name: side.ask(None) for name, side in sides.items()}
             for name, (_, peak, _) in results.items():

@@ -10,6 +10,7 @@ modules are used as they are.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realitycheck.models.sam_decoder import CPU_BATCH, ImageDecoder
+from realitycheck.models.sam_encoder import in_blocks
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
 if TYPE_CHECKING:
@@ -486,8 +488,10 @@ def encode_images(
                 for image in chosen
             ]
         ).to(sam.device)
+        is_cpu = sam.device.type == "cpu"
         with (
             torch.inference_mode(),
+            in_blocks(sam.image_encoder) if is_cpu else contextlib.nullcontext(),
             torch.autocast(
                 sam.device.type,
                 dtype=getattr(torch, sam.precision) if sam.precision != "float32" else None,

@@ -1,0 +1,110 @@
+"""The benchmarks run at miniature size, print what they promise, and both ways agree."""
+
+import importlib
+import re
+import sys
+
+import pytest
+
+from realitycheck.images import write_png
+
+COMMON = ["--n-images", "1", "--image-size-px", "96", "--points-per-side", "3", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Folder that keeps the miniature networks for all benchmarks of this file."""
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.fixture
+def benchmark(repository, networks, monkeypatch, capsys):
+    """Run a benchmark's main function and return what it prints."""
+    import torch
+
+    monkeypatch.syspath_prepend(str(repository / "benchmarks"))
+    n_threads = torch.get_num_threads()
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, "--networks", str(networks), *arguments])
+        importlib.import_module(name).main()
+        return capsys.readouterr().out
+
+    yield run
+    torch.set_num_threads(n_threads)
+
+
+def test_ratios_are_printed_and_both_ways_agree(benchmark):
+    """Each side in a process of its own, as published; SAA+ needs a second colour order."""
+    printed = benchmark("compare_naive", "--size", "miniature", *COMMON)
+    assert re.search(r"time, ours / naive: wall \d+\.\d+   processor \d+\.\d+", printed)
+    assert re.search(r"peak memory, ours / naive: \d+\.\d+ \(\d+ MB, \d+ MB\)", printed)
+    ious = [float(each) for each in re.findall(r"least IoU of both ways' masks (\S+),", printed)]
+    assert len(ious) == 4
+    assert min(ious) >= 0.999
+    assert len(re.findall(r"^ours +encode_images", printed, flags=re.MULTILINE)) == 2
+
+
+def test_repaired_masks_agree_with_one_encoding(benchmark, networks, tmp_path):
+    """Sharing and reordering must not change a mask; one colour order serves all methods."""
+    full_size, ours, naive = (
+        importlib.import_module(name) for name in ("_full_size", "_our_way", "_naive_way")
+    )
+    run = ours.Run(
+        networks=full_size.write_networks(networks, size="miniature", others="miniature"),
+        images_folder=tmp_path / "images",
+        transforms=full_size.write_images(tmp_path / "images", n_images=1, image_size_px=96),
+        phrases=("dark spot", "defect"),
+        variant="repaired",
+        points_per_side=3,
+    )
+    one, other = ours.OurWay(run, tmp_path), naive.NaiveWay(run)
+    assert [name for name in one.steps() if name.startswith("encode_images")] == [
+        "encode_images rgb"
+    ]
+    ours.run_steps(one.steps())
+    ours.run_steps(other.steps())
+    assert set(one.masks) == set(other.masks) == set(ours.METHODS)
+    n_pixels = 0
+    for method in ours.METHODS:
+        (mask,), (expected,) = one.masks[method].values(), other.masks[method].values()
+        assert (mask != expected).sum() <= 0.001 * max(1, expected.sum())
+        n_pixels += mask.sum()
+    assert n_pixels
+
+
+def test_prompt_edit_runs_no_image_encoder(benchmark):
+    """The encodings know no prompt, so an edited one finds them all in place."""
+    printed = benchmark("prompt_edit", "--size", "miniature", *COMMON)
+    assert "passes of SAM's image encoder: first 2, after the edit 0" in printed
+    shares = dict(re.findall(r"^(\w+) +share: wall (\S+)", printed, flags=re.MULTILINE))
+    assert set(shares) == {"grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "total"}
+    assert all(float(share) >= 0 for share in shares.values())
+
+
+def test_variant_effects_list_every_switch(benchmark, tmp_path):
+    """One row a switch, and one for the repaired preset, for every method and rule."""
+    import _full_size
+
+    write_png(_full_size.drawn_image("x", image_size_px=64, seed=0), tmp_path / "a.png")
+    printed = benchmark("variant_effects", str(tmp_path))
+    rows = [line for line in printed.splitlines() if line.startswith("| `")]
+    for method, n_rows in (
+        ("grounded_sam", 2),
+        ("sam_clip", 3),
+        ("clip_surgery_sam", 7),
+        ("saa_plus", 8),
+    ):
+        assert sum(row.startswith(f"| `{method}`") for row in rows) == n_rows
+    assert "strip_special: true` | 1.000 | 0 of 1" in printed
+
+
+def test_variants_page_names_every_switch(repository):
+    """A new switch without a line in the page would be a secret."""
+    from dataclasses import fields
+
+    page = (repository / "docs" / "variants.md").read_text(encoding="utf-8")
+    for kind in ("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus"):
+        module = importlib.import_module(f"realitycheck.methods.{kind}")
+        for field in fields(module.PUBLISHED):
+            assert f"| `{field.name}` (" in page
