@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--method", default="{}", help="settings of resnet_mlp, as JSON")
     parser.add_argument("--n-ok", type=int, default=231)
     parser.add_argument("--n-nok", type=int, default=32)
+    parser.add_argument("--image-size-px", type=int, default=512)
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
 
@@ -67,6 +68,7 @@ def main() -> None:
                 "n_ok": options.n_ok,
                 "n_nok": options.n_nok,
                 "seed": options.seed,
+                "image_size_px": options.image_size_px,
                 "alignment": {"method": "ecc", "motion": "similarity"},
             }
         },
