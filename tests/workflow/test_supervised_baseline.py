@@ -11,7 +11,7 @@ def test_it_prints_the_baseline_beside_the_floors(repository, tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, str(repository / "benchmarks" / "supervised_baseline.py")),
-            *(str(tmp_path / "work"), "--n-ok", "6", "--n-nok", "4", "--image-size-px", "96"),
+            *(str(tmp_path / "work"), "--n-ok", "12", "--n-nok", "4", "--image-size-px", "96"),
             *("--cores", "1", "--method", '{"input_size_px": 96, "n_folds": 2}'),
         ],
         env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST")},
@@ -22,4 +22,4 @@ def test_it_prints_the_baseline_beside_the_floors(repository, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     for method in ("resnet_mlp", "pixel_difference", "reject_everything"):
-        assert re.search(rf"^ *{method} +4 +6 +\d\.\d+", done.stdout, flags=re.MULTILINE), method
+        assert re.search(rf"^ *{method} +4 +12 +\d\.\d+", done.stdout, flags=re.MULTILINE), method
