@@ -183,6 +183,7 @@ rule encode_saliency:
 rule encode_clip_features:
     """Encode whole images with CLIP."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         weights=ancient("<results>/weights/clip.json"),
     output:
@@ -215,6 +216,7 @@ rule encode_clip_features:
 rule encode_resnet_features:
     """Encode whole images with the frozen residual network of the supervised baseline."""
     input:
+        checked=ancient(checked_inputs),
         transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         weights=ancient("<results>/weights/resnet.json"),
     output:

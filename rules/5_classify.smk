@@ -36,6 +36,7 @@ rule classify_floor:
 rule classify_clip_zero_shot:
     """Compare each image with texts of flawless and of defective parts, by CLIP."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         features=shards_of(
             "<results>/encodings/{dataset}/clip_features/{shard}.parquet"
@@ -73,6 +74,7 @@ rule classify_clip_zero_shot:
 rule classify_resnet_mlp:
     """Supervised baseline: a perceptron on frozen features, every verdict out of fold."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         features=resnet_features,
     output:

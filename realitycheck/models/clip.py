@@ -384,8 +384,24 @@ def encode_text(
     with torch.inference_mode():
         for batch in _batches(texts, batch_size):
             tokens = tokenizer(batch, context_length=model.context_length).to(device)
-            features.append(model.encode_text(tokens, normalize=True).float().cpu().numpy())
+            features.append(_text_features(model, tokens).float().cpu().numpy())
     return np.concatenate(features)
+
+
+def _text_features(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """Run the text tower on as many places as the longest text takes.
+
+    A token attends to those before it only, and the feature is taken at the end mark (the largest
+    id), so the empty places behind it, most of CLIP's 77, have no part in it.
+    """
+    from torch.nn.functional import normalize
+
+    ends = tokens.argmax(dim=1)
+    length = int(ends.max()) + 1
+    places = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
+    places = model.transformer(places, attn_mask=model.attn_mask[:length, :length])
+    chosen = model.ln_final(places)[range(len(tokens)), ends]
+    return normalize(chosen @ model.text_projection, dim=-1)
 
 
 def encode_ensemble(model: torch.nn.Module, sentences: Sequence[str]) -> np.ndarray:

@@ -74,7 +74,7 @@ SETTINGS = {
     },
     "models": {"sam": {"variant": "miniature"}, "grounding_dino": {"variant": "miniature"}},
     "compute": {"device": "cpu", "threads": 1},
-    "evaluation": {"n_resamples": 200},
+    "evaluation": {"n_resamples": 200, "area_verdicts": False},
     "report": {"n_overlays": 3},
 }
 

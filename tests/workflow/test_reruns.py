@@ -7,12 +7,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+ENDINGS = (".parquet", ".csv", ".md", ".tex")
+STUDY_ENDINGS = ("_study.md", "_study.tex")
 TABLES = {
-    f"tabulate_{name}": {
-        f"tables/{name}{ending}"
-        for ending in (".parquet", ".csv", ".md", ".tex", "_study.md", "_study.tex")
-    }
-    for name in ("segmentation", "classification")
+    f"tabulate_{name}": {f"tables/{name}{ending}" for ending in endings}
+    for name, endings in (
+        ("segmentation", (*ENDINGS, *STUDY_ENDINGS)),
+        ("classification", (*ENDINGS, *STUDY_ENDINGS)),
+        ("confusion", ENDINGS),
+    )
 }
 
 
@@ -25,7 +28,7 @@ def figures(*datasets):
 
 def count(planned):
     """Jobs by rule behind planned outputs, where each job of these rules has a folder or a name."""
-    n_files = {**dict.fromkeys(TABLES, 6), "plot_overlays": 2}
+    n_files = {**{rule: len(files) for rule, files in TABLES.items()}, "plot_overlays": 2}
     return {rule: len(paths) // n_files.get(rule, 1) for rule, paths in planned.items()}
 
 
@@ -71,6 +74,7 @@ def test_edited_threshold_does_not_run_the_detector(run):
         "score_masks": 3,
         "tabulate_segmentation": 1,
         "tabulate_classification": 1,
+        "tabulate_confusion": 1,
         "plot_overlays": 2,
     }
 
@@ -92,6 +96,7 @@ def test_added_prompt_set_leaves_the_others_alone(run):
         "score_masks": 1,
         "tabulate_segmentation": 1,
         "tabulate_classification": 1,
+        "tabulate_confusion": 1,
         "plot_overlays": 1,
     }
 
@@ -201,6 +206,7 @@ def test_changed_mask_is_scored_again_and_no_network_runs(run):
         "score_masks": 2,
         "tabulate_segmentation": 1,
         "tabulate_classification": 1,
+        "tabulate_confusion": 1,
         "plot_overlays": 1,
     }
     after = run.read("scores/parts/whole_image/none/images.parquet")
