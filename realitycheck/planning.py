@@ -298,7 +298,7 @@ class Plan:
     def asked(self, dataset: str, method: str, prompt: str) -> Any:
         """What a method is told: the phrases of a prompt set, SAA+'s prompts, or nothing."""
         block = self.settings.methods[method]
-        if not block.needs_prompt:
+        if block.prompt_key is None:
             return []
         if block.kind == "saa_plus":
             return self.saa_plus_prompts(dataset, prompt)
