@@ -25,6 +25,7 @@ from realitycheck.artifacts import image_file
 from realitycheck.datasets.synthetic_sat import SatSettings, draw_part, image_rng
 from realitycheck.images import write_png
 from realitycheck.models import clip, grounding_dino, miniature_clip, miniatures, saliency, sam
+from realitycheck.models.sam_decoder import ImageDecoder
 from realitycheck.provenance import digest_of
 
 SIZES = ("vit_b", "vit_h", "miniature")
@@ -155,7 +156,9 @@ def _sam_state(size: str, *, seed: int) -> dict[str, Any]:
     hook = decoder.output_upscaling.register_forward_hook(lambda _m, _i, out: pixels.append(out))
 
     def decode() -> tuple[Any, Any]:
-        return sam.decode_prompts(model, embedding, points=points, labels=labels, multimask=True)
+        bound = ImageDecoder(model, embedding)
+        decoded = bound.decode(points=points, labels=labels)
+        return bound.draw(decoded, sam.THREE_MASKS), decoded.qualities[:, sam.THREE_MASKS]
 
     decode()
     hook.remove()

@@ -62,8 +62,15 @@ class Side:
 
     def ask(self, name: str | None) -> Any:
         """Run a step and return its seconds, or, for None, end and return what was found."""
-        self._conn.send(name)
-        answer = self._conn.recv()
+        try:
+            self._conn.send(name)
+            answer = self._conn.recv()
+        except (EOFError, BrokenPipeError):
+            self._process.join()
+            sys.exit(
+                f"the process of one side ended without an answer to {name or 'the end'!r} "
+                f"(exit code {self._process.exitcode}); what it said stands above"
+            )
         if isinstance(answer, str):
             sys.exit(answer)
         if name is None:
