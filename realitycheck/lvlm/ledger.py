@@ -485,10 +485,15 @@ def owner_of_this_process() -> str:
 
 
 def _start_time(pid: int) -> float | None:
+    """When a living process began, unix time; None if there is none, 0 if it cannot be seen."""
     import psutil
 
     try:
-        return round(psutil.Process(pid).create_time(), 1)
+        process = psutil.Process(pid)
+        # A killed process keeps its number until its parent has asked how it ended.
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return round(process.create_time(), 1)
     except psutil.NoSuchProcess:
         return None
     except psutil.AccessDenied:  # somebody else's process: alive, but not to be looked at
