@@ -29,7 +29,8 @@ _BANNER_COLOUR = "#b3261e"
 _SMALL_SHARE = 0.01
 _INSET_SHARE = 0.42  # side of the enlarged view, as a share of the cell's shorter side
 _LEAST_ZOOM = 2.0
-_STYLE = {
+#: Settings of matplotlib that every figure is drawn with.
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": _FONT_PT,
     "svg.hashsalt": "realitycheck",
@@ -230,17 +231,17 @@ def plot_overlays(
     top = (0.3 if banner else 0.0) + (0.32 if title else 0.06) + heads
     bottom = 0.15 * len(foot_lines) + 0.08
     height = top + sum(heights) + note_height * len(rows) + bottom
-    with matplotlib.rc_context(_STYLE):
-        figure = _new_figure(width, height)
-        y = _draw_head(figure, title=title, banner=banner)
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(width, height)
+        y = write_head(figure, title=title, banner=banner)
         for column, text in enumerate(title_lines):
             x = _LABEL_INCHES + column * (_CELL_INCHES + gap) + _CELL_INCHES / 2
-            _text(figure, x, y + heads - 0.05, text, va="bottom", weight="bold")
+            write_text(figure, x, y + heads - 0.05, text, va="bottom", weight="bold")
         y += heads
         for record, cells, row_height in zip(chosen.to_dict("records"), rows, heights, strict=True):
             label = {"ha": "left", "va": "top", "size": 7}
-            _text(figure, 0.08, y + 0.02, str(record["reason"]), weight="bold", **label)
-            _text(figure, 0.08, y + 0.17, _row_label(record), **label)
+            write_text(figure, 0.08, y + 0.02, str(record["reason"]), weight="bold", **label)
+            write_text(figure, 0.08, y + 0.17, _row_label(record), **label)
             for column, (method, cell) in enumerate(
                 zip([None, None, *methods], cells, strict=True)
             ):
@@ -250,7 +251,7 @@ def plot_overlays(
                 axes.imshow(cell, interpolation="antialiased", aspect="equal")
                 axes.set_axis_off()
                 note = (cell_notes or {}).get((record["image_id"], method), "") if method else ""
-                _text(figure, x + _CELL_INCHES / 2, y + row_height + 0.02, note, va="top", size=7)
+                write_text(figure, x + _CELL_INCHES / 2, y + row_height + 0.02, note, va="top", size=7)
             y += row_height + note_height
         for number, line in enumerate(foot_lines):
             _text(
@@ -293,9 +294,9 @@ def plot_iou_distribution(
     head = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
     bottom = 0.72 + 0.15 * len(foot_lines)
     height = head + sum(n_lines) * line_height + panel_head * len(panels) + bottom
-    with matplotlib.rc_context(_STYLE):
-        figure = _new_figure(width, height)
-        y = _draw_head(figure, title=title, banner=banner)
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(width, height)
+        y = write_head(figure, title=title, banner=banner)
         axes = None
         for dataset, count in zip(panels, n_lines, strict=True):
             rows = table[table["dataset"] == dataset].reset_index(drop=True)
@@ -357,7 +358,7 @@ def save_figure(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {ending: folder / f"{stem}.{ending}" for ending in ("png", "svg")}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         # Without a date and a version, or the bytes would differ between runs.
         figure.savefig(
             paths["png"], dpi=dpi, metadata={"Software": None, "Description": metadata or None}
@@ -521,13 +522,14 @@ def _draw_distribution(
         axes.spines[side].set_visible(False)
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty white figure, width and height in inches."""
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _draw_head(figure: Figure, *, title: str, banner: str) -> float:
+def write_head(figure: Figure, *, title: str, banner: str) -> float:
     """Draw the banner and the title; return how many inches they take from the top."""
     y = 0.0
     width, height = figure.get_size_inches()
@@ -542,17 +544,17 @@ def _draw_head(figure: Figure, *, title: str, banner: str) -> float:
                 figure=figure,
             )
         )
-        _text(figure, width / 2, 0.13, banner, va="center", color="white", weight="bold")
+        write_text(figure, width / 2, 0.13, banner, va="center", color="white", weight="bold")
         y += 0.3
     if title:
-        _text(figure, 0.08, y + 0.08, title, ha="left", va="top", size=10, weight="bold")
+        write_text(figure, 0.08, y + 0.08, title, ha="left", va="top", size=10, weight="bold")
         y += 0.32
     else:
         y += 0.06
     return y
 
 
-def _text(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
+def write_text(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
     """Write text at inches from the left and the top."""
     width, height = figure.get_size_inches()
     style = {"ha": "center", **style}
