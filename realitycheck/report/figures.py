@@ -161,7 +161,7 @@ def draw_overlay(
     small = _resize(image, height, width)
     if not mask.any():
         return small
-    covered = _resize_mask(mask, height, width)
+    covered = resize_mask(mask, height, width)
     blend = small.astype(np.float32)
     blend[covered] += _FILL_OPACITY * (np.array(YELLOW, dtype=np.float32) - blend[covered])
     drawn = np.ascontiguousarray(blend.round().astype(np.uint8))
@@ -254,7 +254,7 @@ def plot_overlays(
                 write_text(figure, x + _CELL_INCHES / 2, y + row_height + 0.02, note, va="top", size=7)
             y += row_height + note_height
         for number, line in enumerate(foot_lines):
-            _text(
+            write_text(
                 figure, 0.08, y + 0.15 * number, line, ha="left", va="top", size=6.5, color="#444"
             )
     return figure
@@ -327,7 +327,7 @@ def plot_iou_distribution(
             columnspacing=1.4,
         )
         for number, line in enumerate(foot_lines):
-            _text(
+            write_text(
                 figure,
                 0.08,
                 height - 0.15 * (len(foot_lines) - number),
@@ -581,7 +581,7 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=method)
 
 
-def _resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize a mask so that a cell is set if any of its pixels is."""
     if mask.shape == (height, width):
         return mask

@@ -1,0 +1,272 @@
+"""Stage 7: everything that a run found, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from realitycheck.artifacts import (
+    AUDIT,
+    BREAKDOWN,
+    COMPARISON,
+    DETECTION_PROBABILITY,
+    MANIFEST,
+    MASKS,
+    PANELS,
+    PIXEL_TABLE,
+    READINESS,
+    SCORES,
+    TRUTH,
+    VERDICTS,
+    decode_mask,
+    image_file,
+    read_facts,
+    read_table,
+    write_text,
+)
+from realitycheck.images import read_image
+from realitycheck.report.gallery import Gallery, Run
+from realitycheck.report.outlines import screen_path
+from realitycheck.report.page import FigureOnPage, PageTables, render_page
+from realitycheck.report.pictures import (
+    MAX_PAGE_BYTES,
+    PictureShelf,
+    as_data,
+    choose_side,
+    encode_picture,
+)
+
+_PANEL_SIDE_PX = 1280
+#: A PNG of a figure with more bytes is a photograph at heart, and goes into the page as WebP.
+_MAX_PNG_BYTES = 250_000
+
+_TABLES = {
+    "readiness": READINESS,
+    "detection_probability": DETECTION_PROBABILITY,
+    "breakdown": BREAKDOWN,
+    "comparison": COMPARISON,
+    "pixel_scores": PIXEL_TABLE,
+    "audit": AUDIT,
+}
+
+
+def write_page(
+    path: str | Path,
+    *,
+    runs: Sequence[Mapping[str, Any]],
+    datasets: Mapping[str, Mapping[str, Any]],
+    figures: Sequence[Mapping[str, str]],
+    about: Mapping[str, Any],
+    benchmarks_folder: str | Path,
+    max_bytes: int = MAX_PAGE_BYTES,
+    n_threads: int = 1,
+) -> dict[str, Any]:
+    """Write `report.html` beside the results that it shows.
+
+    Args:
+        path: The page, in the folder of all results; every other file is found from there.
+        runs: Methods to show: dataset, method, prompt, method_name, kind, and `masks_of`, the
+            method whose masks the verdicts are taken from, or None.
+        datasets: What is said of each data set.
+        figures: Pictures to show: path, title, caption, alt.
+        about: What the page says of the run itself; see `Plan.page_facts`.
+        benchmarks_folder: Where the workflow noted how long its jobs took.
+        max_bytes: A page with more keeps its pictures in the folder `report_images` beside it.
+        n_threads: Pictures that are read and encoded at once.
+
+    Returns:
+        n_images, n_results, n_bytes of the page, and whether it holds its pictures.
+    """
+    path = Path(path)
+    results = path.parent
+    tables = _read_tables(results / "tables")
+    gallery = Gallery(datasets)
+    for dataset in datasets:
+        own = [run for run in runs if run["dataset"] == dataset]
+        _add_dataset(gallery, dataset, own, results=results)
+    shown = [_read_figure(figure) for figure in figures]
+    panels = _panels(runs, results)
+    # What is not a thumbnail has first claim on the space: outlines, figures, words.
+    taken = gallery.n_bytes + sum(len(figure.source) for figure in shown) + 200_000
+    loads = [
+        partial(read_image, image_file(results / "aligned" / dataset, image_id))
+        for dataset, image_id in gallery.images()
+    ]
+    panel_loads = [partial(read_image, results / row["path"]) for row in panels]
+    panel_bytes = _estimate(panel_loads)
+    side, fits = choose_side(loads, max_bytes=max_bytes - taken - panel_bytes)
+    shelf = PictureShelf(results / "report_images", in_page=fits, n_threads=n_threads)
+    gallery.pictures = list(shelf.put("image", loads, side_px=side))
+    sources = shelf.put("panel", panel_loads, side_px=_PANEL_SIDE_PX)
+    for row, source in zip(panels, sources, strict=True):
+        gallery.add_panel(row["dataset"], row["method"], row["prompt"], row["image_id"], source)
+    text = render_page(
+        tables,
+        gallery,
+        figures=shown,
+        about=dict(about)
+        | {
+            "runs": _run_facts(runs, results),
+            "runtimes": read_runtimes(benchmarks_folder, [*datasets, *about["networks"], "all"]),
+            "pictures_folder": None if fits else shelf.folder.name,
+            "n_pictures": len(loads) + len(panels),
+            "picture_side_px": side,
+        },
+    )
+    write_text(text, path)
+    return {
+        "n_images": len(loads),
+        "n_results": gallery.n_results,
+        "n_bytes": path.stat().st_size,
+        "is_one_file": fits,
+    }
+
+
+def _read_tables(folder: Path) -> PageTables:
+    """Read the tables of a run; tables 1 and 2 have their columns checked where they are made."""
+    read = {name: read_table(folder / f"{name}.parquet", schema=s) for name, s in _TABLES.items()}
+    first = {n: pd.read_parquet(folder / f"{n}.parquet") for n in ("segmentation", "classification")}
+    return PageTables(**first, **read)
+
+
+def _add_dataset(
+    gallery: Gallery, dataset: str, runs: Sequence[Mapping[str, Any]], *, results: Path
+) -> None:
+    manifest = read_table(results / "manifests" / f"{dataset}.parquet", schema=MANIFEST)
+    truth = read_table(results / "truth" / dataset / "truth.parquet", schema=TRUTH)
+    about = manifest.merge(truth, on=["dataset", "image_id"]).sort_values("image_id")
+    folder = results / "truth" / dataset
+    paths = {
+        row.image_id: _truth_path(folder, row.image_id)
+        for row in about.itertuples()
+        if row.has_truth and row.truth_px > 0
+    }
+    gallery.add_dataset(dataset, about, truth_paths=paths)
+    outlines: dict[tuple[str, str], Mapping[str, str]] = {}
+    for run in runs:
+        place = f"{dataset}/{run['method']}/{run['prompt']}"
+        scores = read_table(results / "scores" / place / "images.parquet", schema=SCORES)
+        answers = None
+        if run["masks_of"] is None:
+            answers = read_table(results / "verdicts" / place / "labels.parquet", schema=VERDICTS)
+        else:
+            key = run["masks_of"], run["prompt"]
+            if key not in outlines:
+                source = results / "predictions" / dataset / "/".join(key) / "masks.parquet"
+                outlines[key] = _mask_paths(source)
+        gallery.add_run(
+            Run(**{name: run[name] for name in ("dataset", "method", "prompt", "method_name")}),
+            scores,
+            mask_paths=outlines.get((run["masks_of"], run["prompt"])),
+            mask_key=None if run["masks_of"] is None else (dataset, run["masks_of"], run["prompt"]),
+            answers=answers,
+        )
+
+
+def _truth_path(folder: Path, image_id: str) -> str:
+    return screen_path(read_image(image_file(folder, image_id))[..., 0] == 255)
+
+
+def _mask_paths(path: Path) -> dict[str, str]:
+    """Outlines of the masks of a run that are not empty, read a part at a time."""
+    columns = ["image_id", "mask_rle", "mask_height_px", "mask_width_px"]
+    read_table(path, schema=MASKS, columns=columns[:1])  # says what is wrong with another file
+    paths = {}
+    for batch in pq.ParquetFile(path).iter_batches(256, columns=columns):
+        for row in batch.to_pylist():
+            mask = decode_mask(
+                row["mask_rle"], height_px=row["mask_height_px"], width_px=row["mask_width_px"]
+            )
+            if mask.any():
+                paths[row["image_id"]] = screen_path(mask)
+    return paths
+
+
+def _panels(runs: Sequence[Mapping[str, Any]], results: Path) -> list[dict[str, Any]]:
+    rows = []
+    for run in runs:
+        place = f"{run['dataset']}/{run['method']}/{run['prompt']}"
+        table = results / "predictions" / place / "panels.parquet"
+        if run.get("has_panels"):
+            rows += read_table(table, schema=PANELS).to_dict("records")
+    return rows
+
+
+def _estimate(loads: Sequence[Any]) -> int:
+    """Bytes that panels would take in the page, from a few of them."""
+    if not loads:
+        return 0
+    places = np.unique(np.linspace(0, len(loads) - 1, 4).round().astype(int))
+    sizes = [len(encode_picture(loads[place](), side_px=_PANEL_SIDE_PX)) for place in places]
+    return int(np.mean(sizes) * len(loads) * 4 / 3)
+
+
+def _read_figure(figure: Mapping[str, str]) -> FigureOnPage:
+    path = Path(figure["path"])
+    data = path.read_bytes()
+    image = read_image(path)
+    if len(data) > _MAX_PNG_BYTES:
+        source = as_data(encode_picture(image))
+    else:
+        source = as_data(data, "png")
+    height, width = image.shape[:2]
+    return FigureOnPage(
+        source=source,
+        title=figure["title"],
+        caption=figure["caption"],
+        alt=figure["alt"],
+        width_px=width,
+        height_px=height,
+    )
+
+
+def _run_facts(runs: Sequence[Mapping[str, Any]], results: Path) -> list[dict[str, Any]]:
+    """What each run's predictions say they were computed from."""
+    rows = []
+    for run in runs:
+        if run["masks_of"] not in (None, run["method"]):
+            continue  # verdicts by area of masks that have a row of their own
+        place = f"{run['dataset']}/{run['method']}/{run['prompt']}"
+        name = "verdicts/{}/labels" if run["masks_of"] is None else "predictions/{}/masks"
+        facts = read_facts(results / f"{name.format(place)}.parquet")
+        rows.append({**run, "facts": facts})
+    return rows
+
+
+def read_runtimes(folder: str | Path, places: Sequence[str]) -> list[dict[str, Any]]:
+    """Add up what Snakemake noted of the jobs of each rule.
+
+    Args:
+        folder: Folder of the benchmark files: `{rule}/{data set or network or "all"}…tsv`.
+        places: Names that may stand after the rule; others belong to other settings.
+
+    Returns:
+        One row a rule, the longest first: rule, n_jobs, seconds (of all jobs), max_rss_mb. A time
+        that Snakemake did not take, for a job too short to be watched, counts as missing memory.
+    """
+    rows = []
+    for rule in sorted(path for path in Path(folder).glob("*") if path.is_dir()):
+        files = [
+            file
+            for file in sorted(rule.rglob("*.tsv"))
+            if file.relative_to(rule).parts[0].removesuffix(".tsv") in places
+        ]
+        if not files:
+            continue
+        jobs = pd.concat([pd.read_csv(file, sep="\t") for file in files])
+        memory = pd.to_numeric(jobs["max_rss"], errors="coerce").max()
+        rows.append(
+            {
+                "rule": rule.name,
+                "n_jobs": len(files),
+                "seconds": float(jobs["s"].sum()),
+                "max_rss_mb": None if pd.isna(memory) else float(memory),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["seconds"])
