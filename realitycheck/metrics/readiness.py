@@ -109,32 +109,42 @@ def decide(evidence: Evidence, requirements: Requirements, *, confidence: float 
     more_nok = None if n_nok is None else n_nok - e.n_nok
     more_ok = None if n_ok is None else n_ok - e.n_ok
     slip = _bounded(
-        "defective parts slip", slip_wrong, e.n_nok, slip_high, r.max_slip_rate, confidence
-    ) + _unanswered(e.unanswered_nok)
+        ("defective part slips", "defective parts slip"),
+        (e.missed, e.unanswered_nok, e.n_nok),
+        slip_high,
+        r.max_slip_rate,
+        confidence,
+    )
     overkill = _bounded(
-        "good parts are rejected",
-        overkill_wrong,
-        e.n_ok,
+        ("good part is rejected", "good parts are rejected"),
+        (e.rejected, e.unanswered_ok, e.n_ok),
         overkill_high,
         r.max_overkill_rate,
         confidence,
-    ) + _unanswered(e.unanswered_ok)
+    )
 
     def made(decision: str, reason: str, nok: int | None, ok: int | None) -> Decision:
         return Decision(decision, f"{reason[0].upper()}{reason[1:]}.", recheck, nok, ok)
 
+    if n_parts and e.unanswered_nok + e.unanswered_ok == n_parts:
+        reason = f"none of the {n_parts} parts has a verdict"
+        return made("cannot_tell", reason, more_nok, more_ok)
     if slip_meets and overkill_meets and not other:
         return made("ready", f"{slip}; {overkill}{_met(e, r)}", 0, 0)
+    is_overkill_worse = _rate(overkill_wrong, e.n_ok) > r.max_overkill_rate
     if slip_meets and not overkill_meets:
+        more_ok = 0 if is_overkill_worse else more_ok
         share = f"a person checks the {_percent(recheck)} of the {n_parts} parts that are rejected"
         if recheck == 1:
             share += ", which is all of them, as without any model"
-        rest = f"; {', '.join(other)}" if other else ""
-        return made("assist", f"{slip}; {overkill}, so {share}{rest}", 0, more_ok)
+        further = [_further(more_ok, n_ok, "good", overkill_wrong == 0, "make it ready")]
+        reason = "; ".join([slip, f"{overkill}, so {share}", *filter(None, further), *other])
+        return made("assist", reason, 0, more_ok)
     if slip_low > r.max_slip_rate:
         reason = (
-            f"{e.missed} of {e.n_nok} defective parts slip, {_percent(slip_low)} at least at "
-            f"{confidence * 100:g} % confidence, over the limit of {_percent(r.max_slip_rate)}"
+            f"{_counted(('defective part slips', 'defective parts slip'), e.missed, e.n_nok)}, "
+            f"{_percent(slip_low)} at least at {confidence * 100:g} % confidence, over the limit "
+            f"of {_percent(r.max_slip_rate)}"
         )
         return made("not_ready", reason, 0, 0)
     if e.is_no_better:
@@ -145,45 +155,49 @@ def decide(evidence: Evidence, requirements: Requirements, *, confidence: float 
         return made("not_ready", reason, 0, 0)
     if slip_meets:  # then overkill is met as well, and cost or time is what stands against it
         return made("cannot_tell", f"{slip}; {overkill}; but {' and '.join(other)}", 0, 0)
-    is_worse = e.n_nok > 0 and slip_wrong / e.n_nok > r.max_slip_rate
-    if (
-        is_worse
-        or overkill_meets
-        or (more_ok is not None and _rate(overkill_wrong, e.n_ok) > r.max_overkill_rate)
-    ):
-        more_ok = 0  # the slip rate alone settles it, or overkill is settled
-    wanted = [_further(more_nok, n_nok, "defective", slip_wrong == 0, is_worse)]
-    if more_ok:
-        wanted.append(_further(more_ok, n_ok, "good", overkill_wrong == 0, False))
+    is_slip_worse = _rate(slip_wrong, e.n_nok) > r.max_slip_rate
+    if is_slip_worse or is_overkill_worse or overkill_meets:
+        more_ok = 0  # the slip rate alone settles it
+    end = "show that it is not ready" if is_slip_worse else "settle it"
+    wanted = [_further(more_nok, n_nok, "defective", slip_wrong == 0, end)]
+    wanted.append(_further(more_ok, n_ok, "good", overkill_wrong == 0, "settle it"))
     reason = "; ".join([slip, *([overkill] if more_ok != 0 else []), *filter(None, wanted), *other])
     return made("cannot_tell", reason, more_nok, more_ok)
 
 
-def _bounded(what: str, wrong: int, n: int, high: float, limit: float, confidence: float) -> str:
+def _counted(what: tuple[str, str], count: int, n: int) -> str:
+    return f"{count} of {n} {what[0] if n == 1 else what[1]}"
+
+
+def _bounded(
+    what: tuple[str, str],
+    counts: tuple[int, int, int],
+    high: float,
+    limit: float,
+    confidence: float,
+) -> str:
+    wrong, unanswered, n = counts
     if n == 0:
-        return f"no part shows how many {what}"
-    verdict = "within" if high <= limit else "and the limit is"
+        return f"there is no part to show how many {what[1]}"
+    verdict = "within the limit of" if high <= limit else "and the limit is"
+    extra = f" and {unanswered} {_have(unanswered)} no verdict" if unanswered else ""
     return (
-        f"{wrong} of {n} {what}, {_percent(high)} at most at {confidence * 100:g} % confidence, "
-        f"{verdict} {_percent(limit)}"
+        f"{_counted(what, wrong, n)}{extra}, {_percent(high)} at most at {confidence * 100:g} % "
+        f"confidence, {verdict} {_percent(limit)}"
     )
 
 
-def _unanswered(n: int) -> str:
-    return f" ({n} without a verdict counted as wrong)" if n else ""
+def _have(n: int) -> str:
+    return "has" if n == 1 else "have"
 
 
-def _further(
-    more: int | None, in_all: int | None, kind: str, is_perfect: bool, is_worse: bool
-) -> str:
+def _further(more: int | None, in_all: int | None, kind: str, is_perfect: bool, end: str) -> str:
     if more is None:
-        return f"no number of further {kind} parts would settle it at this rate"
+        return f"no number of further {kind} parts would {end} at this rate"
     if more == 0:
         return ""
-    if is_perfect:
-        return f"{in_all:,} {kind} parts in all, {more:,} more, without an error would settle it"
-    end = "against it " if is_worse else ""
-    return f"{in_all:,} {kind} parts in all, {more:,} more, would settle it {end}at this rate"
+    how = "without an error" if is_perfect else "at this rate"
+    return f"{in_all:,} {kind} parts in all, {more:,} more, {how} would {end}"
 
 
 def _cost_and_time(e: Evidence, r: Requirements) -> list[str]:
@@ -198,7 +212,8 @@ def _cost_and_time(e: Evidence, r: Requirements) -> list[str]:
         if value is None or math.isnan(value):
             found.append(f"the {name} of a part is not known, and the limit is {limit:g} {unit}")
         elif value > limit:
-            found.append(f"a part takes {value:.3g} {unit}, and the limit is {limit:g} {unit}")
+            verb = "takes" if unit == "s" else "costs"
+            found.append(f"a part {verb} {value:.3g} {unit}, and the limit is {limit:g} {unit}")
     return found
 
 
