@@ -145,8 +145,8 @@ REFUSALS = {
     "missing column": (
         [{k: v for k, v in encoding(1).items() if k != "key"}],
         ENCODINGS,
-        "a encodings table has the columns dataset, image_id, key, storage_error, latency_s; missing: key; "
-        "not known: none",
+        "a encodings table has the columns dataset, image_id, key, storage_error, "
+        "latency_s; missing: key; not known: none",
     ),
     "foreign column": (
         [encoding(1, extra=1)],
