@@ -154,6 +154,7 @@ ENCODINGS = Schema(
         ("key", _text),  # of the entry in the store
         ("storage_error", _real),  # largest loss of the stored values, relative to their spread;
         # null where they are stored as they are
+        ("latency_s", _real),  # of the computation, whenever that was
     ),
     ("dataset", "image_id"),
 )

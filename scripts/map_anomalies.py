@@ -16,6 +16,7 @@ from realitycheck.models.saliency import load_saliency
 from realitycheck.models.sam import load_sam
 from realitycheck.stages.encode import Lazily, keys_of
 from realitycheck.stages.saa_plus import map_anomalies
+from realitycheck.stages.timing import timed_steps
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -62,5 +63,14 @@ with (
             weights=params.weights,
             device=device,
             distributions=("segment-anything", "timm", "torch"),
-        ),
+        )
+        | {
+            "seconds": timed_steps(
+                {
+                    "image encoder": inputs.embeddings,
+                    "saliency": inputs.saliency,
+                    "detector": inputs.boxes,
+                }
+            )
+        },
     )
