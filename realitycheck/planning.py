@@ -304,10 +304,91 @@ class Plan:
             return self.saa_plus_prompts(dataset, prompt)
         return self.segmentation_texts(dataset, prompt)
 
+    def page_runs(self) -> list[dict[str, Any]]:
+        """What the page shows of each image: every method but the floors.
+
+        Returns:
+            dataset, method, prompt; `masks_of`: the method whose masks the verdict comes from, or
+            None; `has_panels`: whether there are pictures of what it saw.
+        """
+        wants_panels = self.settings.report.panels != "none"
+        rows = []
+        for dataset, method, prompt in [*self.settings.runs(), *self.area_runs()]:
+            masked = method.removesuffix(AREA_SUFFIX)
+            gives_masks = self.settings.methods.get(masked) and self.settings.methods[masked].gives_masks
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "method": method,
+                    "prompt": prompt,
+                    "masks_of": masked if gives_masks else None,
+                    "has_panels": bool(gives_masks and wants_panels and masked == method),
+                }
+            )
+        return rows
+
+    def page_facts(self) -> dict[str, Any]:
+        """What the page says of the settings behind it, in plain values."""
+        settings = self.settings
+        statistics = settings.evaluation
+        return {
+            "title": ", ".join(note["name"] for note in self.dataset_notes().values()),
+            "settings_digest": settings_digest(settings),
+            "results_dir": settings.results_dir,
+            "intervals": f"{100 * statistics.confidence:g} % confidence, {statistics.n_resamples:,} "
+            f"bootstrap resamples, seed {statistics.seed}",
+            "networks": {
+                name: _variant_text(getattr(settings.models, name).variant)
+                for name in settings.used_networks()
+            },
+            "formats": {name: block.format for name, block in settings.datasets.items()},
+            "asked": self._asked(),
+        }
+
+    def _asked(self) -> list[list[str]]:
+        """Data set, prompt set, whom it asks, and the words."""
+        rows = []
+        for dataset, prompts in self.settings.prompts.items():
+            methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
+            keys = {method.prompt_key for method in methods}
+            for name, prompt in prompts.items():
+                if prompt.segmentation and "segmentation" in keys:
+                    words = "; ".join(prompt.segmentation)
+                    rows.append([dataset, name, "text-prompted segmenters", words])
+                if prompt.saa_plus and "saa_plus" in keys:
+                    words = self.saa_plus_prompts(dataset, name)
+                    rows.append([dataset, name, "SAA+", _saa_plus_text(words)])
+                if prompt.lvlm and "lvlm" in keys:
+                    shown = "with" if prompt.reference else "without"
+                    words = f"{prompt.lvlm} ({shown} a defect-free reference image)"
+                    rows.append([dataset, name, "vision language models", words])
+        return rows
+
     def network_files(self, network: str) -> list[dict[str, Any]]:
         """Files of a network, as plain values."""
         files = network_files(network, getattr(self.settings.models, network))
         return [dataclasses.asdict(file) for file in files]
+
+
+def _variant_text(variant: Any) -> str:
+    if isinstance(variant, str):
+        return variant
+    return ", ".join(f"{key} {value}" for key, value in variant.items())
+
+
+def _saa_plus_text(prompts: Any) -> str:
+    """SAA+'s prompts by category, in few words."""
+    if isinstance(prompts, str):
+        return "its prompts for known products" if prompts == "auto" else prompts
+    parts = []
+    for category, block in prompts.items():
+        if isinstance(block, str):
+            words = f"its prompts for {block}"
+        else:
+            pairs = [f"{defect} on {product}" for defect, product in block["class_prompts"]]
+            words = "; ".join([block["class_name"], *pairs])
+        parts.append(words if category == "default" else f"{category}: {words}")
+    return "; ".join(parts)
 
 
 def _unless_recorded(record: Path, current: str) -> str:

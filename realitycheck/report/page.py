@@ -97,10 +97,10 @@ def render_page(
         tables: The tables.
         gallery: Images and what methods said of them, with their pictures.
         figures: The figures, in their order.
-        about: What is known of the run: title, version, settings_digest, seed, untrained (names of
-            methods on untrained networks), prompts (what was asked: dataset, prompt, words),
-            networks, licences, versions, runs (with the facts of their predictions), runtimes,
-            pictures_folder (None where the page holds its pictures), n_pictures, picture_side_px.
+        about: What is known of the run, for people: title, version, settings_digest, results_dir,
+            intervals, untrained (a warning, or ""), asked, networks and licences (rows of tables),
+            versions, runs (with the facts of their predictions), runtimes, pictures_folder (None
+            where the page holds its pictures), n_pictures, picture_side_px, max_mb.
 
     Returns:
         The whole file.
@@ -369,18 +369,12 @@ def _provenance(about: Mapping[str, Any]) -> dict[str, TableText | None]:
         ]
         for run in about["runs"]
     ]
-    networks = [
-        [n["name"], n["variant"], n["files"], n["digest"], n["licence"]]
-        for n in about["networks"].values()
-    ]
-    asked = [[a["dataset_name"], a["prompt"], a["whom"], a["words"]] for a in about["prompts"]]
-    licences = [[one["what"], one["licence"]] for one in about["licences"]]
     versions = [[name, version] for name, version in about["versions"].items()]
     return {
         "asked": simple_table(
-            "What was asked", ["Data set", "Prompt", "Of", "Words"], asked, n_text_columns=4
+            "What was asked", ["Data set", "Prompt", "Whom", "Words"], about["asked"], n_text_columns=4
         )
-        if asked
+        if about["asked"]
         else None,
         "runs": simple_table(
             "Where each method's predictions come from",
@@ -399,12 +393,12 @@ def _provenance(about: Mapping[str, Any]) -> dict[str, TableText | None]:
         "networks": simple_table(
             "Networks",
             ["Network", "Size", "Files", "Digest of the weights", "Licence of the weights"],
-            networks,
+            about["networks"],
             n_text_columns=5,
         )
-        if networks
+        if about["networks"]
         else None,
-        "licences": simple_table("Licences", ["What", "Licence"], licences, n_text_columns=2),
+        "licences": simple_table("Licences", ["What", "Licence"], about["licences"], n_text_columns=2),
         "versions": simple_table("Software", ["Package", "Version"], versions, n_text_columns=2),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,9 +33,11 @@ from realitycheck.artifacts import (
     write_text,
 )
 from realitycheck.images import read_image
+from realitycheck.provenance import package_version, versions
 from realitycheck.report.gallery import Gallery, Run
 from realitycheck.report.outlines import screen_path
 from realitycheck.report.page import FigureOnPage, PageTables, render_page
+from realitycheck.report.page_words import FIGURE_WORDS, NETWORK_NAMES, licences_of
 from realitycheck.report.pictures import (
     MAX_PAGE_BYTES,
     PictureShelf,
@@ -41,8 +45,12 @@ from realitycheck.report.pictures import (
     choose_side,
     encode_picture,
 )
+from realitycheck.stages.report import untrained_notes
 
 _PANEL_SIDE_PX = 1280
+#: Bytes of the page's words, tables and program, roughly.
+_WORDS_BYTES = 300_000
+_PAGE_PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib", "snakemake")
 #: A PNG of a figure with more bytes is a photograph at heart, and goes into the page as WebP.
 _MAX_PNG_BYTES = 250_000
 
@@ -61,7 +69,8 @@ def write_page(
     *,
     runs: Sequence[Mapping[str, Any]],
     datasets: Mapping[str, Mapping[str, Any]],
-    figures: Sequence[Mapping[str, str]],
+    methods: Mapping[str, Mapping[str, Any]],
+    figures: Sequence[str | Path],
     about: Mapping[str, Any],
     benchmarks_folder: str | Path,
     max_bytes: int = MAX_PAGE_BYTES,
@@ -71,11 +80,11 @@ def write_page(
 
     Args:
         path: The page, in the folder of all results; every other file is found from there.
-        runs: Methods to show: dataset, method, prompt, method_name, kind, and `masks_of`, the
-            method whose masks the verdicts are taken from, or None.
+        runs: Methods to show, as `Plan.page_runs` gives them.
         datasets: What is said of each data set.
-        figures: Pictures to show: path, title, caption, alt.
-        about: What the page says of the run itself; see `Plan.page_facts`.
+        methods: What is said of each method.
+        figures: PNG files of the figures, in their order.
+        about: What the page says of the settings, as `Plan.page_facts` gives it.
         benchmarks_folder: Where the workflow noted how long its jobs took.
         max_bytes: A page with more keeps its pictures in the folder `report_images` beside it.
         n_threads: Pictures that are read and encoded at once.
@@ -86,46 +95,67 @@ def write_page(
     path = Path(path)
     results = path.parent
     tables = _read_tables(results / "tables")
+    runs = _named_runs(runs, tables.classification, datasets)
     gallery = Gallery(datasets)
     for dataset in datasets:
         own = [run for run in runs if run["dataset"] == dataset]
         _add_dataset(gallery, dataset, own, results=results)
-    shown = [_read_figure(figure) for figure in figures]
+    shown = [_read_figure(Path(figure), datasets) for figure in figures]
     panels = _panels(runs, results)
-    # What is not a thumbnail has first claim on the space: outlines, figures, words.
-    taken = gallery.n_bytes + sum(len(figure.source) for figure in shown) + 200_000
     loads = [
         partial(read_image, image_file(results / "aligned" / dataset, image_id))
         for dataset, image_id in gallery.images()
     ]
     panel_loads = [partial(read_image, results / row["path"]) for row in panels]
-    panel_bytes = _estimate(panel_loads)
-    side, fits = choose_side(loads, max_bytes=max_bytes - taken - panel_bytes)
+    # Thumbnails share what words, outlines, figures and panels leave of the page.
+    taken = gallery.n_bytes + sum(len(figure.source) for figure in shown) + _WORDS_BYTES
+    taken += _estimate(panel_loads)
+    side, fits = choose_side(loads, max_bytes=max_bytes - taken)
     shelf = PictureShelf(results / "report_images", in_page=fits, n_threads=n_threads)
     gallery.pictures = list(shelf.put("image", loads, side_px=side))
     sources = shelf.put("panel", panel_loads, side_px=_PANEL_SIDE_PX)
     for row, source in zip(panels, sources, strict=True):
         gallery.add_panel(row["dataset"], row["method"], row["prompt"], row["image_id"], source)
-    text = render_page(
-        tables,
-        gallery,
-        figures=shown,
-        about=dict(about)
-        | {
-            "runs": _run_facts(runs, results),
-            "runtimes": read_runtimes(benchmarks_folder, [*datasets, *about["networks"], "all"]),
-            "pictures_folder": None if fits else shelf.folder.name,
-            "n_pictures": len(loads) + len(panels),
-            "picture_side_px": side,
-        },
-    )
-    write_text(text, path)
+    records = _run_facts(runs, results)
+    facts = dict(about) | {
+        "version": package_version(),
+        "untrained": " ".join(untrained_notes(methods)),
+        "max_mb": max_bytes // 1_000_000,
+        "pictures_folder": None if fits else shelf.folder.name,
+        "n_pictures": len(loads) + len(panels),
+        "picture_side_px": side,
+        "asked": [[datasets[row[0]]["name"], *row[1:]] for row in about["asked"]],
+        "runs": records,
+        "networks": [_network_row(n, v, results) for n, v in about["networks"].items()],
+        "licences": licences_of(about["formats"], datasets),
+        "versions": _versions(records),
+        "runtimes": read_runtimes(benchmarks_folder, [*datasets, *about["networks"], "all"]),
+    }
+    write_text(render_page(tables, gallery, figures=shown, about=facts), path)
     return {
         "n_images": len(loads),
         "n_results": gallery.n_results,
         "n_bytes": path.stat().st_size,
         "is_one_file": fits,
     }
+
+
+def _named_runs(
+    runs: Sequence[Mapping[str, Any]],
+    classification: pd.DataFrame,
+    datasets: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Give runs the names that the tables call them by."""
+    keys = ["dataset", "method", "prompt"]
+    names = classification.set_index(keys)["method_name"]
+    return [
+        {
+            **run,
+            "dataset_name": datasets[run["dataset"]]["name"],
+            "method_name": names.loc[tuple(run[key] for key in keys)],
+        }
+        for run in runs
+    ]
 
 
 def _read_tables(folder: Path) -> PageTables:
@@ -207,8 +237,11 @@ def _estimate(loads: Sequence[Any]) -> int:
     return int(np.mean(sizes) * len(loads) * 4 / 3)
 
 
-def _read_figure(figure: Mapping[str, str]) -> FigureOnPage:
-    path = Path(figure["path"])
+def _read_figure(path: Path, datasets: Mapping[str, Mapping[str, Any]]) -> FigureOnPage:
+    """Read a figure, and find its words by its name: `{figure}` or `{figure}_{dataset}`."""
+    dataset = next((d for d in datasets if path.stem.endswith(f"_{d}")), None)
+    words = FIGURE_WORDS[path.stem if dataset is None else path.stem.removesuffix(f"_{dataset}")]
+    name = "" if dataset is None else f"{datasets[dataset]['name']}: "
     data = path.read_bytes()
     image = read_image(path)
     if len(data) > _MAX_PNG_BYTES:
@@ -216,14 +249,35 @@ def _read_figure(figure: Mapping[str, str]) -> FigureOnPage:
     else:
         source = as_data(data, "png")
     height, width = image.shape[:2]
+    title = name + words["title"]
     return FigureOnPage(
         source=source,
-        title=figure["title"],
-        caption=figure["caption"],
-        alt=figure["alt"],
+        title=title[0].upper() + title[1:],
+        caption=words["caption"],
+        alt=name + words["alt"],
         width_px=width,
         height_px=height,
     )
+
+
+def _network_row(network: str, variant: str, results: Path) -> list[str]:
+    """Name, size, files, digest and licence of a network, from the record of its check."""
+    record = json.loads((results / "weights" / f"{network}.json").read_text(encoding="utf-8"))
+    files = ", ".join(Path(file["path"]).name for file in record["files"].values())
+    licence = ", ".join(record["licences"]) or "your own file"
+    if record["is_untrained"]:
+        licence = "random weights, made here"
+    return [NETWORK_NAMES[network], variant, files, record["digest"], licence]
+
+
+def _versions(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Versions of what the jobs ran with, and of what made the page."""
+    found = versions(*_PAGE_PACKAGES)
+    for record in records:
+        noted = record["facts"].get("versions") or {}
+        for one in noted if isinstance(noted, list) else [noted]:
+            found |= one
+    return {"Python": platform.python_version()} | dict(sorted(found.items()))
 
 
 def _run_facts(runs: Sequence[Mapping[str, Any]], results: Path) -> list[dict[str, Any]]:
