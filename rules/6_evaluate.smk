@@ -1,12 +1,16 @@
 """Stage 6, evaluate: predictions against the truth, one row an image.
 
-Reads   <results>/predictions/, <results>/verdicts/, <results>/truth/
-Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet
+Reads   <results>/predictions/, <results>/verdicts/, <results>/truth/; for score maps also
+        <results>/aligned/, <results>/encodings/
+Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet, defects.parquet, pixels.parquet
 """
 
 
 rule score_masks:
-    """Score the masks of a method against the truth, and take any mask as the verdict NOK."""
+    """Score the masks of a method against the truth, image by image and defect by defect.
+
+    Any mask is the verdict NOK.
+    """
     input:
         checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
@@ -14,6 +18,7 @@ rule score_masks:
         masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
     output:
         scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
+        defects="<results>/scores/{dataset}/{method}/{prompt}/defects.parquet",
     log:
         "logs/score_masks/{dataset}/{method}/{prompt}.log",
     benchmark:
@@ -28,6 +33,10 @@ rule score_masks:
         runtime=60,
     params:
         ignore_border=lambda wildcards: cfg.datasets[wildcards.dataset].ignore_border,
+        defects=lambda wildcards: {
+            "min_covered_share": cfg.evaluation.min_covered_share,
+            "pixel_pitch_mm": cfg.datasets[wildcards.dataset].pixel_pitch_mm,
+        },
         labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
         code=code_of("score_masks"),
     message:
