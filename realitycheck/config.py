@@ -335,6 +335,8 @@ class _MethodSettings(_Strict):
     prompt_key: ClassVar[str | None] = "segmentation"
     #: Whether it gives masks, or verdicts only.
     gives_masks: ClassVar[bool] = True
+    #: Whether its masks come from a map with a value for each pixel.
+    gives_score_map: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
@@ -407,6 +409,7 @@ class ClipSurgerySamMethod(_VariantMethod):
     clip_input_size: int = Field(224, ge=32, le=1024, multiple_of=16, description="px")
     threshold: float = Field(0.8, ge=0, le=1, description="share of the map's range for a point")
     downsample: int = Field(2, ge=1, description="patches a cell of the map")
+    gives_score_map: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("sam", "clip")
 
     def patches_settings(self) -> dict[str, Any]:
@@ -435,6 +438,7 @@ class SaaPlusMethod(_VariantMethod):
     n_folds: int = Field(5, ge=2, description="binarise good: folds without training images")
     seed: int = Field(0, ge=0)
     prompt_key: ClassVar[str | None] = "saa_plus"
+    gives_score_map: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("sam", "grounding_dino", "saliency")
 
     @property
@@ -461,6 +465,7 @@ class PixelDifferenceMethod(_MethodSettings):
     n_folds: int = Field(5, ge=2, description="folds where no training images exist")
     seed: int = Field(0, ge=0)
     prompt_key: ClassVar[str | None] = None
+    gives_score_map: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = True
 
 
@@ -816,6 +821,10 @@ class Settings(_Strict):
         """Names of the method blocks that give masks."""
         return [name for name, block in self.methods.items() if block.gives_masks]
 
+    def map_methods(self) -> list[str]:
+        """Names of the method blocks that give a value for each pixel."""
+        return [name for name, block in self.methods.items() if block.gives_score_map]
+
     def verdict_methods(self) -> list[str]:
         """Names of the method blocks that give verdicts and no masks."""
         return [name for name, block in self.methods.items() if not block.gives_masks]
@@ -823,6 +832,10 @@ class Settings(_Strict):
     def mask_runs(self) -> list[tuple[str, str, str]]:
         """Those runs that give masks."""
         return [run for run in self.runs() if self.methods[run[1]].gives_masks]
+
+    def map_runs(self) -> list[tuple[str, str, str]]:
+        """Those runs that give a value for each pixel."""
+        return [run for run in self.runs() if self.methods[run[1]].gives_score_map]
 
     def verdict_runs(self) -> list[tuple[str, str, str]]:
         """Those runs that give verdicts and no masks."""
