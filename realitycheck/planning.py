@@ -295,6 +295,16 @@ class Plan:
             "thresholds": thresholds,
         }
 
+    def map_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
+        """Files that a method's score maps are made again from, by name; a list has one a shard."""
+        names = {
+            "saa_plus": "maps",
+            "clip_surgery_sam": "patches",
+            "pixel_difference": "references",
+        }
+        name = names[self.settings.methods[method].kind]
+        return {name: self.panel_files(dataset, method, prompt)[name]}
+
     def asked(self, dataset: str, method: str, prompt: str) -> Any:
         """What a method is told: the phrases of a prompt set, SAA+'s prompts, or nothing."""
         block = self.settings.methods[method]

@@ -185,6 +185,16 @@ def panel_evidence(wildcards):
     return files
 
 
+def score_map_files(wildcards):
+    """What a method's score maps are made again from; texts need CLIP if they are gone."""
+    files = plan.map_files(wildcards.dataset, wildcards.method, wildcards.prompt)
+    if "references" in files:
+        files["references"] = ancient(files["references"])
+    if "clip" in cfg.methods[wildcards.method].networks:
+        files["clip"] = ancient(f"{cfg.results_dir}/weights/clip.json")
+    return files
+
+
 def scores_of_shown(wildcards):
     """The scores by which the images of the overlay figure are chosen, where panels follow it."""
     if cfg.report.panels != "chosen":
