@@ -2,7 +2,7 @@
 
 Plates with scratches and chips; a method with masks under two prompts, and one that answers with a
 reason. Verdicts and masks are drawn by chance: some parts are missed, some wrongly rejected, some
-get no answer. Tables 1 and 2 are the project's own; the tables of evidence are filled in their form.
+get no answer. Tables 1 and 2 are the project's own; those of evidence are filled in their form.
 """
 
 import json
@@ -27,6 +27,7 @@ from realitycheck.artifacts import (
     PIXEL_TABLE,
     READINESS,
     SCORES,
+    TRANSFORMS,
     TRUTH,
     VERDICTS,
     encode_mask,
@@ -140,8 +141,18 @@ def write_sample(
                 said = "NOK" if mask.sum() > 0.01 * mask.size else "OK"
                 other = {"method": f"{method}_area", "label_predicted": said}
                 scores.setdefault((f"{method}_area", prompt), []).append(row | other)
+    still = {f"m{r}{c}": float(r == c) for r in range(3) for c in range(3)}
+    transforms = [
+        dict.fromkeys(TRANSFORMS.columns)
+        | still
+        | {k: image[k] for k in ("dataset", "image_id", "category", "width_px", "height_px")}
+        | {"status": "not_requested", "pixels_sha256": "0" * 64}
+        for image in images
+    ]
     facts = {"settings_digest": "5e77" * 16, "code": "c0de" * 4, "seed": seed}
     write_table(images, folder / "manifests" / f"{DATASET}.parquet", schema=MANIFEST, facts=facts)
+    path = folder / "aligned" / DATASET / "transforms.parquet"
+    write_table(transforms, path, schema=TRANSFORMS, facts=facts)
     write_table(truths, folder / "truth" / DATASET / "truth.parquet", schema=TRUTH, facts=facts)
     for (method, prompt), rows in masks.items():
         path = folder / "predictions" / DATASET / method / prompt / "masks.parquet"
@@ -309,7 +320,8 @@ def _readiness_row(row: pd.Series) -> dict[str, Any]:
     )
     limits = {"max_slip_rate": 0.02, "max_overkill_rate": 0.05}
     more = {} if is_sure else {"more_nok_needed": 149, "more_ok_needed": 0}
-    return {**{n: row[n] for n in names}, **limits, **more, "decision": decision, "reason": reason}
+    row = {n: row[n] for n in names} | {"confidence": 0.95}
+    return {**row, **limits, **more, "decision": decision, "reason": reason}
 
 
 def _detection_rows(tried: pd.DataFrame, has_truth: bool) -> list[dict]:
@@ -348,7 +360,10 @@ def _bin_rows(has_truth: bool) -> list[dict]:
     for prompt in ("plain", "words"):
         keys = {"dataset": DATASET, "method": "finder", "prompt": prompt}
         for low, high, hits in ((5, 20, 2), (20, 80, 6), (80, 300, 9), (300, 900, 10)):
-            limits = {"recall_low": max(0, hits / 10 - 0.25), "recall_high": min(1, hits / 10 + 0.2)}
+            limits = {
+                "recall_low": max(0, hits / 10 - 0.25),
+                "recall_high": min(1, hits / 10 + 0.2),
+            }
             counts = {"n_defects": 10, "n_hits": hits, "recall": hits / 10}
             rows.append(keys | {"size_low": low, "size_high": high} | counts | limits)
     return rows

@@ -314,6 +314,23 @@ class Plan:
             return self.saa_plus_prompts(dataset, prompt)
         return self.segmentation_texts(dataset, prompt)
 
+    def panel_tables(self) -> list[str]:
+        """Tables of the panels that are wanted."""
+        if self.settings.report.panels == "none":
+            return []
+        pattern = "predictions/{dataset}/{method}/{prompt}/panels.parquet"
+        return self.paths(f"{self.settings.results_dir}/{pattern}", self.settings.mask_runs())
+
+    def page_figures(self) -> list[str]:
+        """Every figure of the report, in a reader's order."""
+        masked = [name for name in self.settings.datasets if self.runs_of(name)]
+        names = ["slip_overkill", "iou_distribution"]
+        if any(block.published_as for block in self.settings.datasets.values()):
+            names.append("published_scores")
+        names += [f"detection_probability_{name}" for name in masked]
+        names += [f"overlays_{name}" for name in masked]
+        return [f"{self.settings.results_dir}/figures/{name}.png" for name in names]
+
     def page_runs(self) -> list[dict[str, Any]]:
         """What the page shows of each image: every method but the floors.
 
@@ -324,15 +341,16 @@ class Plan:
         wants_panels = self.settings.report.panels != "none"
         rows = []
         for dataset, method, prompt in [*self.settings.runs(), *self.area_runs()]:
-            masked = method.removesuffix(AREA_SUFFIX)
-            gives_masks = self.settings.methods.get(masked) and self.settings.methods[masked].gives_masks
+            is_area = method not in self.settings.methods
+            masked = method.removesuffix(AREA_SUFFIX) if is_area else method
+            block = self.settings.methods[masked]
             rows.append(
                 {
                     "dataset": dataset,
                     "method": method,
                     "prompt": prompt,
-                    "masks_of": masked if gives_masks else None,
-                    "has_panels": bool(gives_masks and wants_panels and masked == method),
+                    "masks_of": masked if block.gives_masks else None,
+                    "has_panels": block.gives_masks and wants_panels and not is_area,
                 }
             )
         return rows
@@ -345,8 +363,8 @@ class Plan:
             "title": ", ".join(note["name"] for note in self.dataset_notes().values()),
             "settings_digest": settings_digest(settings),
             "results_dir": settings.results_dir,
-            "intervals": f"{100 * statistics.confidence:g} % confidence, {statistics.n_resamples:,} "
-            f"bootstrap resamples, seed {statistics.seed}",
+            "intervals": f"{100 * statistics.confidence:g} % confidence, "
+            f"{statistics.n_resamples:,} bootstrap resamples, seed {statistics.seed}",
             "networks": {
                 name: _variant_text(getattr(settings.models, name).variant)
                 for name in settings.used_networks()

@@ -216,11 +216,354 @@ rule plot_panels:
 rule figures:
     """Every figure, and the panels where they are wanted."""
     input:
-        expand(
-            "<results>/figures/overlays_{dataset}.png",
-            dataset=[dataset for dataset in cfg.datasets if plan.runs_of(dataset)],
+        plan.page_figures(),
+        plan.panel_tables(),
+
+
+rule plot_iou_distribution:
+    """The IoU of every defective part with a truth, a line a method, the study's mean beside it."""
+    input:
+        segmentation="<results>/tables/segmentation.parquet",
+        scores=plan.paths(
+            f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
+            plan.mask_runs(),
+        ),
+    output:
+        png=shown(
+            "<results>/figures/iou_distribution.png",
+            caption="iou_distribution",
+            category="Figures",
+            figure="IoU part by part",
+            form="PNG",
+        ),
+        svg=shown(
+            "<results>/figures/iou_distribution.svg",
+            caption="iou_distribution",
+            category="Figures",
+            figure="IoU part by part",
+            form="SVG",
+        ),
+    log:
+        "logs/plot_iou_distribution/all.log",
+    benchmark:
+        "benchmarks/plot_iou_distribution/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=20,
+    params:
+        seed=cfg.report.seed,
+        methods=plan.method_notes(),
+        code=code_of("plot_iou_distribution"),
+    message:
+        "IoU part by part"
+    script:
+        "../scripts/plot_iou_distribution.py"
+
+
+rule plot_slip_overkill:
+    """Slip rate against overkill rate of every method, with bounds and limits."""
+    input:
+        readiness="<results>/tables/readiness.parquet",
+    output:
+        png=shown(
+            "<results>/figures/slip_overkill.png",
+            caption="slip_overkill",
+            category="Figures",
+            figure="Slip against overkill",
+            form="PNG",
+        ),
+        svg=shown(
+            "<results>/figures/slip_overkill.svg",
+            caption="slip_overkill",
+            category="Figures",
+            figure="Slip against overkill",
+            form="SVG",
+        ),
+    log:
+        "logs/plot_slip_overkill/all.log",
+    benchmark:
+        "benchmarks/plot_slip_overkill/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=10,
+    params:
+        methods=plan.method_notes(),
+        code=code_of("plot_slip_overkill"),
+    message:
+        "Slip against overkill"
+    script:
+        "../scripts/plot_slip_overkill.py"
+
+
+rule plot_detection_probability:
+    """How probably a defect of some size is found: raw shares, fitted curves and their bands."""
+    input:
+        probability="<results>/tables/detection_probability.parquet",
+        curve="<results>/tables/detection_curve.parquet",
+        bins="<results>/tables/detection_bins.parquet",
+    output:
+        png=shown(
+            "<results>/figures/detection_probability_{dataset}.png",
+            caption="detection_probability",
+            category="Figures",
+            figure="Detection probability, {dataset}",
+            form="PNG",
+        ),
+        svg=shown(
+            "<results>/figures/detection_probability_{dataset}.svg",
+            caption="detection_probability",
+            category="Figures",
+            figure="Detection probability, {dataset}",
+            form="SVG",
+        ),
+    log:
+        "logs/plot_detection_probability/{dataset}.log",
+    benchmark:
+        "benchmarks/plot_detection_probability/{dataset}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=10,
+    params:
+        methods=plan.method_notes(),
+        datasets=plan.dataset_notes(),
+        code=code_of("plot_detection_probability"),
+    message:
+        "{wildcards.dataset}: detection probability"
+    script:
+        "../scripts/plot_detection_probability.py"
+
+
+rule plot_published_scores:
+    """Our scores with their intervals beside the study's."""
+    input:
+        segmentation="<results>/tables/segmentation.parquet",
+        classification="<results>/tables/classification.parquet",
+    output:
+        png=shown(
+            "<results>/figures/published_scores.png",
+            caption="published_scores",
+            category="Figures",
+            figure="Beside the study",
+            form="PNG",
+        ),
+        svg=shown(
+            "<results>/figures/published_scores.svg",
+            caption="published_scores",
+            category="Figures",
+            figure="Beside the study",
+            form="SVG",
+        ),
+    log:
+        "logs/plot_published_scores/all.log",
+    benchmark:
+        "benchmarks/plot_published_scores/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=10,
+    params:
+        methods=plan.method_notes(),
+        code=code_of("plot_published_scores"),
+    message:
+        "Scores beside the study's"
+    script:
+        "../scripts/plot_published_scores.py"
+
+
+rule render_report:
+    """One page with everything: decision, tables, figures, every image, and where all is from.
+
+    Pictures that would make the page larger than 30 MB lie in report_images/ beside it.
+    """
+    input:
+        tables=expand(
+            "<results>/tables/{table}.parquet",
+            table=[
+                *("readiness", "segmentation", "classification", "breakdown"),
+                *("detection_probability", "comparison", "pixel_scores", "audit"),
+            ],
+        ),
+        figures=plan.page_figures(),
+        manifests=ancient(
+            expand("<results>/manifests/{dataset}.parquet", dataset=cfg.datasets)
+        ),
+        transforms=expand(
+            "<results>/aligned/{dataset}/transforms.parquet", dataset=cfg.datasets
+        ),
+        truth=expand("<results>/truth/{dataset}/truth.parquet", dataset=cfg.datasets),
+        scores=plan.paths(
+            f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
+            [*cfg.runs(), *plan.area_runs()],
+        ),
+        masks=plan.paths(
+            f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/masks.parquet",
+            cfg.mask_runs(),
+        ),
+        verdicts=plan.paths(
+            f"{cfg.results_dir}/verdicts/{{dataset}}/{{method}}/{{prompt}}/labels.parquet",
+            cfg.verdict_runs(),
+        ),
+        panels=plan.panel_tables(),
+        weights=ancient(
+            expand("<results>/weights/{network}.json", network=cfg.used_networks())
+        ),
+    output:
+        page=shown(
+            "<results>/report.html",
+            caption="report",
+            category="Report",
+            report="Everything on one page",
+        ),
+    log:
+        "logs/render_report/all.log",
+    benchmark:
+        "benchmarks/render_report/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 2
+    resources:
+        mem_mb=3_000,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        runs=plan.page_runs(),
+        datasets=plan.dataset_notes(),
+        methods=plan.method_notes(),
+        about=plan.page_facts(),
+        weights=lambda wildcards: plan.weights_digest(*cfg.used_networks()),
+        code=code_of("render_report"),
+    message:
+        "Report: one page"
+    script:
+        "../scripts/render_report.py"
+
+
+rule export_truth:
+    """The truth of a data set as COCO JSON, for annotation tools."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        transforms="<results>/aligned/{dataset}/transforms.parquet",
+        truth="<results>/truth/{dataset}/truth.parquet",
+    output:
+        coco=shown(
+            "<results>/exports/{dataset}/truth.coco.json",
+            caption="truth_coco",
+            category="Exports",
+            data="Truth of {dataset}",
+            form="COCO JSON",
+        ),
+    log:
+        "logs/export_truth/{dataset}.log",
+    benchmark:
+        "benchmarks/export_truth/{dataset}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=60,
+    params:
+        title=lambda wildcards: plan.dataset_notes()[wildcards.dataset]["name"],
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        code=code_of("export_truth"),
+    message:
+        "{wildcards.dataset}: truth as COCO JSON"
+    script:
+        "../scripts/export_truth.py"
+
+
+rule export_annotations:
+    """The masks of a method as COCO JSON, for annotation tools."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        transforms="<results>/aligned/{dataset}/transforms.parquet",
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
+    output:
+        coco=shown(
+            "<results>/exports/{dataset}/{method}/{prompt}/predictions.coco.json",
+            caption="predictions_coco",
+            category="Exports",
+            data="{method}, {prompt}, {dataset}",
+            form="COCO JSON",
+        ),
+    log:
+        "logs/export_annotations/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/export_annotations/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.mask_methods() or ["none"]),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=60,
+    params:
+        title=lambda wildcards: plan.dataset_notes()[wildcards.dataset]["name"],
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        code=code_of("export_annotations"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}, as COCO JSON"
+    script:
+        "../scripts/export_annotations.py"
+
+
+rule export_images:
+    """All that is known of each image under a method, as CSV."""
+    input:
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
+        verdicts=answers_of_run,
+    output:
+        table=shown(
+            "<results>/exports/{dataset}/{method}/{prompt}/images.csv",
+            caption="images_csv",
+            category="Exports",
+            data="{method}, {prompt}, {dataset}",
+            form="CSV",
+        ),
+    log:
+        "logs/export_images/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/export_images/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(
+            dict.fromkeys(method for _, method, _ in [*cfg.runs(), *plan.area_runs()])
+        )
+        or "none",
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=20,
+    params:
+        code=code_of("export_images"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}, each image as CSV"
+    script:
+        "../scripts/export_images.py"
+
+
+rule exports:
+    """Predictions and truth for other tools."""
+    input:
+        expand("<results>/exports/{dataset}/truth.coco.json", dataset=cfg.datasets),
+        plan.paths(
+            f"{cfg.results_dir}/exports/{{dataset}}/{{method}}/{{prompt}}/predictions.coco.json",
+            cfg.mask_runs(),
         ),
         plan.paths(
-            f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/panels.parquet",
-            cfg.mask_runs() if cfg.report.panels != "none" else [],
+            f"{cfg.results_dir}/exports/{{dataset}}/{{method}}/{{prompt}}/images.csv",
+            [*cfg.runs(), *plan.area_runs()],
         ),

@@ -63,6 +63,13 @@ def code_of(script):
     return source_digest(f"scripts/{script}.py")
 
 
+def shown(path, *, caption, category, **labels):
+    """Mark a result for Snakemake's own report: what it is, where it is listed, under which names."""
+    return report(
+        path, caption=f"captions/{caption}.rst", category=category, labels=labels
+    )
+
+
 def shards_of(pattern):
     """Input function: a path for every shard of scored images."""
 
@@ -203,3 +210,13 @@ def scores_of_shown(wildcards):
         f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
         plan.runs_of(wildcards.dataset),
     )
+
+
+def answers_of_run(wildcards):
+    """The verdicts behind a method's scores, where it gives verdicts and no masks."""
+    if wildcards.method in cfg.verdict_methods():
+        return (
+            f"{cfg.results_dir}/verdicts/{wildcards.dataset}/{wildcards.method}/"
+            f"{wildcards.prompt}/labels.parquet"
+        )
+    return []

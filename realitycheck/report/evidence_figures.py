@@ -364,7 +364,7 @@ def _places(centres: pd.DataFrame) -> list[tuple[tuple[float, float], list[int]]
     return places
 
 
-# ---------------------------------------------------------------------------- ours against the study
+# --------------------------------------------------------------------------- ours against the study
 
 
 def plot_published_scores(
@@ -488,7 +488,7 @@ def _draw_pairs(axes: Any, table: pd.DataFrame, *, ours: str, theirs: str, n_lin
         axes.spines[side].set_visible(False)
 
 
-# ---------------------------------------------------------------------------- what they have in common
+# ------------------------------------------------------------------------- what they have in common
 
 
 def sentence_figure(sentence: str, *, title: str = "") -> Figure:

@@ -251,7 +251,9 @@ def plot_overlays(
                 axes.imshow(cell, interpolation="antialiased", aspect="equal")
                 axes.set_axis_off()
                 note = (cell_notes or {}).get((record["image_id"], method), "") if method else ""
-                write_text(figure, x + _CELL_INCHES / 2, y + row_height + 0.02, note, va="top", size=7)
+                write_text(
+                    figure, x + _CELL_INCHES / 2, y + row_height + 0.02, note, va="top", size=7
+                )
             y += row_height + note_height
         for number, line in enumerate(foot_lines):
             write_text(

@@ -168,9 +168,7 @@ class Gallery:
         self._runs.append(packed)
         self.n_bytes += 24 * len(own)
 
-    def add_panel(
-        self, dataset: str, method: str, prompt: str, image_id: str, source: str
-    ) -> None:
+    def add_panel(self, dataset: str, method: str, prompt: str, image_id: str, source: str) -> None:
         """Add the picture of what a method saw on an image."""
         shown = "" if prompt == NO_PROMPT else prompt
         place = self._datasets.index(dataset)

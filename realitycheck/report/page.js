@@ -324,9 +324,9 @@
     body.append(element("p", {}, element("span", { class: `outcome ${OUTCOME_KEYS[x.outcome]}` }, `${mark} ${name}`), ` ${facts(x, words)}`));
     const views = element("div", { class: "views" });
     body.append(views);
-    const wide = Math.min(body.clientWidth || window.innerWidth, 1160) - 30;
-    const each = Math.max(220, Math.floor(wide / (wide > 840 ? 3 : wide > 560 ? 2 : 1)) - 16);
-    const box = { width: each, height: Math.min(each * 1.15, Math.round((each * image.h) / image.w)) };
+    const wide = (body.clientWidth || window.innerWidth) - 40;
+    const each = Math.floor(wide / (wide > 840 ? 3 : wide > 560 ? 2 : 1)) - 12;
+    const box = { width: each, height: Math.min(each, 520) };
     const kinds = [["Image", {}]];
     if (image.path) kinds.push(["Truth", { truth: true }]);
     if (run.masks !== undefined) kinds.push([`Marked by ${run.title}`, { truth: Boolean(image.path), mark: true }]);

@@ -47,6 +47,12 @@ DECISIONS = {
     "cannot_tell": ("Cannot tell", "?", "the parts at hand prove neither"),
     "not_ready": ("Not ready", "✖", "must not inspect"),
 }
+#: What the bounds of a number say about its limit.
+STATES = {
+    "within": "within the limit",
+    "unproven": "limit not proven",
+    "over": "over the limit",
+}
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,8 @@ def render_page(
         "program": program,
         "program_hash": _hash(program),
         "products": _products(tables),
-        "decisions": DECISIONS,
+        "states": STATES,
+        "confidence": f"{100 * tables.readiness['confidence'].iloc[0]:g}\u00a0%",
         "result_tables": _result_tables(tables),
         "figures": figures,
         "breakdowns": breakdown_tables(tables.breakdown),
@@ -155,7 +162,7 @@ def _as_script(value: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-# ------------------------------------------------------------------------------------------ decision
+# ----------------------------------------------------------------------------------------- decision
 
 
 def _products(tables: PageTables) -> list[dict[str, Any]]:
@@ -193,7 +200,8 @@ def _answer(rows: pd.DataFrame) -> str:
     what = "method" if n == 1 else "methods"
     ready = [_name(row) for _, row in rows[rows["decision"] == "ready"].iterrows()]
     if ready:
-        return f"Yes: {_list(ready)} of {n} {what} tried meets every limit for sure."
+        verb = "meets" if len(ready) == 1 else "meet"
+        return f"Yes: of {n} {what} tried, {_list(ready)} {verb} every limit."
     parts = []
     for decision, words in (
         ("assist", "can assist people who re-check"),
@@ -234,8 +242,8 @@ def _limit(value: float) -> str:
 def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
     word, mark, follows = DECISIONS[row["decision"]]
     facts = [
-        _rate_fact("Slip", row, "slip_rate", counts["fn"], row["n_nok"], "defective parts passed"),
-        _rate_fact("Overkill", row, "overkill_rate", counts["fp"], row["n_ok"], "good parts rejected"),
+        _rate_fact("Slip", row, counts, "slip_rate", "fn", "n_nok", "defective parts passed"),
+        _rate_fact("Overkill", row, counts, "overkill_rate", "fp", "n_ok", "good parts rejected"),
     ]
     f2 = score_text(row["f2"])
     if pd.isna(row["f2"]) and pd.notna(row["f2_low"]):
@@ -245,7 +253,7 @@ def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
             "name": "F2",
             "value": f2,
             "words": f"no model at all reaches {score_text(row['f2_floor'])}",
-            "is_met": None,
+            "state": None,
         }
     )
     if pd.notna(row["seconds_per_part"]):
@@ -290,22 +298,29 @@ def _filter(row: pd.Series) -> dict[str, str]:
 
 
 def _rate_fact(
-    name: str, row: pd.Series, column: str, n_wrong: float, n: int, words: str
+    name: str,
+    row: pd.Series,
+    counts: pd.Series,
+    column: str,
+    wrong: str,
+    n_column: str,
+    words: str,
 ) -> dict[str, Any]:
-    """A rate with its counts, and whether its upper bound meets the limit."""
+    """A rate with its counts, and whether its bounds lie within the limit."""
+    n = int(row[n_column])
     if not n:
-        return {"name": name, "value": MISSING, "words": "no such part at hand", "is_met": None}
-    low, high = row[f"{column}_low"], row[f"{column}_high"]
+        return {"name": name, "value": MISSING, "words": "no such part at hand", "state": None}
+    low, high, limit = row[f"{column}_low"], row[f"{column}_high"], row[f"max_{column}"]
     value = percent_text(row[column])
     if pd.isna(row[column]):
-        value = "a range"
-    limit = row[f"max_{column}"]
+        best, worst = counts[f"{column}_best"], counts[f"{column}_worst"]
+        value = f"{100 * best:.1f}–{percent_text(worst)}"
     return {
         "name": name,
         "value": value,
-        "words": f"{n_wrong:.0f} of {n} {words}; for sure between {percent_text(low)} and "
+        "words": f"{counts[wrong]:.0f} of {n} {words}; bounds {percent_text(low)} and "
         f"{percent_text(high)}",
-        "is_met": bool(high <= limit),
+        "state": "within" if high <= limit else "over" if low > limit else "unproven",
         "bar": {
             "value": None if pd.isna(row[column]) else _on_scale(row[column]),
             "low": _on_scale(low),
@@ -327,7 +342,7 @@ def _limit_fact(name: str, row: pd.Series, column: str, unit: str) -> dict[str, 
         "name": name,
         "value": f"{row[column]:.2g} {unit}",
         "words": f"limit {limit:g}" if known else "no limit was set",
-        "is_met": bool(row[column] <= limit) if known else None,
+        "state": ("within" if row[column] <= limit else "over") if known else None,
     }
 
 
@@ -347,7 +362,9 @@ def _result_tables(tables: PageTables) -> list[TableText]:
     found = []
     if len(tables.segmentation):
         found.append(table_text(tables.segmentation, "Table 1. How well masks fit: IoU"))
-    found.append(table_text(tables.classification, "Table 2. How good verdicts are: F2, slip, overkill"))
+    found.append(
+        table_text(tables.classification, "Table 2. How good verdicts are: F2, slip, overkill")
+    )
     return found
 
 
@@ -372,7 +389,10 @@ def _provenance(about: Mapping[str, Any]) -> dict[str, TableText | None]:
     versions = [[name, version] for name, version in about["versions"].items()]
     return {
         "asked": simple_table(
-            "What was asked", ["Data set", "Prompt", "Whom", "Words"], about["asked"], n_text_columns=4
+            "What was asked",
+            ["Data set", "Prompt", "Whom", "Words"],
+            about["asked"],
+            n_text_columns=4,
         )
         if about["asked"]
         else None,
@@ -398,7 +418,9 @@ def _provenance(about: Mapping[str, Any]) -> dict[str, TableText | None]:
         )
         if about["networks"]
         else None,
-        "licences": simple_table("Licences", ["What", "Licence"], about["licences"], n_text_columns=2),
+        "licences": simple_table(
+            "Licences", ["What", "Licence"], about["licences"], n_text_columns=2
+        ),
         "versions": simple_table("Software", ["Package", "Version"], versions, n_text_columns=2),
     }
 

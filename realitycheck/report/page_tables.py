@@ -158,7 +158,7 @@ def comparison_tables(comparison: pd.DataFrame) -> list[tuple[str, TableText]]:
         n_sure = int((rows["p_value_holm"] < 0.05).sum())
         said = (
             f"{rows['dataset_name'].iloc[0]}, {name}: {n_sure} of {len(rows)} pairs of methods "
-            "differ for sure (p below 0.05 after Holm's correction)."
+            "differ (p below 0.05 after Holm's correction)."
         )
         cells = [
             [
@@ -175,7 +175,16 @@ def comparison_tables(comparison: pd.DataFrame) -> list[tuple[str, TableText]]:
         ]
         text = simple_table(
             f"{rows['dataset_name'].iloc[0]}: {name} of two methods on the same parts",
-            ["Method", "Other method", "n", name, "Other's", "Difference [interval]", "p", "p, Holm"],
+            [
+                "Method",
+                "Other method",
+                "n",
+                name,
+                "Other's",
+                "Difference [interval]",
+                "p",
+                "p, Holm",
+            ],
             cells,
             n_text_columns=2,
         )
@@ -261,8 +270,8 @@ def runtime_table(runtimes: Sequence[Mapping[str, Any]]) -> TableText | None:
         rows,
         n_text_columns=1,
         legend=[
-            f"From the workflow's benchmark files; all jobs together: {duration_text(total)}. Steps "
-            "that a later run found up to date count with the time they once took."
+            f"From the workflow's benchmark files; all jobs together: {duration_text(total)}. "
+            "Steps that a later run found up to date count with the time they once took."
         ],
     )
 

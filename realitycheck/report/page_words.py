@@ -12,13 +12,13 @@ FIGURE_WORDS: dict[str, dict[str, str]] = {
         "caption": "Defective parts that pass against good parts that are rejected, each with the "
         "bounds that the parts at hand prove. A method is ready if its bars lie in the hatched "
         "corner.",
-        "alt": "A point with two bars for each method; the same numbers stand in Table 2 and on the "
-        "decision cards.",
+        "alt": "A point with two bars for each method; the same numbers stand in Table 2 and on "
+        "the decision cards.",
     },
     "iou_distribution": {
         "title": "How well masks fit, part by part",
-        "caption": "IoU of every defective part with a truth, the mean with its interval, and, where "
-        "there is one, the mean in the study.",
+        "caption": "IoU of every defective part with a truth, the mean with its interval, and, "
+        "where there is one, the mean in the study.",
         "alt": "A line of points for each method; means and intervals stand in Table 1.",
     },
     "published_scores": {
@@ -28,10 +28,10 @@ FIGURE_WORDS: dict[str, dict[str, str]] = {
     },
     "detection_probability": {
         "title": "how small a defect is found",
-        "caption": "Share of defects found against their area, by size and as a fitted curve with its "
-        "band. Numbers on top: defects of that size.",
-        "alt": "A panel for each method; the sizes found stand in the table on how small a defect is "
-        "found.",
+        "caption": "Share of defects found against their area, by size and as a fitted curve with "
+        "its band. Numbers on top: defects of that size.",
+        "alt": "A panel for each method; the sizes found stand in the table on how small a defect "
+        "is found.",
     },
     "overlays": {
         "title": "truth and prediction",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import itertools
 import shutil
@@ -36,6 +37,10 @@ def encode_picture(image: np.ndarray, *, side_px: int | None = None) -> bytes:
     with io.BytesIO() as stream:
         picture.save(stream, "WEBP", quality=_QUALITY, method=2)
         return stream.getvalue()
+
+
+def _load_and_encode(load: Load, *, side_px: int) -> bytes:
+    return encode_picture(load(), side_px=side_px)
 
 
 def as_data(encoded: bytes, kind: str = "webp") -> str:
@@ -93,8 +98,9 @@ class PictureShelf:
         loads = iter(loads)
         number = 0
         with ThreadPoolExecutor(self._n_threads) as pool:
+            encode = functools.partial(_load_and_encode, side_px=side_px)
             while batch := list(itertools.islice(loads, _BATCH)):
-                for encoded in pool.map(lambda load: encode_picture(load(), side_px=side_px), batch):
+                for encoded in pool.map(encode, batch):
                     yield self._keep(f"{name}_{number:05d}.webp", encoded)
                     number += 1
 

@@ -24,6 +24,7 @@ from realitycheck.artifacts import (
     PIXEL_TABLE,
     READINESS,
     SCORES,
+    TRANSFORMS,
     TRUTH,
     VERDICTS,
     decode_mask,
@@ -34,6 +35,7 @@ from realitycheck.artifacts import (
 )
 from realitycheck.images import read_image
 from realitycheck.provenance import package_version, versions
+from realitycheck.report.figures import mask_like
 from realitycheck.report.gallery import Gallery, Run
 from realitycheck.report.outlines import screen_path
 from realitycheck.report.page import FigureOnPage, PageTables, render_page
@@ -45,12 +47,21 @@ from realitycheck.report.pictures import (
     choose_side,
     encode_picture,
 )
+from realitycheck.stages.export import aligned_images
 from realitycheck.stages.report import untrained_notes
 
 _PANEL_SIDE_PX = 1280
 #: Bytes of the page's words, tables and program, roughly.
 _WORDS_BYTES = 300_000
-_PAGE_PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib", "snakemake")
+_PAGE_PACKAGES = (
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-learn",
+    "statsmodels",
+    "matplotlib",
+    "snakemake",
+)
 #: A PNG of a figure with more bytes is a photograph at heart, and goes into the page as WebP.
 _MAX_PNG_BYTES = 250_000
 
@@ -161,8 +172,9 @@ def _named_runs(
 def _read_tables(folder: Path) -> PageTables:
     """Read the tables of a run; tables 1 and 2 have their columns checked where they are made."""
     read = {name: read_table(folder / f"{name}.parquet", schema=s) for name, s in _TABLES.items()}
-    first = {n: pd.read_parquet(folder / f"{n}.parquet") for n in ("segmentation", "classification")}
-    return PageTables(**first, **read)
+    for name in ("segmentation", "classification"):
+        read[name] = pd.read_parquet(folder / f"{name}.parquet")
+    return PageTables(**read)
 
 
 def _add_dataset(
@@ -170,7 +182,10 @@ def _add_dataset(
 ) -> None:
     manifest = read_table(results / "manifests" / f"{dataset}.parquet", schema=MANIFEST)
     truth = read_table(results / "truth" / dataset / "truth.parquet", schema=TRUTH)
-    about = manifest.merge(truth, on=["dataset", "image_id"]).sort_values("image_id")
+    transforms = results / "aligned" / dataset / "transforms.parquet"
+    sized = aligned_images(manifest, read_table(transforms, schema=TRANSFORMS))
+    about = sized.merge(truth, on=["dataset", "image_id"]).sort_values("image_id")
+    sizes = {row.image_id: (row.height_px, row.width_px) for row in about.itertuples()}
     folder = results / "truth" / dataset
     paths = {
         row.image_id: _truth_path(folder, row.image_id)
@@ -189,7 +204,7 @@ def _add_dataset(
             key = run["masks_of"], run["prompt"]
             if key not in outlines:
                 source = results / "predictions" / dataset / "/".join(key) / "masks.parquet"
-                outlines[key] = _mask_paths(source)
+                outlines[key] = _mask_paths(source, sizes)
         gallery.add_run(
             Run(**{name: run[name] for name in ("dataset", "method", "prompt", "method_name")}),
             scores,
@@ -203,8 +218,11 @@ def _truth_path(folder: Path, image_id: str) -> str:
     return screen_path(read_image(image_file(folder, image_id))[..., 0] == 255)
 
 
-def _mask_paths(path: Path) -> dict[str, str]:
-    """Outlines of the masks of a run that are not empty, read a part at a time."""
+def _mask_paths(path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+    """Outlines of the masks of a run that are not empty, read a part at a time.
+
+    A method may mark on a square of its own; its outlines are brought to the image's size.
+    """
     columns = ["image_id", "mask_rle", "mask_height_px", "mask_width_px"]
     read_table(path, schema=MASKS, columns=columns[:1])  # says what is wrong with another file
     paths = {}
@@ -214,6 +232,8 @@ def _mask_paths(path: Path) -> dict[str, str]:
                 row["mask_rle"], height_px=row["mask_height_px"], width_px=row["mask_width_px"]
             )
             if mask.any():
+                if mask.shape != sizes[row["image_id"]]:
+                    mask = mask_like(np.empty((*sizes[row["image_id"]], 0), np.uint8), mask)
                 paths[row["image_id"]] = screen_path(mask)
     return paths
 
@@ -244,10 +264,8 @@ def _read_figure(path: Path, datasets: Mapping[str, Mapping[str, Any]]) -> Figur
     name = "" if dataset is None else f"{datasets[dataset]['name']}: "
     data = path.read_bytes()
     image = read_image(path)
-    if len(data) > _MAX_PNG_BYTES:
-        source = as_data(encode_picture(image))
-    else:
-        source = as_data(data, "png")
+    is_large = len(data) > _MAX_PNG_BYTES
+    source = as_data(encode_picture(image)) if is_large else as_data(data, "png")
     height, width = image.shape[:2]
     title = name + words["title"]
     return FigureOnPage(

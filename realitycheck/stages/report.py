@@ -66,6 +66,11 @@ def untrained_notes(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"Made with {UNTRAINED}: {', '.join(names)}."] if names else []
 
 
+def untrained_banner(methods: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a figure's red band says, if untrained networks took part."""
+    return "untrained miniature networks" if untrained_notes(methods) else ""
+
+
 def overlay_figure(
     dataset: str,
     scores: pd.DataFrame,
@@ -115,7 +120,7 @@ def overlay_figure(
         methods=names,
         cell_notes=notes,
         title=title,
-        banner="untrained miniature networks" if untrained_notes(used) else "",
+        banner=untrained_banner(used),
         footnote=f"{rule} Yellow: defect (truth), predicted (methods). "
         + " ".join(untrained_notes(used)),
     )
