@@ -582,6 +582,7 @@ def write_table(
     *,
     schema: Schema,
     facts: Mapping[str, Any],
+    sort: bool = True,
 ) -> None:
     """Check a table against its schema and write it as Parquet, in one step.
 
@@ -590,7 +591,8 @@ def write_table(
         path: File to write.
         schema: The contract.
         facts: What the numbers were computed from: settings digest, weights digests, device,
-            precision, seed. Stored in the file's metadata; must not hold times.
+            precision, seed. Stored in the file's metadata; must hold no time of day.
+        sort: Whether rows are sorted by the keys; a table for people keeps its order.
 
     Raises:
         ArtifactError: If a column is missing or foreign, a key is repeated, or a value lies outside
@@ -600,7 +602,9 @@ def write_table(
     if not len(table) and not len(table.columns):
         table = pd.DataFrame({name: [] for name in schema.columns})
     check_table(table, schema, where=path)
-    table = table[schema.columns].sort_values(list(schema.keys), kind="stable")
+    table = table[schema.columns]
+    if sort:
+        table = table.sort_values(list(schema.keys), kind="stable")
     try:
         # Arrow converts no empty column to a column of lists.
         arrow = (
