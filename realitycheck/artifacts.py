@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from realitycheck.config import AUDIT_CHECKS
 from realitycheck.lvlm.verdict import VERDICT_STATUSES as LVLM_STATUSES
 from realitycheck.provenance import ARTIFACT_FORMAT, package_version
 
@@ -322,16 +323,6 @@ PIXEL_SCORES = Schema(
     unit_interval=("auroc", "aupro", "f1_max"),
 )
 
-AUDIT_CHECKS = (
-    "reference_is_scored",
-    "group_in_two_splits",
-    "group_in_two_folds",
-    "near_duplicate_across_splits",
-    "near_duplicate_parts",
-    "size_by_label",
-    "threshold_on_scored",
-    "prompt_names_defects",
-)
 #: Method and prompt of a check of the whole data set.
 WHOLE_DATASET = "*"
 
