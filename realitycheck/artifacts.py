@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from realitycheck.config import AUDIT_CHECKS
 from realitycheck.lvlm.verdict import VERDICT_STATUSES as LVLM_STATUSES
 from realitycheck.provenance import ARTIFACT_FORMAT, package_version
 
@@ -322,16 +323,6 @@ PIXEL_SCORES = Schema(
     unit_interval=("auroc", "aupro", "f1_max"),
 )
 
-AUDIT_CHECKS = (
-    "reference_is_scored",
-    "group_in_two_splits",
-    "group_in_two_folds",
-    "near_duplicate_across_splits",
-    "near_duplicate_parts",
-    "size_by_label",
-    "threshold_on_scored",
-    "prompt_names_defects",
-)
 #: Method and prompt of a check of the whole data set.
 WHOLE_DATASET = "*"
 
@@ -582,6 +573,7 @@ def write_table(
     *,
     schema: Schema,
     facts: Mapping[str, Any],
+    sort: bool = True,
 ) -> None:
     """Check a table against its schema and write it as Parquet, in one step.
 
@@ -590,7 +582,8 @@ def write_table(
         path: File to write.
         schema: The contract.
         facts: What the numbers were computed from: settings digest, weights digests, device,
-            precision, seed. Stored in the file's metadata; must not hold times.
+            precision, seed. Stored in the file's metadata; must hold no time of day.
+        sort: Whether rows are sorted by the keys; a table for people keeps its order.
 
     Raises:
         ArtifactError: If a column is missing or foreign, a key is repeated, or a value lies outside
@@ -600,7 +593,9 @@ def write_table(
     if not len(table) and not len(table.columns):
         table = pd.DataFrame({name: [] for name in schema.columns})
     check_table(table, schema, where=path)
-    table = table[schema.columns].sort_values(list(schema.keys), kind="stable")
+    table = table[schema.columns]
+    if sort:
+        table = table.sort_values(list(schema.keys), kind="stable")
     try:
         # Arrow converts no empty column to a column of lists.
         arrow = (

@@ -443,7 +443,7 @@ class SaaPlusMethod(_VariantMethod):
 
     @property
     def uses_test_truth(self) -> bool:
-        """Whether the mask looks at the truth it is scored with."""
+        """Whether the mask looks at the images, or the truth, that it is scored with."""
         return self.binarise == "f1max" or self.binarise.startswith("fixed")
 
     def maps_settings(self) -> dict[str, Any]:
@@ -741,6 +741,18 @@ class RequirementsSettings(_Strict):
         return self.model_dump(mode="json")
 
 
+#: What the audit looks for. `group_in_two_folds` has no setting: folds are ours, and a group that
+#: lies in two of them is a fault of this program.
+AUDIT_CHECKS = (
+    "reference_is_scored",
+    "group_in_two_splits",
+    "group_in_two_folds",
+    "near_duplicate_across_splits",
+    "near_duplicate_parts",
+    "size_by_label",
+    "threshold_on_scored",
+    "prompt_names_defects",
+)
 Consequence = Literal["stop", "flag"]
 
 
@@ -1061,6 +1073,14 @@ def _cross_faults(settings: Settings) -> list[str]:
                 f"methods.{name}: this name stands for the verdicts of "
                 f"'{name.removesuffix(AREA_SUFFIX)}' by area; choose another"
             )
+    if settings.audit.threshold_on_scored == "stop":
+        for name, block in settings.methods.items():
+            if getattr(block, "uses_test_truth", False):
+                faults.append(
+                    f"methods.{name}.binarise: '{block.binarise}' looks at the images that are "
+                    "scored, and audit.threshold_on_scored is stop; set binarise: good or union, "
+                    "or audit: {threshold_on_scored: flag}"
+                )
     for dataset, prompts in settings.prompts.items():
         if dataset not in settings.datasets:
             known = ", ".join(settings.datasets)

@@ -295,6 +295,81 @@ class Plan:
             "thresholds": thresholds,
         }
 
+    def uses_reference(self, dataset: str, method: str, prompt: str) -> bool:
+        """Whether a method is shown the reference image and judges by it."""
+        block = self.settings.methods[method]
+        if self.settings.datasets[dataset].reference == "none":
+            return False
+        return block.needs_reference or (
+            block.kind == "lvlm" and self.settings.prompts[dataset][prompt].reference
+        )
+
+    def told(self, dataset: str, method: str, prompt: str) -> str:
+        """The words about defects that a method is told; those of SAA+ are looked up elsewhere."""
+        block, words = self.settings.methods[method], self.settings.datasets[dataset].defect_names
+        if block.kind == "clip_zero_shot":
+            return ". ".join(words)
+        if block.prompt_key is None or block.kind == "saa_plus":
+            return ""
+        asked = self.settings.prompts[dataset][prompt]
+        if block.kind != "lvlm":
+            return ". ".join(asked.segmentation)
+        text = f"{asked.system or ''} {asked.lvlm}"
+        return text + (". ".join(words) if "{defects}" in text else "")
+
+    def audited(self, dataset: str) -> dict[str, Any]:
+        """What the audit of a data set depends on, besides its images."""
+        rules = self.settings.audit.model_dump(mode="json")
+        runs = [run for run in self.settings.runs() if run[0] == dataset]
+        told: dict[str, str] = {}
+        if rules["prompt_names_defects"] == "stop":
+            told = {
+                f"{method}, prompt {prompt}": self.told(*run)
+                for run in runs
+                for _, method, prompt in [run]
+            }
+        return {
+            "rules": rules,
+            "uses_reference": any(self.uses_reference(*run) for run in runs),
+            "told": told,
+        }
+
+    def audited_runs(self) -> list[dict[str, Any]]:
+        """What each run does that the audit must know, verdicts by area among them."""
+        found = []
+        for dataset, method, prompt in [*self.settings.runs(), *self.area_runs()]:
+            own = (
+                method.removesuffix(AREA_SUFFIX) if method not in self.settings.methods else method
+            )
+            block = self.settings.methods[own]
+            rule = getattr(block, "binarise", "")
+            found.append(
+                {
+                    "dataset": dataset,
+                    "method": method,
+                    "prompt": prompt,
+                    "uses_reference": self.uses_reference(dataset, own, prompt),
+                    "uses_training_images": block.kind == "pixel_difference" or rule == "good",
+                    "uses_test_truth": _why_test_truth(rule),
+                    "told": self.told(dataset, own, prompt),
+                    "saa_plus": (
+                        self.saa_plus_prompts(dataset, prompt) if block.kind == "saa_plus" else None
+                    ),
+                }
+            )
+        return found
+
+    def fold_tables(self) -> list[str]:
+        """Tables that say which fold an image was judged in."""
+        results = self.settings.results_dir
+        return [
+            f"{results}/verdicts/{dataset}/{method}/{prompt}/labels.parquet"
+            if self.settings.methods[method].kind == "resnet_mlp"
+            else f"{results}/predictions/{dataset}/{method}/{prompt}/thresholds.parquet"
+            for dataset, method, prompt in self.settings.runs()
+            if self.settings.methods[method].kind in ("resnet_mlp", "pixel_difference", "saa_plus")
+        ]
+
     def map_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
         """Files that a method's score maps are made again from, by name; a list has one a shard."""
         names = {
@@ -426,6 +501,15 @@ def _unless_recorded(record: Path, current: str) -> str:
     except FileNotFoundError:
         return current
     return found["trigger"] if found.get("signature") == current else current
+
+
+def _why_test_truth(binarise: str) -> str:
+    """How a rule of SAA+ looks at what it is scored on; nothing if it does not."""
+    if binarise == "f1max":
+        return "the threshold is the best one for the truth of the scored images (binarise f1max)"
+    if binarise.startswith("fixed"):
+        return f"the threshold is a share of the range over the scored images (binarise {binarise})"
+    return ""
 
 
 @functools.lru_cache(maxsize=64)
