@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
 
-from realitycheck.report.figures import STYLE, new_figure, write_head, write_text
+from realitycheck.report.figures import STYLE, new_figure, sentence_figure, write_head, write_text
 from realitycheck.report.tables import NO_PROMPT
 
 # Of Okabe and Ito's palette, which colour-blind readers tell apart.
@@ -24,7 +25,7 @@ _INK, _FAINT, _GRID = "#1b1b1b", "#6b6b6b", "#dddddd"
 _RATE_TICKS = (0, 0.01, 0.02, 0.05, 0.10, 0.20, 0.40, 0.60, 0.80, 1.0)
 _N_COLUMNS = 2
 #: Points closer than this, on the axes of square roots, share one mark.
-_SAME_PLACE = 0.02
+_SAME_PLACE = 0.035
 
 
 def run_label(row: Any) -> str:
@@ -105,6 +106,7 @@ def _draw_detection(
 ) -> None:
     unit = {"px": "px", "mm2": "mm²"}.get(row["unit"], row["unit"])
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,g}"))
     axes.set_xlim(*limits)
     axes.set_ylim(-0.04, 1.16)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.9, 1.0])
@@ -277,10 +279,9 @@ def _legend_lines(rows: pd.DataFrame) -> list[list[str]]:
 def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
     for scale in (axes.set_xscale, axes.set_yscale):
         scale("function", functions=(lambda v: np.sqrt(np.clip(v, 0, None)), np.square))
-    ticks = [tick for tick in _RATE_TICKS]
-    labels = [f"{100 * tick:g} %" if tick not in (0.01, 0.02) else "" for tick in ticks]
-    axes.set_xticks(ticks, labels, size=7, rotation=45)
-    axes.set_yticks(ticks, labels, size=7)
+    labels = [f"{100 * tick:g} %" for tick in _RATE_TICKS]
+    axes.set_xticks(_RATE_TICKS, labels, size=7, rotation=60)
+    axes.set_yticks(_RATE_TICKS, labels, size=7)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.grid(color=_GRID, lw=0.5)
@@ -326,19 +327,21 @@ def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
         axes.plot([row["overkill_rate_low"], row["overkill_rate_high"]], [y, y], **bar)
         axes.plot([x, x], [row["slip_rate_low"], row["slip_rate_high"]], **bar)
     for place, numbers in _places(centres):
-        axes.plot(*place, marker="o", ms=6, color=BLUE, mec="white", mew=0.8, clip_on=False)
-        dx = -7 if place[0] > 0.5 else 7
         axes.annotate(
             ", ".join(str(number + 1) for number in numbers),
             place,
-            xytext=(dx, 8 if place[1] < 0.5 else -8),
-            textcoords="offset points",
-            ha="right" if dx < 0 else "left",
+            ha="center",
             va="center",
-            size=7,
+            size=6.5,
             weight="bold",
-            color=_INK,
-            bbox=box,
+            color="white",
+            annotation_clip=False,
+            bbox={
+                "boxstyle": "round,pad=0.35,rounding_size=0.7",
+                "facecolor": BLUE,
+                "edgecolor": "white",
+                "linewidth": 0.8,
+            },
         )
 
 
@@ -489,15 +492,6 @@ def _draw_pairs(axes: Any, table: pd.DataFrame, *, ours: str, theirs: str, n_lin
 
 
 # ------------------------------------------------------------------------- what they have in common
-
-
-def sentence_figure(sentence: str, *, title: str = "") -> Figure:
-    """Say in the place of a figure why there is none."""
-    with matplotlib.rc_context(STYLE):
-        figure = new_figure(7.2, 0.9)
-        write_head(figure, title=title, banner="")
-        write_text(figure, 0.08, 0.52, sentence, ha="left", va="top")
-    return figure
 
 
 def _write_foot(figure: Figure, lines: list[str]) -> None:

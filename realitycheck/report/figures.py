@@ -282,13 +282,18 @@ def plot_iou_distribution(
         footnote: Text below.
 
     Returns:
-        The figure: a panel a data set, a line a method and prompt.
+        The figure: a panel a data set with a truth, a line a method and prompt; one sentence where
+        nobody drew a truth.
 
     Raises:
         ValueError: If the table has no row.
     """
     if table.empty:
         raise ValueError("there is no row to draw: the segmentation table is empty")
+    table = table[table.groupby("dataset")["n_scored"].transform("max") > 0]
+    if table.empty:
+        sentence = "No defective part has a ground truth, so there is no IoU."
+        return sentence_figure(sentence, title=title)
     panels = list(dict.fromkeys(table["dataset"]))
     n_lines = [int((table["dataset"] == dataset).sum()) for dataset in panels]
     line_height, panel_head, width, left = 0.3, 0.3, 7.2, 2.3
@@ -312,11 +317,14 @@ def plot_iou_distribution(
                 )
             )
             _draw_distribution(axes, rows, scores, rng)
-            axes.set_title(rows["dataset_name"].iloc[0], loc="left", weight="bold", size=_FONT_PT)
+            name = f"{rows['dataset_name'].iloc[0]}, n = {rows['n_scored'].max()} defective parts"
+            axes.set_title(name, loc="left", weight="bold", size=_FONT_PT, parse_math=False)
             axes.tick_params(labelbottom=dataset == panels[-1])
         axes.set_xlabel("IoU of a defective image")
-        handles, labels = axes.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
+        unique = {}
+        for each in figure.axes:
+            handles, labels = each.get_legend_handles_labels()
+            unique |= dict(zip(labels, handles, strict=True))
         figure.legend(
             unique.values(),
             unique.keys(),
@@ -492,18 +500,19 @@ def _draw_distribution(
             label="mean with interval",
             clip_on=False,
         )
-        axes.scatter(
-            row["published_iou"],
-            line,
-            s=34,
-            marker="D",
-            facecolor="#ffdd00",
-            edgecolor="black",
-            linewidth=0.8,
-            zorder=4,
-            label="mean in the study",
-            clip_on=False,
-        )
+        if pd.notna(row["published_iou"]):
+            axes.scatter(
+                row["published_iou"],
+                line,
+                s=34,
+                marker="D",
+                facecolor="#ffdd00",
+                edgecolor="black",
+                linewidth=0.8,
+                zorder=4,
+                label="mean in the study",
+                clip_on=False,
+            )
         prompt = "" if row["prompt"] == NO_PROMPT else f" ({row['prompt']})"
         labels.append(f"{row['method_name']}{prompt}")
     axes.axvline(
@@ -554,6 +563,15 @@ def write_head(figure: Figure, *, title: str, banner: str) -> float:
     else:
         y += 0.06
     return y
+
+
+def sentence_figure(sentence: str, *, title: str = "") -> Figure:
+    """Say in the place of a figure why there is none."""
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(7.2, 0.9)
+        write_head(figure, title=title, banner="")
+        write_text(figure, 0.08, 0.52, sentence, ha="left", va="top")
+    return figure
 
 
 def write_text(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:

@@ -47,6 +47,7 @@ from realitycheck.report.pictures import (
     choose_side,
     encode_picture,
 )
+from realitycheck.report.tables import dataset_name, method_name
 from realitycheck.stages.export import aligned_images
 from realitycheck.stages.report import untrained_notes
 
@@ -106,7 +107,14 @@ def write_page(
     path = Path(path)
     results = path.parent
     tables = _read_tables(results / "tables")
-    runs = _named_runs(runs, tables.classification, datasets)
+    runs = [
+        {
+            **run,
+            "dataset_name": dataset_name(run["dataset"], datasets),
+            "method_name": method_name(run["method"], methods),
+        }
+        for run in runs
+    ]
     gallery = Gallery(datasets)
     for dataset in datasets:
         own = [run for run in runs if run["dataset"] == dataset]
@@ -149,24 +157,6 @@ def write_page(
         "n_bytes": path.stat().st_size,
         "is_one_file": fits,
     }
-
-
-def _named_runs(
-    runs: Sequence[Mapping[str, Any]],
-    classification: pd.DataFrame,
-    datasets: Mapping[str, Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    """Give runs the names that the tables call them by."""
-    keys = ["dataset", "method", "prompt"]
-    names = classification.set_index(keys)["method_name"]
-    return [
-        {
-            **run,
-            "dataset_name": datasets[run["dataset"]]["name"],
-            "method_name": names.loc[tuple(run[key] for key in keys)],
-        }
-        for run in runs
-    ]
 
 
 def _read_tables(folder: Path) -> PageTables:
