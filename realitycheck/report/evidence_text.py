@@ -120,9 +120,9 @@ def detection_texts(table: pd.DataFrame, bins: pd.DataFrame) -> list[TableText]:
         ),
         legend=[
             "A defect is a connected region of the truth; it is found if at least "
-            f"{' or '.join(percent_text(share) for share in shares)} of its area is predicted. a50, "
-            "a90: area found with probability 0.5, 0.9; a90/95: upper 95 % confidence bound of a90 "
-            "by the likelihood ratio. Defects count as independent."
+            f"{' or '.join(percent_text(share) for share in shares)} of its area is predicted. "
+            "a50, a90: area found with probability 0.5, 0.9; a90/95: upper 95 % confidence bound "
+            "of a90 by the likelihood ratio. Defects count as independent."
         ],
     )
     names = table.set_index(["dataset", "method", "prompt"])
@@ -199,7 +199,7 @@ def comparison_text(table: pd.DataFrame) -> TableText:
         "scored on. p: paired permutation for IoU and F2, exact McNemar for verdicts, corrected by "
         "Holm for all pairs of a data set and quantity."
     ]
-    for (dataset, quantity), own in table.groupby(["dataset", "quantity"], sort=False):
+    for (_, quantity), own in table.groupby(["dataset", "quantity"], sort=False):
         ordered = own.sort_values(["p_value_holm", "p_value"], kind="stable")
         n_clear = int((ordered["p_value_holm"] < _SIGNIFICANT).sum())
         shown.append(ordered.head(max(n_clear, _N_SHOWN)))
@@ -258,9 +258,9 @@ def pixel_text(table: pd.DataFrame) -> TableText:
         n_text_columns=3,
         notes=lambda row: _split(row["note"]),
         legend=[
-            "Mean over the categories with ground truth. AUROC: 0.5 is chance. AUPRO: up to a false "
-            "positive rate of 0.3. Best F1: its threshold is taken from the truth of the same "
-            "images (uses_test_truth), so it is better than any threshold would be on new parts."
+            "Mean over the categories with ground truth. AUROC: 0.5 is chance. AUPRO: up to a "
+            "false positive rate of 0.3. Best F1: its threshold is taken from the truth of the "
+            "same images (uses_test_truth), so it is better than on new parts."
         ],
     )
 
