@@ -707,6 +707,10 @@ class EvaluationSettings(_Strict):
         0.1, gt=0, le=1, description="share of a defect's area that must be predicted to find it"
     )
 
+    def detection(self) -> dict[str, Any]:
+        """What the probability of detection depends on."""
+        return self.model_dump(mode="json", include={"min_covered_share", "confidence"})
+
     def statistics(self) -> dict[str, Any]:
         """What the numbers of a table depend on."""
         return self.model_dump(mode="json", include={"n_resamples", "confidence", "seed"})

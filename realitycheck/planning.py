@@ -146,6 +146,11 @@ class Plan:
             return []
         return [(d, f"{m}{AREA_SUFFIX}", p) for d, m, p in self.settings.mask_runs()]
 
+    def broken_down_runs(self) -> list[tuple[str, str, str]]:
+        """Every run with its verdicts by area, and the mask floors, which know the truth's size."""
+        floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
+        return [*self.settings.runs(), *self.area_runs(), *floors]
+
     def paths(self, pattern: str, runs: list[tuple[str, str, str]]) -> list[str]:
         """Fill `{dataset}`, `{method}` and `{prompt}` of a path for every run."""
         return [pattern.format(dataset=d, method=m, prompt=p) for d, m, p in runs]
@@ -324,9 +329,8 @@ class Plan:
         told: dict[str, str] = {}
         if rules["prompt_names_defects"] == "stop":
             told = {
-                f"{method}, prompt {prompt}": self.told(*run)
-                for run in runs
-                for _, method, prompt in [run]
+                f"prompt {prompt} of {method}": self.told(dataset, method, prompt)
+                for _, method, prompt in runs
             }
         return {
             "rules": rules,
@@ -359,15 +363,19 @@ class Plan:
             )
         return found
 
+    def fold_runs(self) -> list[tuple[str, str, str]]:
+        """Every (data set, method, prompt) whose verdicts or thresholds come from folds."""
+        kinds = ("resnet_mlp", "pixel_difference", "saa_plus")
+        return [run for run in self.settings.runs() if self.settings.methods[run[1]].kind in kinds]
+
     def fold_tables(self) -> list[str]:
-        """Tables that say which fold an image was judged in."""
+        """Table of each of those runs that says which fold an image was judged in."""
         results = self.settings.results_dir
         return [
             f"{results}/verdicts/{dataset}/{method}/{prompt}/labels.parquet"
             if self.settings.methods[method].kind == "resnet_mlp"
             else f"{results}/predictions/{dataset}/{method}/{prompt}/thresholds.parquet"
-            for dataset, method, prompt in self.settings.runs()
-            if self.settings.methods[method].kind in ("resnet_mlp", "pixel_difference", "saa_plus")
+            for dataset, method, prompt in self.fold_runs()
         ]
 
     def map_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:

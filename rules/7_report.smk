@@ -117,12 +117,251 @@ rule tabulate_confusion:
         "../scripts/tabulate_confusion.py"
 
 
+rule tabulate_readiness:
+    """For each data set, method and prompt: is it fit for the product, and why."""
+    input:
+        classification="<results>/tables/classification.parquet",
+        masks=plan.paths(
+            f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/masks.parquet",
+            cfg.mask_runs(),
+        ),
+        verdicts=plan.paths(
+            f"{cfg.results_dir}/verdicts/{{dataset}}/{{method}}/{{prompt}}/labels.parquet",
+            cfg.verdict_runs(),
+        ),
+    output:
+        multiext(
+            "<results>/tables/readiness",
+            parquet=".parquet",
+            csv=".csv",
+            md=".md",
+            tex=".tex",
+        ),
+    log:
+        "logs/tabulate_readiness/all.log",
+    benchmark:
+        "benchmarks/tabulate_readiness/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=30,
+    params:
+        requirements=cfg.requirements.limits(),
+        area_runs=plan.area_runs(),
+        methods=plan.method_notes(),
+        code=code_of("tabulate_readiness"),
+    message:
+        "Readiness"
+    script:
+        "../scripts/tabulate_readiness.py"
+
+
+rule tabulate_detection_probability:
+    """Probability of detection against defect size, or why it cannot be told."""
+    input:
+        defects=plan.paths(
+            f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/defects.parquet",
+            cfg.mask_runs(),
+        ),
+    output:
+        multiext(
+            "<results>/tables/detection_probability",
+            parquet=".parquet",
+            csv=".csv",
+            md=".md",
+            tex=".tex",
+        ),
+        curve="<results>/tables/detection_curve.parquet",
+        bins="<results>/tables/detection_bins.parquet",
+    log:
+        "logs/tabulate_detection_probability/all.log",
+    benchmark:
+        "benchmarks/tabulate_detection_probability/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=30,
+    params:
+        runs=cfg.mask_runs(),
+        methods=plan.method_notes(),
+        datasets=plan.dataset_notes(),
+        settings=cfg.evaluation.detection(),
+        code=code_of("tabulate_detection_probability"),
+    message:
+        "Probability of detection against defect size"
+    script:
+        "../scripts/tabulate_detection_probability.py"
+
+
+rule tabulate_breakdown:
+    """Scores by category, by defect type and by defect size."""
+    input:
+        scores=plan.paths(
+            f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
+            plan.broken_down_runs(),
+        ),
+        masks=plan.paths(
+            f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/masks.parquet",
+            plan.mask_runs(),
+        ),
+    output:
+        multiext(
+            "<results>/tables/breakdown",
+            parquet=".parquet",
+            csv=".csv",
+            md=".md",
+            tex=".tex",
+        ),
+    log:
+        "logs/tabulate_breakdown/all.log",
+    benchmark:
+        "benchmarks/tabulate_breakdown/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=30,
+    params:
+        methods=plan.method_notes(),
+        datasets=plan.dataset_notes(),
+        area_runs=plan.area_runs(),
+        pixel_pitch_mm={
+            name: block.pixel_pitch_mm for name, block in cfg.datasets.items()
+        },
+        evaluation=cfg.evaluation.statistics(),
+        code=code_of("tabulate_breakdown"),
+    message:
+        "Scores by category, defect type and defect size"
+    script:
+        "../scripts/tabulate_breakdown.py"
+
+
+rule tabulate_comparison:
+    """Every two methods and prompts compared on the same parts, corrected for their number."""
+    input:
+        scores=plan.paths(
+            f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
+            [*cfg.runs(), *plan.area_runs()],
+        ),
+    output:
+        multiext(
+            "<results>/tables/comparison",
+            parquet=".parquet",
+            csv=".csv",
+            md=".md",
+            tex=".tex",
+        ),
+    log:
+        "logs/tabulate_comparison/all.log",
+    benchmark:
+        "benchmarks/tabulate_comparison/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=120,
+    params:
+        methods=plan.method_notes(),
+        datasets=plan.dataset_notes(),
+        evaluation=cfg.evaluation.statistics(),
+        code=code_of("tabulate_comparison"),
+    message:
+        "Differences on the same parts"
+    script:
+        "../scripts/tabulate_comparison.py"
+
+
+rule tabulate_pixel_scores:
+    """AUROC, AUPRO and the best F1 of the methods that give a value for each pixel."""
+    input:
+        pixels=plan.paths(
+            f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/pixels.parquet",
+            cfg.map_runs(),
+        ),
+    output:
+        multiext(
+            "<results>/tables/pixel_scores",
+            parquet=".parquet",
+            csv=".csv",
+            md=".md",
+            tex=".tex",
+        ),
+    log:
+        "logs/tabulate_pixel_scores/all.log",
+    benchmark:
+        "benchmarks/tabulate_pixel_scores/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=30,
+    params:
+        methods=plan.method_notes(),
+        datasets=plan.dataset_notes(),
+        code=code_of("tabulate_pixel_scores"),
+    message:
+        "Pixel scores"
+    script:
+        "../scripts/tabulate_pixel_scores.py"
+
+
+rule tabulate_audit:
+    """What the audit found, beside every row that it touches."""
+    input:
+        findings=expand(
+            "<results>/manifests/{dataset}/audit.parquet", dataset=cfg.datasets
+        ),
+        manifests=expand("<results>/manifests/{dataset}.parquet", dataset=cfg.datasets),
+        folds=plan.fold_tables(),
+    output:
+        multiext(
+            "<results>/tables/audit",
+            parquet=".parquet",
+            csv=".csv",
+            md=".md",
+            tex=".tex",
+        ),
+    log:
+        "logs/tabulate_audit/all.log",
+    benchmark:
+        "benchmarks/tabulate_audit/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=30,
+    params:
+        methods=plan.method_notes(),
+        datasets=plan.dataset_notes(),
+        runs=plan.audited_runs(),
+        fold_runs=plan.fold_runs(),
+        code=code_of("tabulate_audit"),
+    message:
+        "Audit"
+    script:
+        "../scripts/tabulate_audit.py"
+
+
 rule tables:
     """Every table."""
     input:
         rules.tabulate_segmentation.output,
         rules.tabulate_classification.output,
         rules.tabulate_confusion.output,
+        rules.tabulate_readiness.output,
+        rules.tabulate_detection_probability.output,
+        rules.tabulate_breakdown.output,
+        rules.tabulate_comparison.output,
+        rules.tabulate_pixel_scores.output,
+        rules.tabulate_audit.output,
 
 
 rule plot_overlays:
