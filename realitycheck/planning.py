@@ -397,6 +397,10 @@ class Plan:
             return self.saa_plus_prompts(dataset, prompt)
         return self.segmentation_texts(dataset, prompt)
 
+    def shown_runs(self, dataset: str) -> list[tuple[str, str, str]]:
+        """Every (data set, method, prompt) of one data set, verdicts by area behind, no floors."""
+        return [run for run in [*self.settings.runs(), *self.area_runs()] if run[0] == dataset]
+
     def panel_tables(self) -> list[str]:
         """Tables of the panels that are wanted."""
         if self.settings.report.panels == "none":

@@ -630,7 +630,13 @@ rule render_report:
             "<results>/tables/{table}.parquet",
             table=[
                 *("readiness", "segmentation", "classification", "breakdown"),
-                *("detection_probability", "comparison", "pixel_scores", "audit"),
+                *(
+                    "detection_probability",
+                    "detection_bins",
+                    "comparison",
+                    "pixel_scores",
+                ),
+                "audit",
             ],
         ),
         figures=plan.page_figures(),
@@ -758,28 +764,29 @@ rule export_annotations:
 
 
 rule export_images:
-    """All that is known of each image under a method, as CSV."""
+    """All that is known of each image under each method, in one CSV file."""
     input:
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
-        scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
-        verdicts=answers_of_run,
+        scores=lambda wildcards: plan.paths(
+            f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
+            plan.shown_runs(wildcards.dataset),
+        ),
+        verdicts=lambda wildcards: plan.paths(
+            f"{cfg.results_dir}/verdicts/{{dataset}}/{{method}}/{{prompt}}/labels.parquet",
+            [run for run in cfg.verdict_runs() if run[0] == wildcards.dataset],
+        ),
     output:
         table=shown(
-            "<results>/exports/{dataset}/{method}/{prompt}/images.csv",
+            "<results>/exports/{dataset}/images.csv",
             caption="images_csv",
             category="Exports",
-            data="{method}, {prompt}, {dataset}",
+            data="Every image of {dataset} under every method",
             form="CSV",
         ),
     log:
-        "logs/export_images/{dataset}/{method}/{prompt}.log",
+        "logs/export_images/{dataset}.log",
     benchmark:
-        "benchmarks/export_images/{dataset}/{method}/{prompt}.tsv"
-    wildcard_constraints:
-        method="|".join(
-            dict.fromkeys(method for _, method, _ in [*cfg.runs(), *plan.area_runs()])
-        )
-        or "none",
+        "benchmarks/export_images/{dataset}.tsv"
     conda:
         "../envs/base.yaml"
     threads: 1
@@ -787,9 +794,11 @@ rule export_images:
         mem_mb=1_000,
         runtime=20,
     params:
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        methods=plan.method_notes(),
         code=code_of("export_images"),
     message:
-        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}, each image as CSV"
+        "{wildcards.dataset}: each image as CSV"
     script:
         "../scripts/export_images.py"
 
@@ -797,12 +806,12 @@ rule export_images:
 rule exports:
     """Predictions and truth for other tools."""
     input:
-        expand("<results>/exports/{dataset}/truth.coco.json", dataset=cfg.datasets),
+        expand(
+            "<results>/exports/{dataset}/{file}",
+            dataset=cfg.datasets,
+            file=["truth.coco.json", "images.csv"],
+        ),
         plan.paths(
             f"{cfg.results_dir}/exports/{{dataset}}/{{method}}/{{prompt}}/predictions.coco.json",
             cfg.mask_runs(),
-        ),
-        plan.paths(
-            f"{cfg.results_dir}/exports/{{dataset}}/{{method}}/{{prompt}}/images.csv",
-            [*cfg.runs(), *plan.area_runs()],
         ),

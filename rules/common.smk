@@ -210,13 +210,3 @@ def scores_of_shown(wildcards):
         f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
         plan.runs_of(wildcards.dataset),
     )
-
-
-def answers_of_run(wildcards):
-    """The verdicts behind a method's scores, where it gives verdicts and no masks."""
-    if wildcards.method in cfg.verdict_methods():
-        return (
-            f"{cfg.results_dir}/verdicts/{wildcards.dataset}/{wildcards.method}/"
-            f"{wildcards.prompt}/labels.parquet"
-        )
-    return []

@@ -23,8 +23,8 @@ from realitycheck.report.page_tables import (
     audit_passed,
     breakdown_tables,
     comparison_tables,
-    detection_table,
-    pixel_table,
+    detection_tables,
+    pixel_tables,
     prompt_text,
     runtime_table,
     simple_table,
@@ -63,6 +63,7 @@ class PageTables:
     classification: pd.DataFrame
     readiness: pd.DataFrame
     detection_probability: pd.DataFrame
+    detection_bins: pd.DataFrame
     breakdown: pd.DataFrame
     comparison: pd.DataFrame
     pixel_scores: pd.DataFrame
@@ -119,7 +120,6 @@ def render_page(
         lstrip_blocks=True,
     )
     program = _read(PROGRAM)
-    comparisons = comparison_tables(tables.comparison)
     # Sections that nothing is known for are left out; a reader should not meet an empty heading.
     context = {
         "about": about,
@@ -132,9 +132,9 @@ def render_page(
         "result_tables": _result_tables(tables),
         "figures": figures,
         "breakdowns": breakdown_tables(tables.breakdown),
-        "comparisons": comparisons,
-        "detection": detection_table(tables.detection_probability),
-        "pixels": pixel_table(tables.pixel_scores),
+        "comparisons": comparison_tables(tables.comparison),
+        "detection": detection_tables(tables.detection_probability, tables.detection_bins),
+        "pixels": pixel_tables(tables.pixel_scores),
         "findings": audit_findings(tables.audit),
         "passed": audit_passed(tables.audit),
         "provenance": _provenance(about),

@@ -14,7 +14,12 @@ from realitycheck.artifacts import image_file, masks_of, write_atomically
 from realitycheck.images import read_image
 from realitycheck.report.figures import mask_like
 from realitycheck.report.outlines import regions_of
+from realitycheck.report.tables import method_name
 
+#: What the CSV file says of an answer.
+ANSWER_COLUMNS = (
+    *("reasoning", "finish_reason", "model_returned", "tokens_in", "tokens_out", "cost_usd"),
+)
 #: The one category: where a tool compares predictions with the truth, they must share it.
 CATEGORY = {"id": 1, "name": "defect", "supercategory": "defect"}
 
@@ -136,7 +141,42 @@ def write_coco(
     return {"n_images": len(listed), "n_annotations": n_written}
 
 
-def images_csv(
+def write_images_csv(
+    path: str | Path,
+    images: pd.DataFrame,
+    runs: Iterable[tuple[pd.DataFrame, pd.DataFrame | None]],
+    *,
+    methods: Mapping[str, Mapping[str, Any]],
+) -> int:
+    """Write all that is known of each image under each method, a row each, run by run.
+
+    Args:
+        path: File to write.
+        images: Manifest of the scored images.
+        runs: Scores of each method and prompt, and the verdicts behind them, one or several an
+            image; None for a method with masks.
+        methods: What is said of each method.
+
+    Returns:
+        Number of rows.
+    """
+    n_rows = 0
+
+    def write(temporary: str) -> None:
+        nonlocal n_rows
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            for scores, answers in runs:
+                table = image_rows(images, scores, answers)
+                names = [method_name(method, methods) for method in table["method"]]
+                table.insert(table.columns.get_loc("method") + 1, "method_name", names)
+                table.to_csv(file, index=False, lineterminator="\n", header=n_rows == 0)
+                n_rows += len(table)
+
+    write_atomically(path, write)
+    return n_rows
+
+
+def image_rows(
     images: pd.DataFrame, scores: pd.DataFrame, answers: pd.DataFrame | None
 ) -> pd.DataFrame:
     """Put all that is known of each image under one method into one row.
@@ -148,19 +188,19 @@ def images_csv(
 
     Returns:
         A row an image: keys, label, label_predicted, outcome (slip, overkill, correct or
-        no_verdict), scores, and of an answer its reasoning, tokens and cost (of the first sample,
-        or, for cost, of all).
+        no_verdict), scores, facts of the image, and of an answer `ANSWER_COLUMNS`: of the first
+        sample, and the cost of all.
     """
     known = [name for name in images.columns if name not in scores.columns or name == "image_id"]
     table = scores.merge(images[known].drop(columns=["split"]), on="image_id")
     table.insert(table.columns.get_loc("label_predicted") + 1, "outcome", _outcomes(table))
-    if answers is not None:
-        columns = ["reasoning", "finish_reason", "model_returned", "tokens_in", "tokens_out"]
-        first = answers.sort_values("sample").drop_duplicates("image_id")
-        cost = answers.groupby("image_id")["cost_usd"].sum(min_count=1)
-        table = table.merge(first[["image_id", *columns]], on="image_id", how="left")
-        table["cost_usd"] = table["image_id"].map(cost)
-    return table
+    if answers is None:
+        return table.assign(**dict.fromkeys(ANSWER_COLUMNS))
+    first = answers.sort_values("sample").drop_duplicates("image_id")
+    cost = answers.groupby("image_id")["cost_usd"].sum(min_count=1)
+    first = first[["image_id", *ANSWER_COLUMNS]].drop(columns="cost_usd")
+    table = table.merge(first, on="image_id", how="left")
+    return table.assign(cost_usd=table["image_id"].map(cost))
 
 
 def _outcomes(table: pd.DataFrame) -> list[str]:

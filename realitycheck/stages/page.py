@@ -17,6 +17,7 @@ from realitycheck.artifacts import (
     AUDIT,
     BREAKDOWN,
     COMPARISON,
+    DETECTION_BINS,
     DETECTION_PROBABILITY,
     MANIFEST,
     MASKS,
@@ -69,6 +70,7 @@ _MAX_PNG_BYTES = 250_000
 _TABLES = {
     "readiness": READINESS,
     "detection_probability": DETECTION_PROBABILITY,
+    "detection_bins": DETECTION_BINS,
     "breakdown": BREAKDOWN,
     "comparison": COMPARISON,
     "pixel_scores": PIXEL_TABLE,
