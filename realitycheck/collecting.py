@@ -48,8 +48,8 @@ def plan_lines(
         for (rate, kind, wrong, limit), n_parts in zip(kinds, (n_nok, n_ok), strict=True):
             article = "an" if rate[0] in "aeiou" else "a"
             proof = what_parts_prove(n_parts, limit, confidence=confidence)
-            told = f"  {n_parts:,} {kind} parts: with none {wrong} they prove {article} {rate} rate "
-            told += f"of at most {proof.provable_rate * 100:.3g} %"
+            told = f"  {n_parts:,} {kind} parts: with none {wrong} they prove {article} {rate} "
+            told += f"rate of at most {proof.provable_rate * 100:.3g} %"
             if proof.n_more:
                 told += f"; {proof.n_more:,} more are needed for {limit * 100:g} %"
             else:
