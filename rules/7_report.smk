@@ -626,6 +626,7 @@ rule render_report:
     Pictures that would make the page larger than 30 MB lie in report_images/ beside it.
     """
     input:
+        checked=ancient(checked_inputs),
         tables=expand(
             "<results>/tables/{table}.parquet",
             table=[
@@ -696,6 +697,7 @@ rule render_report:
 rule export_truth:
     """The truth of a data set as COCO JSON, for annotation tools."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         transforms="<results>/aligned/{dataset}/transforms.parquet",
         truth="<results>/truth/{dataset}/truth.parquet",
@@ -730,6 +732,7 @@ rule export_truth:
 rule export_annotations:
     """The masks of a method as COCO JSON, for annotation tools."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         transforms="<results>/aligned/{dataset}/transforms.parquet",
         masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
@@ -766,6 +769,7 @@ rule export_annotations:
 rule export_images:
     """All that is known of each image under each method, in one CSV file."""
     input:
+        checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         scores=lambda wildcards: plan.paths(
             f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",

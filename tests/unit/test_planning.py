@@ -272,3 +272,43 @@ def test_each_method_is_asked_what_it_understands():
     assert plan.asked("chips", "grounded_sam", "plain") == ["void"]
     assert plan.asked("chips", "saa_plus", "plain") == "auto"
     assert plan.asked("chips", "pixel_difference", "none") == []
+
+
+def test_page_shows_every_method_and_no_floor(plan):
+    """Verdicts by area stand beside those by any mask, and share its pictures."""
+    rows = [(r["dataset"], r["method"], r["prompt"], r["masks_of"]) for r in plan.page_runs()]
+    assert set(rows) == {
+        ("pets", "grounded_sam", "plain", "grounded_sam"),
+        ("pets", "grounded_sam_area", "plain", "grounded_sam"),
+        ("chips", "grounded_sam", "plain", "grounded_sam"),
+        ("chips", "grounded_sam_area", "plain", "grounded_sam"),
+        ("chips", "difference", "none", "difference"),
+        ("chips", "difference_area", "none", "difference"),
+    }
+    assert len(rows) == len(set(rows))
+    assert not any(row["has_panels"] for row in plan.page_runs()), "nobody asked for panels"
+
+
+def test_figures_are_those_that_can_be_drawn(plan):
+    """No overlays without a method with masks, no comparison with a study that used other data."""
+    assert plan.page_figures() == [
+        "results/figures/slip_overkill.png",
+        "results/figures/iou_distribution.png",
+        "results/figures/detection_probability_pets.png",
+        "results/figures/detection_probability_chips.png",
+        "results/figures/overlays_pets.png",
+        "results/figures/overlays_chips.png",
+    ]
+
+
+def test_page_says_what_was_asked_and_of_which_networks(plan):
+    """In words, not as settings."""
+    facts = plan.page_facts()
+    assert facts["title"] == "pets, Chips, mine"
+    assert facts["asked"] == [
+        ["pets", "plain", "text-prompted segmenters", "cat"],
+        ["chips", "plain", "text-prompted segmenters", "void; crack"],
+    ]
+    assert facts["networks"] == {"grounding_dino": "miniature", "sam": "miniature"}
+    assert facts["formats"]["mine"] == "folder"
+    json.dumps(facts)
