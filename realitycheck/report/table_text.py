@@ -47,6 +47,11 @@ _LATEX = {
     "≥": r"$\geq$",
     "µ": r"$\mu$",
     "κ": r"$\kappa$",
+    "∞": r"$\infty$",
+    "²": r"\textsuperscript{2}",
+    "…": r"\ldots{}",
+    "“": "``",
+    "”": "''",
     "\n": " ",
     # A space that does not break, so that a number keeps its unit
     "\u00a0": "~",
