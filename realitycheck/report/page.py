@@ -28,6 +28,7 @@ from realitycheck.report.page_tables import (
     prompt_text,
     runtime_table,
     simple_table,
+    without_empty_columns,
 )
 from realitycheck.report.table_text import (
     MISSING,
@@ -202,14 +203,17 @@ def _answer(rows: pd.DataFrame) -> str:
     if ready:
         verb = "meets" if len(ready) == 1 else "meet"
         return f"Yes: of {n} {what} tried, {_list(ready)} {verb} every limit."
+    if counts.get("not_ready", 0) == n:
+        which = "the one method" if n == 1 else f"none of the {n} methods"
+        return f"No: {which} tried {'is not' if n == 1 else 'is'} ready."
     parts = []
-    for decision, words in (
-        ("assist", "can assist people who re-check"),
-        ("cannot_tell", "cannot be told from so few parts"),
-        ("not_ready", "is not ready" if counts.get("not_ready", 0) == 1 else "are not ready"),
+    for decision, one, more in (
+        ("assist", "can assist people who re-check", "can assist people who re-check"),
+        ("cannot_tell", "cannot be told from so few parts", "cannot be told from so few parts"),
+        ("not_ready", "is not ready", "are not ready"),
     ):
         if counts.get(decision, 0):
-            parts.append(f"{counts[decision]} {words}")
+            parts.append(f"{counts[decision]} {one if counts[decision] == 1 else more}")
     start = "Not by itself" if counts.get("assist", 0) else "Not on this evidence"
     return f"{start}: of {n} {what} tried, none is ready; {', '.join(parts)}."
 
@@ -260,7 +264,6 @@ def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
         facts.append(_limit_fact("Time", row, "seconds_per_part", "s a part"))
     if pd.notna(row["cost_per_part_usd"]) and row["cost_per_part_usd"] > 0:
         facts.append(_limit_fact("Cost", row, "cost_per_part_usd", "USD a part"))
-    n_silent = int(row["n_ok"] + row["n_nok"] - row["n_answered"])
     return {
         "decision": row["decision"],
         "word": word,
@@ -274,7 +277,6 @@ def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
         if row["decision"] == "assist" and pd.notna(row["recheck_share"])
         else None,
         "needed": _needed(row) if row["decision"] == "cannot_tell" else None,
-        "n_silent": n_silent,
         "n_all": int(row["n_ok"] + row["n_nok"]),
         "note": row["note"] if pd.notna(row["note"]) else "",
         "filters": [
@@ -361,10 +363,10 @@ def _needed(row: pd.Series) -> str | None:
 def _result_tables(tables: PageTables) -> list[TableText]:
     found = []
     if len(tables.segmentation):
-        found.append(table_text(tables.segmentation, "Table 1. How well masks fit: IoU"))
-    found.append(
-        table_text(tables.classification, "Table 2. How good verdicts are: F2, slip, overkill")
-    )
+        text = table_text(tables.segmentation, "Table 1. How well masks fit: IoU")
+        found.append(without_empty_columns(text))
+    text = table_text(tables.classification, "Table 2. How good verdicts are: F2, slip, overkill")
+    found.append(without_empty_columns(text))
     return found
 
 

@@ -64,8 +64,12 @@ def breakdown_tables(breakdown: pd.DataFrame) -> list[TableText]:
     tables = []
     for (_, by), rows in breakdown.groupby(["dataset", "by"], sort=False):
         if rows["value"].nunique() > 1:
+            text = without_empty_columns(breakdown_text(rows))
+            # The caption says what it is by, and of which data set.
+            said = {text.header.index("By"), text.header.index("Data set")}
+            kept = [column for column in range(len(text.header)) if column not in said]
             caption = f"{rows['dataset_name'].iloc[0]}, by {_BY_WORDS[by]}"
-            tables.append(_without_empty_columns(replace(breakdown_text(rows), caption=caption)))
+            tables.append(replace(_with_columns(text, kept), caption=caption))
     return tables
 
 
@@ -74,14 +78,18 @@ def detection_tables(probability: pd.DataFrame, bins: pd.DataFrame) -> list[Tabl
     rows = probability[probability["n_defects"] > 0]
     if rows.empty:
         return []
-    return [_without_empty_columns(text) for text in detection_texts(rows, bins)]
+    return [without_empty_columns(text) for text in detection_texts(rows, bins)]
 
 
 def comparison_tables(comparison: pd.DataFrame) -> list[TableText]:
     """One table a data set."""
     return [
-        replace(comparison_text(rows), caption=f"{rows['dataset_name'].iloc[0]}: pairs of methods")
+        replace(
+            _with_columns(text, range(1, len(text.header))),
+            caption=f"{rows['dataset_name'].iloc[0]}: pairs of methods",
+        )
         for _, rows in comparison.groupby("dataset", sort=False)
+        for text in [comparison_text(rows)]
     ]
 
 
@@ -163,16 +171,23 @@ def prompt_text(prompt: str) -> str:
     return MISSING if prompt == NO_PROMPT else prompt
 
 
-def _without_empty_columns(text: TableText) -> TableText:
+def without_empty_columns(text: TableText) -> TableText:
     """Drop columns of numbers in which no row has a value."""
-    kept = [
-        column
-        for column in range(len(text.header))
-        if column < text.n_text_columns or any(row[column] != MISSING for row in text.rows)
-    ]
+    return _with_columns(
+        text,
+        [
+            column
+            for column in range(len(text.header))
+            if column < text.n_text_columns or any(row[column] != MISSING for row in text.rows)
+        ],
+    )
+
+
+def _with_columns(text: TableText, kept: Sequence[int]) -> TableText:
     return replace(
         text,
         header=[text.header[column] for column in kept],
         rows=[[row[column] for column in kept] for row in text.rows],
         bold=[[row[column] for column in kept] for row in text.bold],
+        n_text_columns=sum(column < text.n_text_columns for column in kept),
     )
