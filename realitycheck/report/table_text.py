@@ -47,6 +47,8 @@ _LATEX = {
     "≥": r"$\geq$",
     "µ": r"$\mu$",
     "κ": r"$\kappa$",
+    "²": r"$^2$",
+    "∞": r"$\infty$",
     "\n": " ",
     # A space that does not break, so that a number keeps its unit
     "\u00a0": "~",
