@@ -360,12 +360,8 @@ READINESS = Schema(
         ("overkill_rate_low", _real),
         ("overkill_rate_high", _real),
         ("f2", _real),
-        ("f2_low", _real),
-        ("f2_high", _real),
         ("f2_floor", _real),
-        ("is_no_better_than_floor", _bool),
         ("seconds_per_part", _real),  # null where a step was not timed
-        ("seconds_note", _text),  # the steps that it adds up, or why it is not known
         ("cost_per_part_usd", _real),  # paid to a service; 0 where none is asked
         ("max_slip_rate", _real),
         ("max_overkill_rate", _real),
@@ -374,6 +370,10 @@ READINESS = Schema(
         ("recheck_share", _real),  # of the parts at hand, rejected or without a verdict
         ("more_nok_needed", _int),  # further parts that would settle it; null: no number would
         ("more_ok_needed", _int),
+        ("f2_low", _real),
+        ("f2_high", _real),
+        ("is_no_better_than_floor", _bool),
+        ("seconds_note", _text),  # the steps that it adds up, or why it is not known
         ("uses_test_truth", _bool),
         ("confidence", _real),
         ("dataset_name", _text),
@@ -466,8 +466,6 @@ BREAKDOWN = Schema(
         ("value", _text),
         ("n_images", _int),
         ("n_nok", _int),
-        ("n_answered", _int),
-        ("n_scored", _int),  # defective images with truth and mask: what the IoU is taken over
         ("mean_iou", _real),
         ("mean_iou_low", _real),
         ("mean_iou_high", _real),
@@ -477,6 +475,8 @@ BREAKDOWN = Schema(
         ("overkill_rate_high", _real),
         ("ok_with_mask_rate", _real),  # share of good images with a mask
         ("ok_mask_area_share", _real),  # mean share of the image that such a mask covers
+        ("n_answered", _int),
+        ("n_scored", _int),  # defective images with truth and mask: what the IoU is taken over
         ("dataset_name", _text),
         ("method_name", _text),
         ("rank", _int),  # order of the values of one `by`
@@ -497,13 +497,13 @@ COMPARISON = Schema(
         ("other_method", _text),
         ("other_prompt", _text),
         ("n", _int),  # parts that both were scored on
-        ("value", _real),  # of the method on those parts; of verdicts the share that is right
-        ("other_value", _real),
         ("difference", _real),  # value minus other value
         ("difference_low", _real),
         ("difference_high", _real),
         ("p_value", _real),
         ("p_value_holm", _real),  # within the pairs of one data set and quantity
+        ("value", _real),  # of the method on those parts; of verdicts the share that is right
+        ("other_value", _real),
         ("test", _text),
         ("n_pairs", _int),  # comparisons of the same data set and quantity
         ("dataset_name", _text),
@@ -522,12 +522,12 @@ PIXEL_TABLE = Schema(
         ("method", _text),
         ("prompt", _text),
         ("n_images", _int),
-        ("n_defective", _int),
-        ("n_categories", _int),  # that the scores are averaged over
         ("auroc", _real),
         ("aupro", _real),
         ("f1_max", _real),
         ("uses_test_truth", _bool),
+        ("n_defective", _int),
+        ("n_categories", _int),  # that the scores are averaged over
         ("dataset_name", _text),
         ("method_name", _text),
         ("note", _text),

@@ -363,6 +363,17 @@ class Plan:
             )
         return found
 
+    def audited_images(self) -> dict[str, list[Any]]:
+        """What the findings of each data set's audit depend on."""
+        kinds = ("images", "train_images", "labels")
+        return {
+            dataset: [
+                self.audited(dataset)["uses_reference"],
+                *(self.images_digest(dataset, kind) for kind in kinds),
+            ]
+            for dataset in self.settings.datasets
+        }
+
     def fold_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) whose verdicts or thresholds come from folds."""
         kinds = ("resnet_mlp", "pixel_difference", "saa_plus")

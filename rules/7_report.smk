@@ -315,10 +315,13 @@ rule tabulate_pixel_scores:
 rule tabulate_audit:
     """What the audit found, beside every row that it touches."""
     input:
-        findings=expand(
-            "<results>/manifests/{dataset}/audit.parquet", dataset=cfg.datasets
+        checked=ancient(checked_inputs),
+        findings=ancient(
+            expand("<results>/manifests/{dataset}/audit.parquet", dataset=cfg.datasets)
         ),
-        manifests=expand("<results>/manifests/{dataset}.parquet", dataset=cfg.datasets),
+        manifests=ancient(
+            expand("<results>/manifests/{dataset}.parquet", dataset=cfg.datasets)
+        ),
         folds=plan.fold_tables(),
     output:
         multiext(
@@ -343,7 +346,8 @@ rule tabulate_audit:
         datasets=plan.dataset_notes(),
         runs=plan.audited_runs(),
         fold_runs=plan.fold_runs(),
-        code=code_of("tabulate_audit"),
+        images=lambda wildcards: plan.audited_images(),
+        code=[code_of("audit_dataset"), code_of("tabulate_audit")],
     message:
         "Audit"
     script:

@@ -6,7 +6,7 @@ from realitycheck.artifacts import AUDIT, AUDIT_FINDINGS, MANIFEST, read_table
 from realitycheck.job import job_log, run_facts
 from realitycheck.report.evidence_text import audit_text, write_evidence
 from realitycheck.stages.audit import audit_table
-from realitycheck.stages.report import audited_runs, read_folds, read_tables
+from realitycheck.stages.report import audited_runs, read_folds, read_tables, untrained_notes
 
 with job_log(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
@@ -26,4 +26,5 @@ with job_log(snakemake.log[0]):
         Path(snakemake.output.parquet).parent,
         stem="audit",
         facts=run_facts({"code": params.code}),
+        notes=untrained_notes(params.methods),
     )

@@ -72,7 +72,7 @@ def readiness_text(table: pd.DataFrame) -> TableText:
         table,
         cells,
         n_text_columns=4,
-        notes=lambda row: [row["reason"]],
+        notes=lambda row: [row["reason"], *_split(row["note"])],
         legend=[
             *limits,
             "Ready: the upper bounds of slip and overkill rate, time and cost meet their limits. "

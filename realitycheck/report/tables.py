@@ -112,6 +112,8 @@ SEGMENTATION_COLUMNS = {
     "pooled_iou_high": "float64",
     "ok_with_mask_rate_worst": "float64",
     "ok_with_mask_rate_best": "float64",
+    "iou_floor": "float64",  # mean IoU of the whole image as the mask, on the same images
+    "is_no_better_than_floor": "boolean",  # mean_iou_high is not above it
     "published_source": "string",
     **_DESCRIPTION,
 }
@@ -214,6 +216,7 @@ def segmentation_table(
     """
     _check_scores(scores, datasets, methods)
     published, studied = load_published()
+    floors = _iou_floors(scores, methods)
     rows = []
     for key, images in rows_by_run(scores, datasets, methods):
         about = _describe(key, images, datasets, methods)
@@ -225,7 +228,8 @@ def segmentation_table(
 
         row = dict(zip(KEYS, key, strict=True))
         row |= _mask_statistics(images, stream, n_resamples=n_resamples, confidence=confidence)
-        row |= about | {"confidence": confidence}
+        row |= about | {"confidence": confidence, "iou_floor": floors.get(key[0], np.nan)}
+        row["is_no_better_than_floor"] = _is_no_better(row, "mean_iou_high", "iou_floor")
         notes = [*about["notes"], *_mask_notes(row)]
         found = find_published(
             published,
@@ -298,7 +302,7 @@ def classification_table(
         )
         row = dict(zip(KEYS, key, strict=True)) | about | {"confidence": confidence}
         row |= _verdict_statistics(counts, interval, confidence=confidence)
-        row["is_no_better_than_floor"] = _is_no_better(row)
+        row["is_no_better_than_floor"] = _is_no_better(row, "f2_high", "f2_floor")
         row |= {name: answered.get(name) for name in ANSWER_COLUMNS}
         row["verdict_by"] = _verdict_by(about["kind"], by_area=by_area)
         unanswered = images.loc[images["label_predicted"].isna(), "status"]
@@ -463,12 +467,20 @@ def _verdict_statistics(
     return row
 
 
-def _is_no_better(row: dict[str, Any]) -> bool | None:
-    """Tell whether F2's upper limit is not above the best floor; None for floors themselves."""
-    is_known = np.isfinite(row["f2_high"]) and np.isfinite(row["f2_floor"])
+def _is_no_better(row: dict[str, Any], high: str, floor: str) -> bool | None:
+    """Tell whether an upper limit is not above the best floor; None for floors themselves."""
+    is_known = np.isfinite(row[high]) and np.isfinite(row[floor])
     if row["is_floor"] or not is_known:
         return None
-    return bool(row["f2_high"] <= row["f2_floor"] + 1e-12)
+    return bool(row[high] <= row[floor] + 1e-12)
+
+
+def _iou_floors(scores: pd.DataFrame, methods: Mapping) -> dict[str, float]:
+    """Mean IoU of the best mask floor of each data set, where there is one."""
+    kinds = {name: methods.get(name, {}).get("kind", name) for name in set(scores["method"])}
+    is_floor = scores["method"].map(kinds).isin(MASK_FLOORS) & (scores["label"] == "NOK")
+    means = scores[is_floor].groupby(["dataset", "method"])["iou"].mean()
+    return means.groupby("dataset").max().to_dict()
 
 
 def _count_columns(counts: Confusion) -> dict[str, Any]:
@@ -534,6 +546,8 @@ def _with_floors(rows: list[dict], datasets: Mapping, *, confidence: float) -> l
 
 def _mask_notes(row: dict) -> list[str]:
     notes = []
+    if row["is_no_better_than_floor"]:
+        notes.append("no better than no model")
     if row["n_scored"] == 0:
         notes.append("no defective image has ground truth, so there is no IoU")
     elif row["n_without_truth"]:

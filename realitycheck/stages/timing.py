@@ -29,7 +29,7 @@ class PartTime(NamedTuple):
 
     Attributes:
         seconds: Sum of the steps' medians; None where a step was not timed.
-        note: The steps with their seconds, or what was not timed.
+        note: The steps with their seconds, the longest first, or what was not timed.
     """
 
     seconds: float | None
@@ -88,7 +88,8 @@ def part_time(path: str | Path) -> PartTime:
     unknown = [name for name, seconds in steps.items() if seconds is None]
     if unknown:
         return PartTime(None, f"not timed: {', '.join(unknown)}")
-    told = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in steps.items())
+    longest_first = sorted(steps.items(), key=lambda step: (-step[1], step[0]))
+    told = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in longest_first)
     return PartTime(float(sum(steps.values())), told)
 
 

@@ -41,6 +41,8 @@ COLUMNS = {
     "tokens_in tokens_out tokens_thinking cost_usd latency_s",
     "scores/{d}/grounded_sam/plain/images.parquet": "dataset image_id method prompt label "
     "label_predicted iou intersection_px union_px truth_px predicted_px defect_type status",
+    "scores/{d}/grounded_sam/plain/defects.parquet": "dataset image_id defect_id category "
+    "defect_type area_px area_mm2 covered_share is_hit",
 }
 TABLE_COLUMNS = {
     "segmentation": "dataset method prompt n_images n_defective mean_iou mean_iou_low "
@@ -48,6 +50,19 @@ TABLE_COLUMNS = {
     "classification": "dataset method prompt n_ok n_nok n_answered tp fp fn tn precision recall "
     "f2 f2_low f2_high f2_floor slip_rate slip_rate_high overkill_rate overkill_rate_high "
     "published_f2",
+    "readiness": "dataset method prompt decision reason n_ok n_nok n_answered slip_rate "
+    "slip_rate_low slip_rate_high overkill_rate overkill_rate_low overkill_rate_high f2 f2_floor "
+    "seconds_per_part cost_per_part_usd max_slip_rate max_overkill_rate max_seconds_per_part "
+    "max_cost_per_part_usd recheck_share more_nok_needed more_ok_needed",
+    "detection_probability": "dataset method prompt unit status reason n_defects n_hits n_misses "
+    "intercept slope a50 a90 a90_95",
+    "breakdown": "dataset method prompt by value n_images n_nok mean_iou mean_iou_low "
+    "mean_iou_high slip_rate slip_rate_high overkill_rate overkill_rate_high ok_with_mask_rate "
+    "ok_mask_area_share",
+    "comparison": "dataset quantity method prompt other_method other_prompt n difference "
+    "difference_low difference_high p_value p_value_holm",
+    "pixel_scores": "dataset method prompt n_images auroc aupro f1_max uses_test_truth",
+    "audit": "dataset method prompt check finding n_affected example consequence",
 }
 
 
@@ -77,6 +92,7 @@ def test_result_tables_start_with_the_columns_of_the_contract(finished_run, name
     assert list(csv.columns) == list(parquet.columns)
     keys = ["dataset", "method", "prompt"]
     assert csv[keys].to_numpy().tolist() == parquet[keys].to_numpy().tolist()
+    assert len(parquet)
     for ending in ("md", "tex"):
         text = (folder / f"{name}.{ending}").read_text(encoding="utf-8")
         assert "Tiny scans" in text, "the title stands for the data set"
@@ -95,6 +111,29 @@ def test_result_tables_have_a_row_for_every_run_and_floor(finished_run):
     assert set(learned) | set(VERDICT_RUNS) <= set(rows)
     coins = {row[0] for row in rows if row[1].startswith("coin")}
     assert coins == set(N_IMAGES)
+
+
+def test_every_run_has_its_evidence(finished_run):
+    """A decision with its reason and its time, defects counted, an audit that found the prompt."""
+    keys = ["dataset", "method", "prompt"]
+    learned = {run for run in MASK_RUNS if run[1] != "whole_image"}
+    for name in ("readiness", "detection_probability"):
+        table = finished_run.read(f"tables/{name}.parquet")
+        assert set(map(tuple, table[keys].to_numpy())) == learned
+        assert table["reason"].str.len().min() > 20
+    readiness = finished_run.read("tables/readiness.parquet")
+    assert (readiness["seconds_per_part"] > 0).all()
+    assert (readiness["n_ok"] + readiness["n_nok"] == readiness["dataset"].map(N_IMAGES)).all()
+    counted = finished_run.read("tables/detection_probability.parquet").set_index(keys)
+    for dataset, method, prompt in learned:
+        defects = finished_run.read(f"scores/{dataset}/{method}/{prompt}/defects.parquet")
+        assert counted.loc[(dataset, method, prompt), "n_defects"] == len(defects) > 0
+    by_category = finished_run.read("tables/breakdown.parquet").query("by == 'category'")
+    assert set(map(tuple, by_category[keys].to_numpy())) == set(MASK_RUNS)
+    audit = finished_run.read("tables/audit.parquet").query("n_affected > 0")
+    assert set(zip(audit["method"], audit["prompt"], audit["check"], strict=True)) == {
+        ("grounded_sam", "types", "prompt_names_defects")
+    }
 
 
 def test_every_table_has_as_many_rows_as_the_manifest(finished_run):
