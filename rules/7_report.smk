@@ -14,14 +14,41 @@ rule tabulate_segmentation:
             plan.mask_runs(),
         ),
     output:
-        multiext(
-            "<results>/tables/segmentation",
-            parquet=".parquet",
-            csv=".csv",
-            md=".md",
-            tex=".tex",
-            study_md="_study.md",
-            study_tex="_study.tex",
+        parquet="<results>/tables/segmentation.parquet",
+        csv=shown(
+            "<results>/tables/segmentation.csv",
+            caption="tables/segmentation",
+            category="Tables",
+            table="Table 1, segmentation",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/segmentation.md",
+            caption="tables/segmentation",
+            category="Tables",
+            table="Table 1, segmentation",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/segmentation.tex",
+            caption="tables/segmentation",
+            category="Tables",
+            table="Table 1, segmentation",
+            form="LaTeX",
+        ),
+        study_md=shown(
+            "<results>/tables/segmentation_study.md",
+            caption="tables/segmentation",
+            category="Tables",
+            table="Table 1, segmentation",
+            form="Markdown, in the study's shape",
+        ),
+        study_tex=shown(
+            "<results>/tables/segmentation_study.tex",
+            caption="tables/segmentation",
+            category="Tables",
+            table="Table 1, segmentation",
+            form="LaTeX, in the study's shape",
         ),
     log:
         "logs/tabulate_segmentation/all.log",
@@ -56,14 +83,41 @@ rule tabulate_classification:
             cfg.verdict_runs(),
         ),
     output:
-        multiext(
-            "<results>/tables/classification",
-            parquet=".parquet",
-            csv=".csv",
-            md=".md",
-            tex=".tex",
-            study_md="_study.md",
-            study_tex="_study.tex",
+        parquet="<results>/tables/classification.parquet",
+        csv=shown(
+            "<results>/tables/classification.csv",
+            caption="tables/classification",
+            category="Tables",
+            table="Table 2, classification",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/classification.md",
+            caption="tables/classification",
+            category="Tables",
+            table="Table 2, classification",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/classification.tex",
+            caption="tables/classification",
+            category="Tables",
+            table="Table 2, classification",
+            form="LaTeX",
+        ),
+        study_md=shown(
+            "<results>/tables/classification_study.md",
+            caption="tables/classification",
+            category="Tables",
+            table="Table 2, classification",
+            form="Markdown, in the study's shape",
+        ),
+        study_tex=shown(
+            "<results>/tables/classification_study.tex",
+            caption="tables/classification",
+            category="Tables",
+            table="Table 2, classification",
+            form="LaTeX, in the study's shape",
         ),
     log:
         "logs/tabulate_classification/all.log",
@@ -91,12 +145,27 @@ rule tabulate_confusion:
     input:
         classification="<results>/tables/classification.parquet",
     output:
-        multiext(
-            "<results>/tables/confusion",
-            parquet=".parquet",
-            csv=".csv",
-            md=".md",
-            tex=".tex",
+        parquet="<results>/tables/confusion.parquet",
+        csv=shown(
+            "<results>/tables/confusion.csv",
+            caption="tables/confusion",
+            category="Tables",
+            table="Confusion counts",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/confusion.md",
+            caption="tables/confusion",
+            category="Tables",
+            table="Confusion counts",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/confusion.tex",
+            caption="tables/confusion",
+            category="Tables",
+            table="Confusion counts",
+            form="LaTeX",
         ),
     log:
         "logs/tabulate_confusion/all.log",
@@ -130,12 +199,27 @@ rule tabulate_readiness:
             cfg.verdict_runs(),
         ),
     output:
-        multiext(
-            "<results>/tables/readiness",
-            parquet=".parquet",
-            csv=".csv",
-            md=".md",
-            tex=".tex",
+        parquet="<results>/tables/readiness.parquet",
+        csv=shown(
+            "<results>/tables/readiness.csv",
+            caption="tables/readiness",
+            category="Tables",
+            table="Readiness",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/readiness.md",
+            caption="tables/readiness",
+            category="Tables",
+            table="Readiness",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/readiness.tex",
+            caption="tables/readiness",
+            category="Tables",
+            table="Readiness",
+            form="LaTeX",
         ),
     log:
         "logs/tabulate_readiness/all.log",
@@ -166,12 +250,27 @@ rule tabulate_detection_probability:
             cfg.mask_runs(),
         ),
     output:
-        multiext(
-            "<results>/tables/detection_probability",
-            parquet=".parquet",
-            csv=".csv",
-            md=".md",
-            tex=".tex",
+        parquet="<results>/tables/detection_probability.parquet",
+        csv=shown(
+            "<results>/tables/detection_probability.csv",
+            caption="tables/detection_probability",
+            category="Tables",
+            table="Detection probability",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/detection_probability.md",
+            caption="tables/detection_probability",
+            category="Tables",
+            table="Detection probability",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/detection_probability.tex",
+            caption="tables/detection_probability",
+            category="Tables",
+            table="Detection probability",
+            form="LaTeX",
         ),
         curve="<results>/tables/detection_curve.parquet",
         bins="<results>/tables/detection_bins.parquet",
@@ -209,12 +308,27 @@ rule tabulate_breakdown:
             plan.mask_runs(),
         ),
     output:
-        multiext(
-            "<results>/tables/breakdown",
-            parquet=".parquet",
-            csv=".csv",
-            md=".md",
-            tex=".tex",
+        parquet="<results>/tables/breakdown.parquet",
+        csv=shown(
+            "<results>/tables/breakdown.csv",
+            caption="tables/breakdown",
+            category="Tables",
+            table="Breakdown",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/breakdown.md",
+            caption="tables/breakdown",
+            category="Tables",
+            table="Breakdown",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/breakdown.tex",
+            caption="tables/breakdown",
+            category="Tables",
+            table="Breakdown",
+            form="LaTeX",
         ),
     log:
         "logs/tabulate_breakdown/all.log",
@@ -249,12 +363,27 @@ rule tabulate_comparison:
             [*cfg.runs(), *plan.area_runs()],
         ),
     output:
-        multiext(
-            "<results>/tables/comparison",
-            parquet=".parquet",
-            csv=".csv",
-            md=".md",
-            tex=".tex",
+        parquet="<results>/tables/comparison.parquet",
+        csv=shown(
+            "<results>/tables/comparison.csv",
+            caption="tables/comparison",
+            category="Tables",
+            table="Differences on the same parts",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/comparison.md",
+            caption="tables/comparison",
+            category="Tables",
+            table="Differences on the same parts",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/comparison.tex",
+            caption="tables/comparison",
+            category="Tables",
+            table="Differences on the same parts",
+            form="LaTeX",
         ),
     log:
         "logs/tabulate_comparison/all.log",
@@ -285,12 +414,27 @@ rule tabulate_pixel_scores:
             cfg.map_runs(),
         ),
     output:
-        multiext(
-            "<results>/tables/pixel_scores",
-            parquet=".parquet",
-            csv=".csv",
-            md=".md",
-            tex=".tex",
+        parquet="<results>/tables/pixel_scores.parquet",
+        csv=shown(
+            "<results>/tables/pixel_scores.csv",
+            caption="tables/pixel_scores",
+            category="Tables",
+            table="Pixel scores",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/pixel_scores.md",
+            caption="tables/pixel_scores",
+            category="Tables",
+            table="Pixel scores",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/pixel_scores.tex",
+            caption="tables/pixel_scores",
+            category="Tables",
+            table="Pixel scores",
+            form="LaTeX",
         ),
     log:
         "logs/tabulate_pixel_scores/all.log",
@@ -324,12 +468,27 @@ rule tabulate_audit:
         ),
         folds=plan.fold_tables(),
     output:
-        multiext(
-            "<results>/tables/audit",
-            parquet=".parquet",
-            csv=".csv",
-            md=".md",
-            tex=".tex",
+        parquet="<results>/tables/audit.parquet",
+        csv=shown(
+            "<results>/tables/audit.csv",
+            caption="tables/audit",
+            category="Tables",
+            table="Audit",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/audit.md",
+            caption="tables/audit",
+            category="Tables",
+            table="Audit",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/audit.tex",
+            caption="tables/audit",
+            category="Tables",
+            table="Audit",
+            form="LaTeX",
         ),
     log:
         "logs/tabulate_audit/all.log",
@@ -383,7 +542,20 @@ rule plot_overlays:
             plan.runs_of(wildcards.dataset),
         ),
     output:
-        multiext("<results>/figures/overlays_{dataset}", png=".png", svg=".svg"),
+        png=shown(
+            "<results>/figures/overlays_{dataset}.png",
+            caption="overlays",
+            category="Figures",
+            figure="Overlays, {dataset}",
+            form="PNG",
+        ),
+        svg=shown(
+            "<results>/figures/overlays_{dataset}.svg",
+            caption="overlays",
+            category="Figures",
+            figure="Overlays, {dataset}",
+            form="SVG",
+        ),
     log:
         "logs/plot_overlays/{dataset}.log",
     benchmark:
@@ -724,7 +896,6 @@ rule export_truth:
         mem_mb=2_000,
         runtime=60,
     params:
-        title=lambda wildcards: plan.dataset_notes()[wildcards.dataset]["name"],
         labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
         code=code_of("export_truth"),
     message:
@@ -761,7 +932,6 @@ rule export_annotations:
         mem_mb=2_000,
         runtime=60,
     params:
-        title=lambda wildcards: plan.dataset_notes()[wildcards.dataset]["name"],
         labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
         code=code_of("export_annotations"),
     message:

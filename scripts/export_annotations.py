@@ -16,6 +16,6 @@ with job_log(snakemake.log[0]):
         images,
         mask_annotations(images, read_table(inputs.masks, schema=MASKS)),
         description=f"What {wildcards.method} marks under the prompt {wildcards.prompt} on "
-        f"{snakemake.params.title}",
+        f"{wildcards.dataset}",
         version=package_version(),
     )

@@ -17,6 +17,6 @@ with job_log(snakemake.log[0]):
         snakemake.output.coco,
         images,
         truth_annotations(images, Path(inputs.truth).parent),
-        description=f"Ground truth of {snakemake.params.title}; undecided pixels are left out",
+        description=f"Ground truth of {snakemake.wildcards.dataset}; undecided pixels are left out",
         version=package_version(),
     )

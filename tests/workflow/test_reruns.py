@@ -42,17 +42,39 @@ def scores(*runs):
     }
 
 
+def pair(*names):
+    """Both files of each figure."""
+    return {f"figures/{name}.{ending}" for name in names for ending in ("png", "svg")}
+
+
+#: Figures of the tables of all data sets, and the page.
+DRAWN = {
+    "plot_slip_overkill": pair("slip_overkill"),
+    "plot_iou_distribution": pair("iou_distribution"),
+    "plot_published_scores": pair("published_scores"),
+    "plot_detection_probability": pair("detection_probability_sat", "detection_probability_parts"),
+    "render_report": {"report.html"},
+}
+DRAWN_EACH = {rule: 2 if rule == "plot_detection_probability" else 1 for rule in DRAWN}
+
+
 def figures(*datasets):
-    """Outputs of the overlay figures."""
+    """Outputs of all figures and the page, where images of these data sets were scored anew."""
+    return DRAWN | {"plot_overlays": pair(*(f"overlays_{dataset}" for dataset in datasets))}
+
+
+def exports(*runs):
+    """Outputs of the exports of runs with masks."""
     return {
-        "plot_overlays": {f"figures/overlays_{d}.{e}" for d in datasets for e in ("png", "svg")}
+        "export_annotations": {f"exports/{run}/predictions.coco.json" for run in runs},
+        "export_images": {f"exports/{run.split('/')[0]}/images.csv" for run in runs},
     }
 
 
 def count(planned):
     """Jobs by rule behind planned outputs, where each job of these rules has a folder or a name."""
     n_files = {rule: len(files) for rule, files in ALL_TABLES.items()}
-    n_files |= {"plot_overlays": 2, "score_masks": 2}
+    n_files |= {rule: 2 for rule in planned if rule.startswith("plot_")} | {"score_masks": 2}
     return {rule: len(paths) // n_files.get(rule, 1) for rule, paths in planned.items()}
 
 
@@ -86,6 +108,7 @@ def test_edited_prompt_runs_its_own_detection_and_what_follows(run):
         **TABLES,
         **tables("audit"),
         **figures("sat"),
+        **exports("sat/grounded_sam/plain"),
     }
     assert run.planned_jobs() == count(planned)
 
@@ -98,7 +121,10 @@ def test_edited_threshold_does_not_run_the_detector(run):
         "gather_masks": 3,
         "score_masks": 3,
         **ONE_EACH,
+        **DRAWN_EACH,
         "plot_overlays": 2,
+        "export_annotations": 3,
+        "export_images": 2,
     }
 
 
@@ -119,7 +145,10 @@ def test_added_prompt_set_leaves_the_others_alone(run):
         "score_masks": 1,
         **ONE_EACH,
         "tabulate_audit": 1,
+        **DRAWN_EACH,
         "plot_overlays": 1,
+        "export_annotations": 1,
+        "export_images": 1,
     }
 
 
@@ -168,6 +197,7 @@ def test_edited_constant_runs_the_jobs_that_use_it(run_with_own_code):
         "score_pixels": {"scores/sat/pixel_difference/none/pixels.parquet"},
         **ALL_TABLES,
         **figures("sat"),
+        **exports("sat/pixel_difference/none"),
     }
 
 
@@ -229,7 +259,10 @@ def test_changed_mask_is_scored_again_and_no_network_runs(run):
         "align_masks": 1,
         "score_masks": 2,
         **ONE_EACH,
+        **DRAWN_EACH,
         "plot_overlays": 1,
+        "export_truth": 1,
+        "export_images": 1,
     }
     after = run.read("scores/parts/whole_image/none/images.parquet")
     grown = dict(zip(after["image_id"], after["truth_px"] - before["truth_px"], strict=True))

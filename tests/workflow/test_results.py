@@ -1,6 +1,7 @@
 """What a finished run leaves behind keeps the contract of paths, columns and row counts."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -230,6 +231,38 @@ def test_every_parquet_file_says_what_it_was_computed_from(finished_run):
                 assert facts["precision"] == "float32", path
                 n_traced += 1
     assert n_traced > 15
+
+
+def test_report_and_exports_hold_every_image(finished_run):
+    """The page shows every method but the floors; other tools get truth, masks and a CSV file."""
+    text = (finished_run.results / "report.html").read_text(encoding="utf-8")
+    assert "Tiny scans" in text and "untrained miniature" in text
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    shown = json.loads(found[1])
+    assert len(shown["images"]) == sum(N_IMAGES.values())
+    learned = [run for run in MASK_RUNS if run[1] != "whole_image"]
+    assert len(shown["runs"]) == len(learned)
+    for dataset, n_images in N_IMAGES.items():
+        folder = finished_run.results / "exports" / dataset
+        table = pd.read_csv(folder / "images.csv")
+        assert len(table) == n_images * sum(run[0] == dataset for run in learned)
+        truth = json.loads((folder / "truth.coco.json").read_text(encoding="utf-8"))
+        assert len(truth["images"]) == n_images and truth["annotations"]
+        for _, method, prompt in (run for run in learned if run[0] == dataset):
+            text = (folder / method / prompt / "predictions.coco.json").read_text(encoding="utf-8")
+            assert len(json.loads(text)["images"]) == n_images
+
+
+def test_snakemake_bundles_every_result_with_its_caption(run):
+    """Tables, figures, exports and the page, in Snakemake's own report."""
+    run.finish("--report", "bundle.html")
+    text = (run.folder / "bundle.html").read_text(encoding="utf-8")
+    for words in (
+        *("readiness.csv", "segmentation.csv", "classification.csv", "audit.csv"),
+        *("slip_overkill.png", "overlays_sat.svg", "report.html", "truth.coco.json"),
+        "Defective parts that pass against good parts",
+    ):
+        assert words in text, words
 
 
 def test_overlays_are_drawn_for_each_data_set(finished_run):
