@@ -16,7 +16,6 @@ from realitycheck.stages.report import untrained_banner
 
 with job_log(snakemake.log[0]):
     params, dataset = snakemake.params, snakemake.wildcards.dataset
-    words = FIGURE_WORDS["detection_probability"]
     tables = [
         read_table(path, schema=schema).query("dataset == @dataset")
         for path, schema in (
@@ -27,9 +26,10 @@ with job_log(snakemake.log[0]):
     ]
     figure = plot_detection_probability(
         *tables,
-        title=f"{params.datasets[dataset]['name']}: {words['title']}",
+        title=": ".join(
+            (params.datasets[dataset]["name"], FIGURE_WORDS["detection_probability"]["title"])
+        ),
         banner=untrained_banner(params.methods),
-        footnote=words["caption"],
     )
     png = Path(snakemake.output.png)
     save_figure(figure, png.parent, stem=png.stem)

@@ -11,14 +11,12 @@ from realitycheck.report.page_words import FIGURE_WORDS
 from realitycheck.stages.report import read_scores, untrained_banner
 
 with job_log(snakemake.log[0]):
-    words = FIGURE_WORDS["iou_distribution"]
     figure = plot_iou_distribution(
         read_scores(snakemake.input.scores),
         pd.read_parquet(snakemake.input.segmentation),
         rng=np.random.default_rng(snakemake.params.seed),
-        title=words["title"],
+        title=FIGURE_WORDS["iou_distribution"]["title"],
         banner=untrained_banner(snakemake.params.methods),
-        footnote=words["caption"],
     )
     png = Path(snakemake.output.png)
     save_figure(figure, png.parent, stem=png.stem)

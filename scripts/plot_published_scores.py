@@ -11,13 +11,11 @@ from realitycheck.report.page_words import FIGURE_WORDS
 from realitycheck.stages.report import untrained_banner
 
 with job_log(snakemake.log[0]):
-    words = FIGURE_WORDS["published_scores"]
     figure = plot_published_scores(
         pd.read_parquet(snakemake.input.segmentation),
         pd.read_parquet(snakemake.input.classification),
-        title=words["title"],
+        title=FIGURE_WORDS["published_scores"]["title"],
         banner=untrained_banner(snakemake.params.methods),
-        footnote=words["caption"],
     )
     png = Path(snakemake.output.png)
     save_figure(figure, png.parent, stem=png.stem)

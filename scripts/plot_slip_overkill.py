@@ -10,12 +10,10 @@ from realitycheck.report.page_words import FIGURE_WORDS
 from realitycheck.stages.report import untrained_banner
 
 with job_log(snakemake.log[0]):
-    words = FIGURE_WORDS["slip_overkill"]
     figure = plot_slip_overkill(
         read_table(snakemake.input.readiness, schema=READINESS),
-        title=words["title"],
+        title=FIGURE_WORDS["slip_overkill"]["title"],
         banner=untrained_banner(snakemake.params.methods),
-        footnote=words["caption"],
     )
     png = Path(snakemake.output.png)
     save_figure(figure, png.parent, stem=png.stem)

@@ -44,7 +44,6 @@ def plot_detection_probability(
     *,
     title: str = "",
     banner: str = "",
-    footnote: str = "",
 ) -> Figure:
     """Draw how probably a defect of some size is found, a panel a method and prompt.
 
@@ -60,7 +59,6 @@ def plot_detection_probability(
         bins: Raw shares: size_low, size_high, n_defects, n_hits, recall, recall_low, recall_high.
         title: Title of the figure.
         banner: Warning in a red band on top.
-        footnote: Text below.
 
     Returns:
         The figure; one sentence where the data set has no defect with a truth.
@@ -72,8 +70,7 @@ def plot_detection_probability(
     n_rows = -(-len(probability) // _N_COLUMNS)
     panel_width, panel_height, head = 3.55, 2.45, 0.55
     width = 0.2 + _N_COLUMNS * panel_width
-    lines = textwrap.wrap(footnote, int(width * 17)) if footnote else []
-    bottom = 0.42 + 0.15 * len(lines)
+    bottom = 0.42
     top = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
     height = top + n_rows * (panel_height + head) + bottom
     limits = _size_limits(probability, curve, bins)
@@ -97,7 +94,6 @@ def plot_detection_probability(
             axes.set_title(name, loc="left", weight="bold", size=8, parse_math=False)
             if number % _N_COLUMNS == 0:
                 axes.set_ylabel("share of defects found")
-        _write_foot(figure, lines)
     return figure
 
 
@@ -210,9 +206,7 @@ def _of_run(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
 # ---------------------------------------------------------------------------- slip against overkill
 
 
-def plot_slip_overkill(
-    readiness: pd.DataFrame, *, title: str = "", banner: str = "", footnote: str = ""
-) -> Figure:
+def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str = "") -> Figure:
     """Draw the share of defective parts that pass against that of good parts rejected.
 
     A panel a data set. Bars are the bounds; the shaded corner is what the limits allow, and a
@@ -224,7 +218,6 @@ def plot_slip_overkill(
             n_ok, n_nok, dataset_name, method_name and prompt.
         title: Title of the figure.
         banner: Warning in a red band on top.
-        footnote: Text below.
 
     Returns:
         The figure; one sentence where there is no method.
@@ -232,13 +225,12 @@ def plot_slip_overkill(
     if readiness.empty:
         return sentence_figure("There is no method to compare.", title=title)
     width, left, side = 7.2, 0.75, 3.5
-    lines = textwrap.wrap(footnote, int(width * 17)) if footnote else []
     panels = [rows for _, rows in readiness.groupby("dataset", sort=False)]
     keys = [_legend_lines(rows) for rows in panels]
     heights = [max(side, 0.5 + 0.15 * sum(map(len, key))) for key in keys]
     top = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
     gap = 0.9
-    height = top + sum(heights) + gap * len(panels) + 0.15 * len(lines) + 0.05
+    height = top + sum(heights) + gap * len(panels) + 0.05
     with matplotlib.rc_context(STYLE):
         figure = new_figure(width, height)
         y = write_head(figure, title=title, banner=banner)
@@ -268,7 +260,6 @@ def plot_slip_overkill(
                     write_text(figure, x + 0.28, line, word, ha="left", va="top", size=7)
                     line += 0.15
             y += panel_height + gap - 0.32
-        _write_foot(figure, lines)
     return figure
 
 
@@ -376,7 +367,6 @@ def plot_published_scores(
     *,
     title: str = "",
     banner: str = "",
-    footnote: str = "",
 ) -> Figure:
     """Draw our score with its interval beside the study's, a line a method.
 
@@ -385,7 +375,6 @@ def plot_published_scores(
         classification: Table 2.
         title: Title of the figure.
         banner: Warning in a red band on top.
-        footnote: Text below.
 
     Returns:
         The figure: a panel for IoU, one for F2; one sentence where the study gives no number.
@@ -402,12 +391,11 @@ def plot_published_scores(
     if not parts:
         return sentence_figure("The study gives no number for these data sets.", title=title)
     width, left, line = 7.2, 2.75, 0.3
-    lines = textwrap.wrap(footnote, int(width * 17)) if footnote else []
     top = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
     panel_head, panel_foot = 0.28, 0.5
     n_lines = [len(table) + table["dataset"].nunique() for *_, table in parts]
     height = top + sum(n_lines) * line + (panel_head + panel_foot) * len(parts)
-    height += 0.35 + 0.15 * len(lines)
+    height += 0.35
     with matplotlib.rc_context(STYLE):
         figure = new_figure(width, height)
         y = write_head(figure, title=title, banner=banner)
@@ -429,9 +417,8 @@ def plot_published_scores(
             frameon=False,
             fontsize=7,
             loc="lower center",
-            bbox_to_anchor=(0.5, (0.05 + 0.15 * len(lines)) / height),
+            bbox_to_anchor=(0.5, 0.05 / height),
         )
-        _write_foot(figure, lines)
     return figure
 
 
@@ -489,13 +476,3 @@ def _draw_pairs(axes: Any, table: pd.DataFrame, *, ours: str, theirs: str, n_lin
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-
-
-# ------------------------------------------------------------------------- what they have in common
-
-
-def _write_foot(figure: Figure, lines: list[str]) -> None:
-    height = figure.get_size_inches()[1]
-    for number, line in enumerate(lines):
-        y = height - 0.15 * (len(lines) - number) - 0.02
-        write_text(figure, 0.08, y, line, ha="left", va="top", size=6.5, color="#444")

@@ -200,7 +200,7 @@
       "aria-setsize": shown.length, "aria-posinset": n + 1, "data-number": x.number,
     });
     tile.style.cssText = `left:${GAP + (n % columns) * (side + GAP)}px;top:${GAP + Math.floor(n / columns) * (side + TEXT_HEIGHT + GAP)}px;width:${side}px;height:${side + TEXT_HEIGHT}px`;
-    const frame = picture(x, { width: side, height: side });
+    const frame = picture(x, { width: side, height: side, isFilled: true });
     const facts = [iou(x) === null ? null : `IoU ${iou(x).toFixed(2)}`, score(x) === null ? null : `score ${score(x).toFixed(2)}`];
     const text = element("div", { class: "text" });
     text.append(
@@ -223,11 +223,11 @@
     const image = imageOf(x);
     const run = runOf(x);
     const frame = element("div", { class: "picture" });
-    frame.style.height = `${box.height}px`;
     const inner = element("div");
     const zoom = Math.min(box.width / image.w, box.height / image.h);
     inner.style.width = `${Math.round(image.w * zoom)}px`;
     inner.style.height = `${Math.round(image.h * zoom)}px`;
+    if (box.isFilled) frame.style.height = `${box.height}px`;
     inner.append(element("img", { src: pictures[x.image], alt: describe(x, layers), decoding: "async" }));
     const paths = [];
     const masks = run.masks === undefined ? null : data.masks[run.masks];
@@ -308,8 +308,8 @@
 
   function open(n) {
     select(n);
-    show(shown[n]);
     if (!viewer.open) viewer.showModal();
+    show(shown[n]);
   }
 
   const sameImage = (x) => results.filter((y) => y.image === x.image);
