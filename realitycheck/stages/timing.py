@@ -89,7 +89,7 @@ def part_time(path: str | Path) -> PartTime:
     if unknown:
         return PartTime(None, f"not timed: {', '.join(unknown)}")
     longest_first = sorted(steps.items(), key=lambda step: (-step[1], step[0]))
-    told = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in longest_first)
+    told = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in longest_first if seconds)
     return PartTime(float(sum(steps.values())), told)
 
 
