@@ -98,8 +98,8 @@ def test_nothing_answered_says_so():
     found = decide(Evidence(9, 14, 0, 0, unanswered_nok=9, unanswered_ok=14), LIMITS)
     assert found.decision == "cannot_tell"
     assert found.reason == (
-        "None of the 23 parts has a verdict; 149 defective and 59 good parts without an error would "
-        "settle it."
+        "None of the 23 parts has a verdict; 149 defective and 59 good parts without an error "
+        "would settle it."
     )
     assert (found.more_nok_needed, found.more_ok_needed) == (140, 45)
 
