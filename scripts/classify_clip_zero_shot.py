@@ -17,7 +17,7 @@ from realitycheck.models.clip import load_clip
 from realitycheck.stages.classify import zero_shot_verdicts
 from realitycheck.stages.encode import features_of
 from realitycheck.stages.lvlm import object_name
-from realitycheck.stages.timing import OWN_STEP, timed_steps
+from realitycheck.stages.timing import OWN_STEP, seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -57,5 +57,5 @@ with (
             device=device,
             distributions=("open_clip_torch", "torch"),
         )
-        | {"seconds": timed_steps({"image features": inputs.features}) | seconds},
+        | seconds_before(image_features=inputs.features, and_then=seconds),
     )

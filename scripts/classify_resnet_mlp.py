@@ -14,7 +14,7 @@ from realitycheck.artifacts import (
 from realitycheck.job import job_log, run_facts
 from realitycheck.stages.classify import out_of_fold_verdicts
 from realitycheck.stages.encode import feature_maps_of
-from realitycheck.stages.timing import OWN_STEP, timed_steps
+from realitycheck.stages.timing import OWN_STEP, seconds_before
 from realitycheck.store import EncodingStore
 
 with job_log(snakemake.log[0]):
@@ -30,8 +30,11 @@ with job_log(snakemake.log[0]):
         prompt=snakemake.wildcards.prompt,
         settings=settings,
     )
-    # All folds' training is in it: an upper bound of what one more part takes.
-    seconds = {OWN_STEP: (time.perf_counter() - started) / len(manifest)}
+    # An upper bound of what one more part takes.
+    seconds = {
+        "training and verdict": (time.perf_counter() - started) / len(manifest),
+        OWN_STEP: 0.0,
+    }
     write_table(
         table,
         snakemake.output.labels,
@@ -41,5 +44,5 @@ with job_log(snakemake.log[0]):
             weights=snakemake.params.weights,
             distributions=("scikit-learn",),
         )
-        | {"seconds": timed_steps({"image features": inputs.features}) | seconds},
+        | seconds_before(image_features=inputs.features, and_then=seconds),
     )

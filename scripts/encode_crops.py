@@ -8,7 +8,7 @@ from realitycheck.job import batch_size, device_lease, job_log, progress, run_fa
 from realitycheck.models.clip import load_clip
 from realitycheck.stages.clip_encodings import clip_store, crop_encoder
 from realitycheck.stages.encode import Lazily, encode_shard, keys_of
-from realitycheck.stages.timing import timed_steps
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -58,5 +58,5 @@ with (
             device=device,
             distributions=("open_clip_torch", "torch"),
         )
-        | {"seconds": timed_steps({"automatic masks": snakemake.input.masks})},
+        | seconds_before(automatic_masks=snakemake.input.masks),
     )

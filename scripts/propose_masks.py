@@ -8,7 +8,7 @@ from realitycheck.job import batch_size, device_lease, job_log, progress, run_fa
 from realitycheck.models.sam import load_sam
 from realitycheck.stages.automatic_masks import mask_proposer, masks_store
 from realitycheck.stages.encode import Lazily, encode_shard, keys_of
-from realitycheck.stages.timing import timed_steps
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -51,5 +51,5 @@ with (
             device=device,
             distributions=("segment-anything", "torch"),
         )
-        | {"seconds": timed_steps({"image encoder": snakemake.input.embeddings})},
+        | seconds_before(image_encoder=snakemake.input.embeddings),
     )

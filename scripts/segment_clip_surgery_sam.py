@@ -11,7 +11,7 @@ from realitycheck.stages.clip_encodings import TextFeatures, clip_store
 from realitycheck.stages.clip_surgery_sam import clip_surgery_sam_segmenter
 from realitycheck.stages.encode import Lazily, keys_of
 from realitycheck.stages.segment import segment_shard
-from realitycheck.stages.timing import timed_steps
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -64,5 +64,5 @@ with (
             device=device,
             distributions=("open_clip_torch", "segment-anything", "torch"),
         )
-        | {"seconds": timed_steps({"image encoder": inputs.embeddings, "patches": inputs.patches})},
+        | seconds_before(image_encoder=inputs.embeddings, patches=inputs.patches),
     )

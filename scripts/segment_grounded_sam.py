@@ -16,7 +16,7 @@ from realitycheck.models.sam import load_sam
 from realitycheck.stages.encode import keys_of
 from realitycheck.stages.grounded_sam import grounded_sam_segmenter
 from realitycheck.stages.segment import segment_shard
-from realitycheck.stages.timing import timed_steps
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -58,9 +58,5 @@ with (
             device=device,
             distributions=("segment-anything", "torch"),
         )
-        | {
-            "seconds": timed_steps(
-                {"image encoder": snakemake.input.embeddings, "detector": snakemake.input.boxes}
-            )
-        },
+        | seconds_before(image_encoder=snakemake.input.embeddings, detector=snakemake.input.boxes),
     )

@@ -11,7 +11,7 @@ from realitycheck.artifacts import (
 from realitycheck.job import job_log, progress, run_facts
 from realitycheck.stages.saa_plus import saa_plus_segmenter
 from realitycheck.stages.segment import segment_shard
-from realitycheck.stages.timing import timed_steps
+from realitycheck.stages.timing import seconds_before
 
 with job_log(snakemake.log[0]):
     settings, wildcards, inputs = snakemake.params.settings, snakemake.wildcards, snakemake.input
@@ -29,5 +29,5 @@ with job_log(snakemake.log[0]):
         snakemake.output.masks,
         schema=MASKS,
         facts=run_facts({**settings, "code": snakemake.params.code})
-        | {"seconds": timed_steps({"anomaly map": inputs.maps})},
+        | seconds_before(anomaly_map=inputs.maps),
     )

@@ -127,8 +127,7 @@ def decide(evidence: Evidence, requirements: Requirements, *, confidence: float 
         return Decision(decision, f"{reason[0].upper()}{reason[1:]}.", recheck, nok, ok)
 
     if n_parts and e.unanswered_nok + e.unanswered_ok == n_parts:
-        reason = f"none of the {n_parts} parts has a verdict"
-        return made("cannot_tell", reason, more_nok, more_ok)
+        return _unanswered(e, r, confidence)
     if slip_meets and overkill_meets and not other:
         return made("ready", f"{slip}; {overkill}{_met(e, r)}", 0, 0)
     is_overkill_worse = _rate(overkill_wrong, e.n_ok) > r.max_overkill_rate
@@ -163,6 +162,22 @@ def decide(evidence: Evidence, requirements: Requirements, *, confidence: float 
     wanted.append(_further(more_ok, n_ok, "good", overkill_wrong == 0, "settle it"))
     reason = "; ".join([slip, *([overkill] if more_ok != 0 else []), *filter(None, wanted), *other])
     return made("cannot_tell", reason, more_nok, more_ok)
+
+
+def _unanswered(e: Evidence, r: Requirements, confidence: float) -> Decision:
+    """Decide where there is no verdict at all: what a method without an error would need."""
+    n_nok = parts_to_settle(0, 0, r.max_slip_rate, confidence=confidence)
+    n_ok = parts_to_settle(0, 0, r.max_overkill_rate, confidence=confidence)
+    reason = f"None of the {e.n_nok + e.n_ok} parts has a verdict"
+    if n_nok is not None and n_ok is not None:
+        reason += f"; {n_nok:,} defective and {n_ok:,} good parts without an error would settle it"
+    return Decision(
+        "cannot_tell",
+        f"{reason}.",
+        1.0,
+        None if n_nok is None else max(0, n_nok - e.n_nok),
+        None if n_ok is None else max(0, n_ok - e.n_ok),
+    )
 
 
 def _counted(what: tuple[str, str], count: int, n: int) -> str:

@@ -55,6 +55,16 @@ from realitycheck.report.tables import (
     stream_of,
 )
 
+#: Beginnings of the notes of Table 2 that a decision does not rest on.
+_BESIDE_A_DECISION = (
+    "published value",
+    "the study gives",
+    "no variation among",
+    "NOK by predicted area",
+)
+#: Permutations for each pair that a p value is corrected for: the least corrected p is 1/40.
+_PERMUTATIONS_PER_PAIR = 40
+
 Notes = Mapping[str, Mapping[str, Any]]
 #: Points of a detection curve.
 _N_CURVE_POINTS = 60
@@ -113,10 +123,17 @@ def readiness_table(
                 "more_ok_needed": found.more_ok_needed,
                 "seconds_per_part": seconds,
                 "seconds_note": time.get("seconds_note") or "not timed",
+                "note": _decision_note(row["note"]),
                 "cost_per_part_usd": cost,
             }
         )
     return _table(rows, READINESS)
+
+
+def _decision_note(note: str) -> str:
+    """What of a row's note in Table 2 a decision rests on; the reason says the rest."""
+    parts = [part for part in note.split("; ") if not part.startswith(_BESIDE_A_DECISION)]
+    return "; ".join(parts)
 
 
 def _cost(row: Mapping[str, Any]) -> float | None:
@@ -374,7 +391,8 @@ def comparison_table(
         datasets: Description of each data set.
         methods: Description of each method.
         seed: Of bootstrap and permutations.
-        n_resamples: Of both.
+        n_resamples: Of the bootstrap, and the fewest permutations: there are more where many pairs
+            are corrected for, since no p value can fall below their inverse.
         confidence: Of the interval.
 
     Returns:
@@ -390,16 +408,28 @@ def comparison_table(
         own = [run for run in runs if run[0][0] == dataset]
         for quantity in ("iou", "f2", "verdict"):
             family = []
-            for (key, first), (other, second) in combinations(own, 2):
-                is_area = "area" in (_verdict_by(key, methods), _verdict_by(other, methods))
-                if quantity == "iou" and (is_area or _has_no_mask(first) or _has_no_mask(second)):
-                    continue  # the masks of verdicts by area are those of the method itself
+            compared = own
+            if quantity == "iou":  # the masks of verdicts by area are those of the method itself
+                compared = [
+                    (key, images)
+                    for key, images in own
+                    if _verdict_by(key, methods) != "area" and not _has_no_mask(images)
+                ]
+            pairs = list(combinations(compared, 2))
+            n_permutations = max(n_resamples, _PERMUTATIONS_PER_PAIR * len(pairs))
+            for (key, first), (other, second) in pairs:
                 rng = stream_of(seed, quantity, *key, *other[1:])
                 family.append(
                     dict(zip(KEYS, key, strict=True))
                     | {"other_method": other[1], "other_prompt": other[2], "quantity": quantity}
                     | _difference(
-                        first, second, quantity, rng, n_resamples=n_resamples, confidence=confidence
+                        first,
+                        second,
+                        quantity,
+                        rng,
+                        n_resamples=n_resamples,
+                        n_permutations=n_permutations,
+                        confidence=confidence,
                     )
                     | {
                         "dataset_name": dataset_name(dataset, datasets),
@@ -419,6 +449,7 @@ def _difference(
     rng: np.random.Generator,
     *,
     n_resamples: int,
+    n_permutations: int,
     confidence: float,
 ) -> dict[str, Any]:
     column = "iou" if quantity == "iou" else "label_predicted"
@@ -446,7 +477,7 @@ def _difference(
     else:
         test = "paired permutation" if groups is None else "paired permutation of groups"
         p_value = paired_permutation(
-            one, other, statistic, rng=rng, groups=groups, n_resamples=n_resamples
+            one, other, statistic, rng=rng, groups=groups, n_resamples=n_permutations
         )
     value, other_value = float(statistic(one.sum(axis=0))), float(statistic(other.sum(axis=0)))
     return {

@@ -57,6 +57,19 @@ def timed_steps(steps: Mapping[str, str | Path | Sequence[str | Path]]) -> Secon
     return found
 
 
+def seconds_before(
+    *, and_then: Seconds | None = None, **steps: str | Path | Sequence[str | Path]
+) -> dict[str, Seconds]:
+    """Give the fact of a table that says how long the steps before it took.
+
+    Args:
+        and_then: Further steps with their seconds.
+        steps: As for `timed_steps`, the name's blanks as underscores.
+    """
+    named = {name.replace("_", " "): paths for name, paths in steps.items()}
+    return {"seconds": timed_steps(named) | (and_then or {})}
+
+
 def timed(items: Iterable[Item], seconds: list[float]) -> Iterator[Item]:
     """Pass items through and note how long each took to come."""
     started = time.perf_counter()
@@ -89,7 +102,7 @@ def part_time(path: str | Path) -> PartTime:
     if unknown:
         return PartTime(None, f"not timed: {', '.join(unknown)}")
     longest_first = sorted(steps.items(), key=lambda step: (-step[1], step[0]))
-    told = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in longest_first)
+    told = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in longest_first if seconds)
     return PartTime(float(sum(steps.values())), told)
 
 

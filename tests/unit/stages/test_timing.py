@@ -3,7 +3,14 @@
 import pytest
 
 from realitycheck.artifacts import ENCODINGS, MASKS, gather, write_table
-from realitycheck.stages.timing import OWN_STEP, median_seconds, part_time, timed, timed_steps
+from realitycheck.stages.timing import (
+    OWN_STEP,
+    median_seconds,
+    part_time,
+    seconds_before,
+    timed,
+    timed_steps,
+)
 
 
 def encodings(path, latencies, **facts):
@@ -82,3 +89,11 @@ def test_items_are_timed_as_they_come():
     assert len(seconds) == 3
     assert median_seconds(seconds) < 0.1
     assert median_seconds([]) is None
+
+
+def test_fact_of_a_table_names_steps_in_words(tmp_path):
+    """Keywords cannot hold blanks; people read them with blanks."""
+    encoder = encodings(tmp_path / "encoder", [2.0])
+    assert seconds_before(image_encoder=encoder, and_then={OWN_STEP: 0.5}) == {
+        "seconds": {"image encoder": 2.0, OWN_STEP: 0.5}
+    }
