@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/snakemake --cores $(CORES)
-	@echo "Tables: results/tables/   figures: results/figures/"
+	@echo "Report: results/report.html   tables: results/tables/   figures: results/figures/"
 
 test: setup lint
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -33,14 +33,17 @@ localrules:
     all,
     tables,
     figures,
+    exports,
     detections,
     predictions,
 
 
 rule all:
-    """Everything: tables, figures, and the boxes behind the masks."""
+    """Everything: the report, tables, figures, exports, and the boxes behind the masks."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.exports.input,
+        rules.render_report.output,
         rules.detections.input,

@@ -22,6 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "quote", help="say what the questions to vision language models would cost; asks nothing"
     )
     quote.add_argument("file", help="settings file (YAML)")
+    plan = commands.add_parser(
+        "plan",
+        help="say how many defective and good parts prove the limits, before anyone collects them",
+    )
+    plan.add_argument("file", nargs="?", help="settings file (YAML): its limits and its parts")
+    plan.add_argument("--max-slip", type=float, help="share of defective parts that may pass")
+    plan.add_argument("--max-overkill", type=float, help="share of good parts rejected")
+    plan.add_argument("--misses", type=int, default=3, help="errors to allow for; default: 3")
+    plan.add_argument("--confidence", type=float, help="one-sided; default: 0.95")
+    plan.add_argument("--nok", type=int, help="defective parts at hand")
+    plan.add_argument("--ok", type=int, help="good parts at hand")
     commands.add_parser("schema", help="print the JSON schema of the settings, for editors")
     parsed = parser.parse_args(arguments)
     if parsed.command == "schema":
@@ -29,9 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(json.dumps(json_schema(), indent=2, sort_keys=True))
         return 0
+    if parsed.command == "plan" and parsed.file is None:
+        return _plan(parsed, None)
     settings = _settings(parsed.file)
     if settings is None:
         return 1
+    if parsed.command == "plan":
+        return _plan(parsed, settings)
     return (
         _quote(parsed.file, settings)
         if parsed.command == "quote"
@@ -51,6 +66,41 @@ def _settings(file: str) -> Settings | None:
     except (OSError, yaml.YAMLError, SettingsError) as error:
         print(f"{file}: {error}", file=sys.stderr)
         return None
+
+
+def _plan(asked: argparse.Namespace, settings: Settings | None) -> int:
+    from realitycheck.collecting import parts_at_hand, plan_lines
+    from realitycheck.config import EvaluationSettings, RequirementsSettings
+
+    limits = settings.requirements if settings else RequirementsSettings()
+    evaluation = settings.evaluation if settings else EvaluationSettings()
+    at_hand = parts_at_hand(settings) if settings else {}
+    if asked.nok is not None or asked.ok is not None:
+        at_hand["parts at hand"] = (asked.nok or 0, asked.ok or 0)
+
+    def given(value: float | None, default: float) -> float:
+        return default if value is None else value
+
+    try:
+        if min(asked.misses, asked.nok or 0, asked.ok or 0) < 0:
+            raise ValueError("numbers of parts and of misses cannot be negative")
+        for name, value in (("--max-slip", asked.max_slip), ("--max-overkill", asked.max_overkill)):
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{name} is a share such as 0.02, but is {value}")
+        lines = list(
+            plan_lines(
+                max_slip_rate=given(asked.max_slip, limits.max_slip_rate),
+                max_overkill_rate=given(asked.max_overkill, limits.max_overkill_rate),
+                n_errors=asked.misses,
+                confidence=given(asked.confidence, evaluation.confidence),
+                at_hand=at_hand,
+            )
+        )
+    except ValueError as error:
+        print(f"plan: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0
 
 
 def _quote(file: str, settings: Settings) -> int:

@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from realitycheck.config import AUDIT_CHECKS
 from realitycheck.lvlm.verdict import VERDICT_STATUSES as LVLM_STATUSES
 from realitycheck.provenance import ARTIFACT_FORMAT, package_version
 
@@ -154,6 +155,7 @@ ENCODINGS = Schema(
         ("key", _text),  # of the entry in the store
         ("storage_error", _real),  # largest loss of the stored values, relative to their spread;
         # null where they are stored as they are
+        ("latency_s", _real),  # of the computation, whenever that was
     ),
     ("dataset", "image_id"),
 )
@@ -282,6 +284,276 @@ SCORES = Schema(
     ("iou",),
 )
 
+DEFECTS = Schema(
+    "defects",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("defect_id", _int),  # connected components of the truth mask of one image, from 1
+        ("method", _text),
+        ("prompt", _text),
+        ("category", _text),
+        ("group", _text),
+        ("defect_type", _text),
+        ("area_px", _int),  # in the aligned image
+        ("area_mm2", _real),  # null without `pixel_pitch_mm`
+        ("covered_share", _real),  # of its area that the method predicts
+        ("is_hit", _bool),  # whether that is `evaluation.min_covered_share` or more
+    ),
+    ("dataset", "image_id", "defect_id", "method", "prompt"),
+    unit_interval=("covered_share",),
+)
+
+PIXEL_SCORES = Schema(
+    "pixel scores",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("category", _text),
+        ("n_images", _int),  # with ground truth, good ones with it
+        ("n_defective", _int),
+        ("auroc", _real),
+        ("aupro", _real),  # up to a false positive rate of 0.3
+        ("f1_max", _real),
+        ("f1_max_threshold", _real),
+        ("uses_test_truth", _bool),  # true: the threshold of the best F1 is taken from the truth
+    ),
+    ("dataset", "method", "prompt", "category"),
+    unit_interval=("auroc", "aupro", "f1_max"),
+)
+
+#: Method and prompt of a check of the whole data set.
+WHOLE_DATASET = "*"
+
+AUDIT_FINDINGS = Schema(
+    "audit findings",
+    (
+        ("dataset", _text),
+        ("check", _text),
+        ("finding", _text),
+        ("n_affected", _int),  # images; 0: nothing was found
+        ("example", _text),
+    ),
+    ("dataset", "check"),
+    {"check": frozenset(AUDIT_CHECKS)},
+)
+
+# ---------------------------------------------------------------------------------- result tables
+
+DECISIONS = ("ready", "assist", "not_ready", "cannot_tell")
+READINESS = Schema(
+    "readiness",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("decision", _text),
+        ("reason", _text),  # one sentence with its numbers
+        ("n_ok", _int),
+        ("n_nok", _int),
+        ("n_answered", _int),
+        ("slip_rate", _real),  # null where unanswered parts make it a range
+        ("slip_rate_low", _real),  # one-sided bounds; unanswered parts count as right, as wrong
+        ("slip_rate_high", _real),
+        ("overkill_rate", _real),
+        ("overkill_rate_low", _real),
+        ("overkill_rate_high", _real),
+        ("f2", _real),
+        ("f2_floor", _real),
+        ("seconds_per_part", _real),  # null where a step was not timed
+        ("cost_per_part_usd", _real),  # paid to a service; 0 where none is asked
+        ("max_slip_rate", _real),
+        ("max_overkill_rate", _real),
+        ("max_seconds_per_part", _real),
+        ("max_cost_per_part_usd", _real),
+        ("recheck_share", _real),  # of the parts at hand, rejected or without a verdict
+        ("more_nok_needed", _int),  # further parts that would settle it; null: no number would
+        ("more_ok_needed", _int),
+        ("f2_low", _real),
+        ("f2_high", _real),
+        ("is_no_better_than_floor", _bool),
+        ("seconds_note", _text),  # the steps that it adds up, or why it is not known
+        ("uses_test_truth", _bool),
+        ("confidence", _real),
+        ("dataset_name", _text),
+        ("method_name", _text),
+        ("note", _text),
+    ),
+    ("dataset", "method", "prompt"),
+    {"decision": frozenset(DECISIONS)},
+    ("slip_rate", "slip_rate_low", "slip_rate_high", "overkill_rate", "overkill_rate_low")
+    + ("overkill_rate_high", "f2", "recheck_share"),
+)
+
+DETECTION_STATUSES = frozenset(
+    {
+        "estimated",
+        "no_defects",  # nobody drew a defect
+        "too_few_hits",  # fewer than 10
+        "too_few_misses",
+        "separation",  # a size parts hits from misses: the likelihood has no maximum
+        "no_growth",  # larger defects are not found more often
+    }
+)
+DETECTION_PROBABILITY = Schema(
+    "detection probability",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("unit", _text),
+        ("status", _text),
+        ("reason", _text),
+        ("n_defects", _int),
+        ("n_hits", _int),
+        ("n_misses", _int),
+        ("intercept", _real),  # of logit POD = intercept + slope · ln(area)
+        ("slope", _real),
+        ("a50", _real),  # area that is found with probability 0.5
+        ("a90", _real),
+        ("a90_95", _real),  # 95 % upper bound of a90; null where there is none
+        ("min_covered_share", _real),
+        ("smallest", _real),  # area of the smallest defect
+        ("largest", _real),
+        ("n_groups", _int),
+        ("dataset_name", _text),
+        ("method_name", _text),
+        ("note", _text),
+    ),
+    ("dataset", "method", "prompt"),
+    {"status": DETECTION_STATUSES, "unit": frozenset({"px", "mm2"})},
+)
+DETECTION_CURVE = Schema(
+    "detection curve",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("size", _real),  # area in the unit of the detection probability table
+        ("probability", _real),
+        ("probability_low", _real),  # one-sided 95 % bounds
+        ("probability_high", _real),
+    ),
+    ("dataset", "method", "prompt", "size"),
+    unit_interval=("probability", "probability_low", "probability_high"),
+)
+DETECTION_BINS = Schema(
+    "detection bins",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("size_low", _real),  # included
+        ("size_high", _real),  # excluded, save in the last bin
+        ("n_defects", _int),
+        ("n_hits", _int),
+        ("recall", _real),
+        ("recall_low", _real),  # two-sided interval
+        ("recall_high", _real),
+    ),
+    ("dataset", "method", "prompt", "size_low"),
+    unit_interval=("recall", "recall_low", "recall_high"),
+)
+
+BREAKDOWN = Schema(
+    "breakdown",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("by", _text),
+        ("value", _text),
+        ("n_images", _int),
+        ("n_nok", _int),
+        ("mean_iou", _real),
+        ("mean_iou_low", _real),
+        ("mean_iou_high", _real),
+        ("slip_rate", _real),
+        ("slip_rate_high", _real),
+        ("overkill_rate", _real),
+        ("overkill_rate_high", _real),
+        ("ok_with_mask_rate", _real),  # share of good images with a mask
+        ("ok_mask_area_share", _real),  # mean share of the image that such a mask covers
+        ("n_answered", _int),
+        ("n_scored", _int),  # defective images with truth and mask: what the IoU is taken over
+        ("dataset_name", _text),
+        ("method_name", _text),
+        ("rank", _int),  # order of the values of one `by`
+    ),
+    ("dataset", "method", "prompt", "by", "value"),
+    {"by": frozenset({"category", "defect_type", "defect_size"})},
+    ("mean_iou", "slip_rate", "slip_rate_high", "overkill_rate", "overkill_rate_high")
+    + ("ok_with_mask_rate", "ok_mask_area_share"),
+)
+
+COMPARISON = Schema(
+    "comparison",
+    (
+        ("dataset", _text),
+        ("quantity", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("other_method", _text),
+        ("other_prompt", _text),
+        ("n", _int),  # parts that both were scored on
+        ("difference", _real),  # value minus other value
+        ("difference_low", _real),
+        ("difference_high", _real),
+        ("p_value", _real),
+        ("p_value_holm", _real),  # within the pairs of one data set and quantity
+        ("value", _real),  # of the method on those parts; of verdicts the share that is right
+        ("other_value", _real),
+        ("test", _text),
+        ("n_pairs", _int),  # comparisons of the same data set and quantity
+        ("dataset_name", _text),
+        ("method_name", _text),
+        ("other_method_name", _text),
+    ),
+    ("dataset", "quantity", "method", "prompt", "other_method", "other_prompt"),
+    {"quantity": frozenset({"iou", "f2", "verdict"})},
+    ("p_value", "p_value_holm"),
+)
+
+PIXEL_TABLE = Schema(
+    "pixel score table",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("n_images", _int),
+        ("auroc", _real),
+        ("aupro", _real),
+        ("f1_max", _real),
+        ("uses_test_truth", _bool),
+        ("n_defective", _int),
+        ("n_categories", _int),  # that the scores are averaged over
+        ("dataset_name", _text),
+        ("method_name", _text),
+        ("note", _text),
+    ),
+    ("dataset", "method", "prompt"),
+    unit_interval=("auroc", "aupro", "f1_max"),
+)
+
+AUDIT = Schema(
+    "audit",
+    (
+        ("dataset", _text),
+        ("method", _text),  # "*" with the prompt: the check found nothing in the data set
+        ("prompt", _text),
+        ("check", _text),
+        ("finding", _text),
+        ("n_affected", _int),  # images; 0: nothing was found
+        ("example", _text),
+        ("consequence", _text),
+        ("dataset_name", _text),
+        ("method_name", _text),
+    ),
+    ("dataset", "method", "prompt", "check"),
+    {"check": frozenset(AUDIT_CHECKS)},
+)
+
 PANELS = Schema(
     "panels",
     (
@@ -301,6 +573,7 @@ def write_table(
     *,
     schema: Schema,
     facts: Mapping[str, Any],
+    sort: bool = True,
 ) -> None:
     """Check a table against its schema and write it as Parquet, in one step.
 
@@ -309,7 +582,8 @@ def write_table(
         path: File to write.
         schema: The contract.
         facts: What the numbers were computed from: settings digest, weights digests, device,
-            precision, seed. Stored in the file's metadata; must not hold times.
+            precision, seed. Stored in the file's metadata; must hold no time of day.
+        sort: Whether rows are sorted by the keys; a table for people keeps its order.
 
     Raises:
         ArtifactError: If a column is missing or foreign, a key is repeated, or a value lies outside
@@ -319,7 +593,9 @@ def write_table(
     if not len(table) and not len(table.columns):
         table = pd.DataFrame({name: [] for name in schema.columns})
     check_table(table, schema, where=path)
-    table = table[schema.columns].sort_values(list(schema.keys), kind="stable")
+    table = table[schema.columns]
+    if sort:
+        table = table.sort_values(list(schema.keys), kind="stable")
     try:
         # Arrow converts no empty column to a column of lists.
         arrow = (

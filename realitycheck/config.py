@@ -164,6 +164,9 @@ class _DatasetSettings(_Strict):
         False, description="whether images may be sent to a service that is not on the site"
     )
     allow_duplicates: bool = Field(False, description="accept images with identical content")
+    pixel_pitch_mm: float | None = Field(
+        None, gt=0, description="side of a pixel on the part, so that defects have areas in mm²"
+    )
 
     #: How truth masks are stored on disk.
     truth_encoding: ClassVar[str] = "binary"
@@ -332,6 +335,8 @@ class _MethodSettings(_Strict):
     prompt_key: ClassVar[str | None] = "segmentation"
     #: Whether it gives masks, or verdicts only.
     gives_masks: ClassVar[bool] = True
+    #: Whether its masks come from a map with a value for each pixel.
+    gives_score_map: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
@@ -404,6 +409,7 @@ class ClipSurgerySamMethod(_VariantMethod):
     clip_input_size: int = Field(224, ge=32, le=1024, multiple_of=16, description="px")
     threshold: float = Field(0.8, ge=0, le=1, description="share of the map's range for a point")
     downsample: int = Field(2, ge=1, description="patches a cell of the map")
+    gives_score_map: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("sam", "clip")
 
     def patches_settings(self) -> dict[str, Any]:
@@ -432,11 +438,12 @@ class SaaPlusMethod(_VariantMethod):
     n_folds: int = Field(5, ge=2, description="binarise good: folds without training images")
     seed: int = Field(0, ge=0)
     prompt_key: ClassVar[str | None] = "saa_plus"
+    gives_score_map: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("sam", "grounding_dino", "saliency")
 
     @property
     def uses_test_truth(self) -> bool:
-        """Whether the mask looks at the truth it is scored with."""
+        """Whether the mask looks at the images, or the truth, that it is scored with."""
         return self.binarise == "f1max" or self.binarise.startswith("fixed")
 
     def maps_settings(self) -> dict[str, Any]:
@@ -458,6 +465,7 @@ class PixelDifferenceMethod(_MethodSettings):
     n_folds: int = Field(5, ge=2, description="folds where no training images exist")
     seed: int = Field(0, ge=0)
     prompt_key: ClassVar[str | None] = None
+    gives_score_map: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = True
 
 
@@ -695,6 +703,14 @@ class EvaluationSettings(_Strict):
         "at most requirements.max_overkill_rate of them are rejected",
     )
 
+    min_covered_share: float = Field(
+        0.1, gt=0, le=1, description="share of a defect's area that must be predicted to find it"
+    )
+
+    def detection(self) -> dict[str, Any]:
+        """What the probability of detection depends on."""
+        return self.model_dump(mode="json", include={"min_covered_share", "confidence"})
+
     def statistics(self) -> dict[str, Any]:
         """What the numbers of a table depend on."""
         return self.model_dump(mode="json", include={"n_resamples", "confidence", "seed"})
@@ -715,10 +731,59 @@ class ReportSettings(_Strict):
 class RequirementsSettings(_Strict):
     """What the product asks of an inspection."""
 
-    max_slip_rate: Fraction = 0.02
-    max_overkill_rate: Fraction = 0.05
-    max_seconds_per_part: float | None = Field(None, gt=0)
-    max_cost_per_part_usd: float | None = Field(None, ge=0)
+    max_slip_rate: Fraction = Field(0.02, description="share of defective parts that may pass")
+    max_overkill_rate: Fraction = Field(0.05, description="share of good parts rejected")
+    max_seconds_per_part: float | None = Field(
+        None, gt=0, description="all steps of one part together; default: no limit"
+    )
+    max_cost_per_part_usd: float | None = Field(
+        None, ge=0, description="paid to a service; default: no limit"
+    )
+
+    def limits(self) -> dict[str, Any]:
+        """The four limits by name."""
+        return self.model_dump(mode="json")
+
+
+#: What the audit looks for. `group_in_two_folds` has no setting: folds are ours, and a group that
+#: lies in two of them is a fault of this program.
+AUDIT_CHECKS = (
+    "reference_is_scored",
+    "group_in_two_splits",
+    "group_in_two_folds",
+    "near_duplicate_across_splits",
+    "near_duplicate_parts",
+    "size_by_label",
+    "threshold_on_scored",
+    "prompt_names_defects",
+)
+Consequence = Literal["stop", "flag"]
+
+
+class AuditSettings(_Strict):
+    """What each finding of the audit leads to: the run stops, or every affected row is flagged."""
+
+    reference_is_scored: Consequence = Field(
+        "stop", description="the reference image that methods are shown is itself scored"
+    )
+    group_in_two_splits: Consequence = Field(
+        "stop", description="views of one part are trained on and scored"
+    )
+    near_duplicate_across_splits: Consequence = Field(
+        "stop", description="a scored image looks like a training image"
+    )
+    size_by_label: Consequence = Field(
+        "stop", description="the label can be told from an image's size, bit depth or channels"
+    )
+    near_duplicate_parts: Consequence = Field(
+        "flag", description="two scored images look alike and are not in one group"
+    )
+    threshold_on_scored: Consequence = Field(
+        "flag", description="a threshold is fitted on the images that it is scored on"
+    )
+    prompt_names_defects: Consequence = Field(
+        "flag", description="a prompt names defect types that occur among the scored images"
+    )
 
 
 class Settings(_Strict):
@@ -733,6 +798,7 @@ class Settings(_Strict):
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
     requirements: RequirementsSettings = RequirementsSettings()
+    audit: AuditSettings = AuditSettings()
 
     # ------------------------------------------------------------------- what follows from them
 
@@ -771,6 +837,10 @@ class Settings(_Strict):
         """Names of the method blocks that give masks."""
         return [name for name, block in self.methods.items() if block.gives_masks]
 
+    def map_methods(self) -> list[str]:
+        """Names of the method blocks that give a value for each pixel."""
+        return [name for name, block in self.methods.items() if block.gives_score_map]
+
     def verdict_methods(self) -> list[str]:
         """Names of the method blocks that give verdicts and no masks."""
         return [name for name, block in self.methods.items() if not block.gives_masks]
@@ -778,6 +848,10 @@ class Settings(_Strict):
     def mask_runs(self) -> list[tuple[str, str, str]]:
         """Those runs that give masks."""
         return [run for run in self.runs() if self.methods[run[1]].gives_masks]
+
+    def map_runs(self) -> list[tuple[str, str, str]]:
+        """Those runs that give a value for each pixel."""
+        return [run for run in self.runs() if self.methods[run[1]].gives_score_map]
 
     def verdict_runs(self) -> list[tuple[str, str, str]]:
         """Those runs that give verdicts and no masks."""
@@ -1003,6 +1077,14 @@ def _cross_faults(settings: Settings) -> list[str]:
                 f"methods.{name}: this name stands for the verdicts of "
                 f"'{name.removesuffix(AREA_SUFFIX)}' by area; choose another"
             )
+    if settings.audit.threshold_on_scored == "stop":
+        for name, block in settings.methods.items():
+            if getattr(block, "uses_test_truth", False):
+                faults.append(
+                    f"methods.{name}.binarise: '{block.binarise}' looks at the images that are "
+                    "scored, and audit.threshold_on_scored is stop; set binarise: good or union, "
+                    "or audit: {threshold_on_scored: flag}"
+                )
     for dataset, prompts in settings.prompts.items():
         if dataset not in settings.datasets:
             known = ", ".join(settings.datasets)

@@ -146,6 +146,11 @@ class Plan:
             return []
         return [(d, f"{m}{AREA_SUFFIX}", p) for d, m, p in self.settings.mask_runs()]
 
+    def broken_down_runs(self) -> list[tuple[str, str, str]]:
+        """Every run with its verdicts by area, and the mask floors, which know the truth's size."""
+        floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
+        return [*self.settings.runs(), *self.area_runs(), *floors]
+
     def paths(self, pattern: str, runs: list[tuple[str, str, str]]) -> list[str]:
         """Fill `{dataset}`, `{method}` and `{prompt}` of a path for every run."""
         return [pattern.format(dataset=d, method=m, prompt=p) for d, m, p in runs]
@@ -295,6 +300,105 @@ class Plan:
             "thresholds": thresholds,
         }
 
+    def uses_reference(self, dataset: str, method: str, prompt: str) -> bool:
+        """Whether a method is shown the reference image and judges by it."""
+        block = self.settings.methods[method]
+        if self.settings.datasets[dataset].reference == "none":
+            return False
+        return block.needs_reference or (
+            block.kind == "lvlm" and self.settings.prompts[dataset][prompt].reference
+        )
+
+    def told(self, dataset: str, method: str, prompt: str) -> str:
+        """The words about defects that a method is told; those of SAA+ are looked up elsewhere."""
+        block, words = self.settings.methods[method], self.settings.datasets[dataset].defect_names
+        if block.kind == "clip_zero_shot":
+            return ". ".join(words)
+        if block.prompt_key is None or block.kind == "saa_plus":
+            return ""
+        asked = self.settings.prompts[dataset][prompt]
+        if block.kind != "lvlm":
+            return ". ".join(asked.segmentation)
+        text = f"{asked.system or ''} {asked.lvlm}"
+        return text + (". ".join(words) if "{defects}" in text else "")
+
+    def audited(self, dataset: str) -> dict[str, Any]:
+        """What the audit of a data set depends on, besides its images."""
+        rules = self.settings.audit.model_dump(mode="json")
+        runs = [run for run in self.settings.runs() if run[0] == dataset]
+        told: dict[str, str] = {}
+        if rules["prompt_names_defects"] == "stop":
+            told = {
+                f"prompt {prompt} of {method}": self.told(dataset, method, prompt)
+                for _, method, prompt in runs
+            }
+        return {
+            "rules": rules,
+            "uses_reference": any(self.uses_reference(*run) for run in runs),
+            "told": told,
+        }
+
+    def audited_runs(self) -> list[dict[str, Any]]:
+        """What each run does that the audit must know, verdicts by area among them."""
+        found = []
+        for dataset, method, prompt in [*self.settings.runs(), *self.area_runs()]:
+            own = (
+                method.removesuffix(AREA_SUFFIX) if method not in self.settings.methods else method
+            )
+            block = self.settings.methods[own]
+            rule = getattr(block, "binarise", "")
+            found.append(
+                {
+                    "dataset": dataset,
+                    "method": method,
+                    "prompt": prompt,
+                    "uses_reference": self.uses_reference(dataset, own, prompt),
+                    "uses_training_images": block.kind == "pixel_difference" or rule == "good",
+                    "uses_test_truth": _why_test_truth(rule),
+                    "told": self.told(dataset, own, prompt),
+                    "saa_plus": (
+                        self.saa_plus_prompts(dataset, prompt) if block.kind == "saa_plus" else None
+                    ),
+                }
+            )
+        return found
+
+    def audited_images(self) -> dict[str, list[Any]]:
+        """What the findings of each data set's audit depend on."""
+        kinds = ("images", "train_images", "labels")
+        return {
+            dataset: [
+                self.audited(dataset)["uses_reference"],
+                *(self.images_digest(dataset, kind) for kind in kinds),
+            ]
+            for dataset in self.settings.datasets
+        }
+
+    def fold_runs(self) -> list[tuple[str, str, str]]:
+        """Every (data set, method, prompt) whose verdicts or thresholds come from folds."""
+        kinds = ("resnet_mlp", "pixel_difference", "saa_plus")
+        return [run for run in self.settings.runs() if self.settings.methods[run[1]].kind in kinds]
+
+    def fold_tables(self) -> list[str]:
+        """Table of each of those runs that says which fold an image was judged in."""
+        results = self.settings.results_dir
+        return [
+            f"{results}/verdicts/{dataset}/{method}/{prompt}/labels.parquet"
+            if self.settings.methods[method].kind == "resnet_mlp"
+            else f"{results}/predictions/{dataset}/{method}/{prompt}/thresholds.parquet"
+            for dataset, method, prompt in self.fold_runs()
+        ]
+
+    def map_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
+        """Files that a method's score maps are made again from, by name; a list has one a shard."""
+        names = {
+            "saa_plus": "maps",
+            "clip_surgery_sam": "patches",
+            "pixel_difference": "references",
+        }
+        name = names[self.settings.methods[method].kind]
+        return {name: self.panel_files(dataset, method, prompt)[name]}
+
     def asked(self, dataset: str, method: str, prompt: str) -> Any:
         """What a method is told: the phrases of a prompt set, SAA+'s prompts, or nothing."""
         block = self.settings.methods[method]
@@ -304,10 +408,113 @@ class Plan:
             return self.saa_plus_prompts(dataset, prompt)
         return self.segmentation_texts(dataset, prompt)
 
+    def shown_runs(self, dataset: str) -> list[tuple[str, str, str]]:
+        """Every (data set, method, prompt) of one data set, verdicts by area behind, no floors."""
+        return [run for run in [*self.settings.runs(), *self.area_runs()] if run[0] == dataset]
+
+    def panel_tables(self) -> list[str]:
+        """Tables of the panels that are wanted."""
+        if self.settings.report.panels == "none":
+            return []
+        pattern = "predictions/{dataset}/{method}/{prompt}/panels.parquet"
+        return self.paths(f"{self.settings.results_dir}/{pattern}", self.settings.mask_runs())
+
+    def page_figures(self) -> list[str]:
+        """Every figure of the report, in a reader's order."""
+        masked = [name for name in self.settings.datasets if self.runs_of(name)]
+        names = ["slip_overkill", "iou_distribution"]
+        if any(block.published_as for block in self.settings.datasets.values()):
+            names.append("published_scores")
+        names += [f"detection_probability_{name}" for name in masked]
+        names += [f"overlays_{name}" for name in masked]
+        return [f"{self.settings.results_dir}/figures/{name}.png" for name in names]
+
+    def page_runs(self) -> list[dict[str, Any]]:
+        """What the page shows of each image: every method but the floors.
+
+        Returns:
+            dataset, method, prompt; `masks_of`: the method whose masks the verdict comes from, or
+            None; `has_panels`: whether there are pictures of what it saw.
+        """
+        wants_panels = self.settings.report.panels != "none"
+        rows = []
+        for dataset, method, prompt in [*self.settings.runs(), *self.area_runs()]:
+            is_area = method not in self.settings.methods
+            masked = method.removesuffix(AREA_SUFFIX) if is_area else method
+            block = self.settings.methods[masked]
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "method": method,
+                    "prompt": prompt,
+                    "masks_of": masked if block.gives_masks else None,
+                    "has_panels": block.gives_masks and wants_panels and not is_area,
+                }
+            )
+        return rows
+
+    def page_facts(self) -> dict[str, Any]:
+        """What the page says of the settings behind it, in plain values."""
+        settings = self.settings
+        statistics = settings.evaluation
+        return {
+            "title": ", ".join(note["name"] for note in self.dataset_notes().values()),
+            "settings_digest": settings_digest(settings),
+            "results_dir": settings.results_dir,
+            "intervals": f"{100 * statistics.confidence:g} % confidence, "
+            f"{statistics.n_resamples:,} bootstrap resamples, seed {statistics.seed}",
+            "networks": {
+                name: _variant_text(getattr(settings.models, name).variant)
+                for name in settings.used_networks()
+            },
+            "formats": {name: block.format for name, block in settings.datasets.items()},
+            "asked": self._asked(),
+        }
+
+    def _asked(self) -> list[list[str]]:
+        """Data set, prompt set, whom it asks, and the words."""
+        rows = []
+        for dataset, prompts in self.settings.prompts.items():
+            methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
+            keys = {method.prompt_key for method in methods}
+            for name, prompt in prompts.items():
+                if prompt.segmentation and "segmentation" in keys:
+                    words = "; ".join(prompt.segmentation)
+                    rows.append([dataset, name, "text-prompted segmenters", words])
+                if prompt.saa_plus and "saa_plus" in keys:
+                    words = self.saa_plus_prompts(dataset, name)
+                    rows.append([dataset, name, "SAA+", _saa_plus_text(words)])
+                if prompt.lvlm and "lvlm" in keys:
+                    shown = "with" if prompt.reference else "without"
+                    words = f"{prompt.lvlm} ({shown} a defect-free reference image)"
+                    rows.append([dataset, name, "vision language models", words])
+        return rows
+
     def network_files(self, network: str) -> list[dict[str, Any]]:
         """Files of a network, as plain values."""
         files = network_files(network, getattr(self.settings.models, network))
         return [dataclasses.asdict(file) for file in files]
+
+
+def _variant_text(variant: Any) -> str:
+    if isinstance(variant, str):
+        return variant
+    return ", ".join(f"{key} {value}" for key, value in variant.items())
+
+
+def _saa_plus_text(prompts: Any) -> str:
+    """SAA+'s prompts by category, in few words."""
+    if isinstance(prompts, str):
+        return "its prompts for known products" if prompts == "auto" else prompts
+    parts = []
+    for category, block in prompts.items():
+        if isinstance(block, str):
+            words = f"its prompts for {block}"
+        else:
+            pairs = [f"{defect} on {product}" for defect, product in block["class_prompts"]]
+            words = "; ".join([block["class_name"], *pairs])
+        parts.append(words if category == "default" else f"{category}: {words}")
+    return "; ".join(parts)
 
 
 def _unless_recorded(record: Path, current: str) -> str:
@@ -317,6 +524,15 @@ def _unless_recorded(record: Path, current: str) -> str:
     except FileNotFoundError:
         return current
     return found["trigger"] if found.get("signature") == current else current
+
+
+def _why_test_truth(binarise: str) -> str:
+    """How a rule of SAA+ looks at what it is scored on; nothing if it does not."""
+    if binarise == "f1max":
+        return "the threshold is the best one for the truth of the scored images (binarise f1max)"
+    if binarise.startswith("fixed"):
+        return f"the threshold is a share of the range over the scored images (binarise {binarise})"
+    return ""
 
 
 @functools.lru_cache(maxsize=64)

@@ -100,7 +100,7 @@ def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_data_file(folder: Path, name: Any) -> bool:
-    suffixes = (".yaml", ".json", ".csv", ".txt", ".html")
+    suffixes = (".yaml", ".json", ".csv", ".txt", ".html", ".css", ".js")
     return isinstance(name, str) and name.endswith(suffixes) and (folder / name).is_file()
 
 

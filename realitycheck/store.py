@@ -51,10 +51,20 @@ class EncodingStore:
         except FileNotFoundError:
             return False
 
-    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write an entry in one step: it is there whole, or not at all."""
+    def put(
+        self, key: str, arrays: Mapping[str, np.ndarray], *, seconds: float | None = None
+    ) -> None:
+        """Write an entry in one step: it is there whole, or not at all.
+
+        Args:
+            key: Of the entry.
+            arrays: What is kept.
+            seconds: How long it took to compute.
+        """
         contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-        data = save(contiguous, metadata={"content": _content_digest(contiguous)})
+        noted = {} if seconds is None else {"seconds": f"{seconds:.6g}"}
+        content = _content_digest(contiguous, noted.get("seconds"))
+        data = save(contiguous, metadata={"content": content, **noted})
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
@@ -80,6 +90,12 @@ class EncodingStore:
             )
         return arrays
 
+    def seconds(self, key: str) -> float | None:
+        """How long an entry took to compute; None where that was not noted."""
+        with safe_open(self.path(key), framework="numpy") as file:
+            taken = (file.metadata() or {}).get("seconds")
+        return float(taken) if taken else None
+
     def _opened(self, key: str) -> dict[str, np.ndarray] | None:
         path = self.path(key)
         if not path.is_file():
@@ -87,7 +103,8 @@ class EncodingStore:
         try:
             with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                if (file.metadata() or {}).get("content") == _content_digest(arrays):
+                noted = file.metadata() or {}
+                if noted.get("content") == _content_digest(arrays, noted.get("seconds")):
                     return arrays
             problem = "its content has changed"
         except (SafetensorError, OSError) as error:
@@ -97,8 +114,8 @@ class EncodingStore:
         return None
 
 
-def _content_digest(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _content_digest(arrays: Mapping[str, np.ndarray], seconds: str | None) -> str:
+    digest = hashlib.blake2b(str(seconds).encode(), digest_size=16)
     for name in sorted(arrays):
         value = arrays[name]
         digest.update(f"{name}/{value.dtype}/{value.shape}/".encode())

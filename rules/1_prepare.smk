@@ -92,6 +92,36 @@ rule prepare_dataset:
         "../scripts/prepare_dataset.py"
 
 
+rule audit_dataset:
+    """Look for what would void a data set's numbers, and stop before anything costs time."""
+    input:
+        manifest="<results>/manifests/{dataset}.parquet",
+        train="<results>/manifests/{dataset}/train.parquet",
+        references="<results>/manifests/{dataset}/references.parquet",
+    output:
+        findings="<results>/manifests/{dataset}/audit.parquet",
+    log:
+        "logs/audit_dataset/{dataset}.log",
+    benchmark:
+        "benchmarks/audit_dataset/{dataset}.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 4
+    resources:
+        mem_mb=2_000,
+        runtime=120,
+    params:
+        audited=lambda wildcards: plan.audited(wildcards.dataset),
+        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
+            "intensity"
+        ],
+        code=code_of("audit_dataset"),
+    message:
+        "Data set {wildcards.dataset}: audit"
+    script:
+        "../scripts/audit_dataset.py"
+
+
 rule fetch_weights:
     """Download the files of a network, or accept those put there by hand, and check their hashes.
 
@@ -120,7 +150,7 @@ rule fetch_weights:
 
 
 checkpoint check_inputs:
-    """Note that every data set and every network's files passed their checks.
+    """Note that every data set and every network's files passed their checks, and the audit.
 
     All work that costs anything starts after this point. It is a checkpoint so that what follows is
     planned anew from the content of the inputs: a file that was only touched re-runs nothing.
@@ -128,6 +158,9 @@ checkpoint check_inputs:
     input:
         manifests=expand(
             "<results>/manifests/{dataset}/digests.json", dataset=cfg.datasets
+        ),
+        audits=expand(
+            "<results>/manifests/{dataset}/audit.parquet", dataset=cfg.datasets
         ),
         weights=expand("<results>/weights/{network}.json", network=cfg.used_networks()),
     output:

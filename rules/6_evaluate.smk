@@ -1,12 +1,16 @@
 """Stage 6, evaluate: predictions against the truth, one row an image.
 
-Reads   <results>/predictions/, <results>/verdicts/, <results>/truth/
-Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet
+Reads   <results>/predictions/, <results>/verdicts/, <results>/truth/; for score maps also
+        <results>/aligned/, <results>/encodings/
+Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet, defects.parquet, pixels.parquet
 """
 
 
 rule score_masks:
-    """Score the masks of a method against the truth, and take any mask as the verdict NOK."""
+    """Score the masks of a method against the truth, image by image and defect by defect.
+
+    Any mask is the verdict NOK.
+    """
     input:
         checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
@@ -14,6 +18,7 @@ rule score_masks:
         masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
     output:
         scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
+        defects="<results>/scores/{dataset}/{method}/{prompt}/defects.parquet",
     log:
         "logs/score_masks/{dataset}/{method}/{prompt}.log",
     benchmark:
@@ -28,6 +33,10 @@ rule score_masks:
         runtime=60,
     params:
         ignore_border=lambda wildcards: cfg.datasets[wildcards.dataset].ignore_border,
+        defects=lambda wildcards: {
+            "min_covered_share": cfg.evaluation.min_covered_share,
+            "pixel_pitch_mm": cfg.datasets[wildcards.dataset].pixel_pitch_mm,
+        },
         labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
         code=code_of("score_masks"),
     message:
@@ -62,6 +71,55 @@ rule score_areas:
         "{wildcards.dataset}: score {wildcards.method} by area, prompt {wildcards.prompt}"
     script:
         "../scripts/score_areas.py"
+
+
+rule score_pixels:
+    """Score the maps of a method against the truth, pixel by pixel."""
+    input:
+        unpack(score_map_files),
+        checked=ancient(checked_inputs),
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        transforms="<results>/aligned/{dataset}/transforms.parquet",
+        truth="<results>/truth/{dataset}/truth.parquet",
+    output:
+        pixels="<results>/scores/{dataset}/{method}/{prompt}/pixels.parquet",
+    log:
+        "logs/score_pixels/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/score_pixels/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.map_methods() or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        ),
+    params:
+        kind=lambda wildcards: cfg.methods[wildcards.method].kind,
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        files=lambda wildcards: list(
+            plan.map_files(wildcards.dataset, wildcards.method, wildcards.prompt)
+        ),
+        asked=lambda wildcards: plan.asked(
+            wildcards.dataset, wildcards.method, wildcards.prompt
+        ),
+        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
+            "intensity"
+        ],
+        ignore_border=lambda wildcards: cfg.datasets[wildcards.dataset].ignore_border,
+        clip=cfg.network_settings("clip"),
+        weights=lambda wildcards: plan.weights_digest(
+            *({"clip"} & set(cfg.methods[wildcards.method].networks))
+        ),
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        code=code_of("score_pixels"),
+    message:
+        "{wildcards.dataset}: pixel scores of {wildcards.method}, prompt {wildcards.prompt}"
+    script:
+        "../scripts/score_pixels.py"
 
 
 rule score_labels:

@@ -63,6 +63,13 @@ def code_of(script):
     return source_digest(f"scripts/{script}.py")
 
 
+def shown(path, *, caption, category, **labels):
+    """Mark a result for Snakemake's own report: what it is, where it is listed, under which names."""
+    return report(
+        path, caption=f"captions/{caption}.rst", category=category, labels=labels
+    )
+
+
 def shards_of(pattern):
     """Input function: a path for every shard of scored images."""
 
@@ -180,6 +187,16 @@ def panel_evidence(wildcards):
     for name in ("manifest", "references"):
         if name in files:
             files[name] = ancient(files[name])
+    if "clip" in cfg.methods[wildcards.method].networks:
+        files["clip"] = ancient(f"{cfg.results_dir}/weights/clip.json")
+    return files
+
+
+def score_map_files(wildcards):
+    """What a method's score maps are made again from; texts need CLIP if they are gone."""
+    files = plan.map_files(wildcards.dataset, wildcards.method, wildcards.prompt)
+    if "references" in files:
+        files["references"] = ancient(files["references"])
     if "clip" in cfg.methods[wildcards.method].networks:
         files["clip"] = ancient(f"{cfg.results_dir}/weights/clip.json")
     return files

@@ -1,5 +1,6 @@
 """Compare each image with texts of flawless and of defective parts, by CLIP."""
 
+import time
 from pathlib import Path
 
 from realitycheck.artifacts import (
@@ -16,6 +17,7 @@ from realitycheck.models.clip import load_clip
 from realitycheck.stages.classify import zero_shot_verdicts
 from realitycheck.stages.encode import features_of
 from realitycheck.stages.lvlm import object_name
+from realitycheck.stages.timing import OWN_STEP, seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -35,6 +37,7 @@ with (
         )
         for category in sorted(set(manifest["category"]))
     }
+    started = time.perf_counter()
     table = zero_shot_verdicts(
         manifest,
         features_of(EncodingStore(Path(inputs.features[0]).parent), index, manifest["image_id"]),
@@ -43,6 +46,7 @@ with (
         prompt=snakemake.wildcards.prompt,
         threshold=params.settings["threshold"],
     )
+    seconds = {OWN_STEP: (time.perf_counter() - started) / len(manifest)}
     write_table(
         table,
         snakemake.output.labels,
@@ -52,5 +56,6 @@ with (
             weights=params.weights,
             device=device,
             distributions=("open_clip_torch", "torch"),
-        ),
+        )
+        | seconds_before(image_features=inputs.features, and_then=seconds),
     )

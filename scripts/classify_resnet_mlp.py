@@ -1,5 +1,6 @@
 """Supervised baseline: a perceptron on frozen features, every verdict out of fold."""
 
+import time
 from pathlib import Path
 
 from realitycheck.artifacts import (
@@ -13,6 +14,7 @@ from realitycheck.artifacts import (
 from realitycheck.job import job_log, run_facts
 from realitycheck.stages.classify import out_of_fold_verdicts
 from realitycheck.stages.encode import feature_maps_of
+from realitycheck.stages.timing import OWN_STEP, seconds_before
 from realitycheck.store import EncodingStore
 
 with job_log(snakemake.log[0]):
@@ -20,6 +22,7 @@ with job_log(snakemake.log[0]):
     manifest = read_table(inputs.manifest, schema=MANIFEST)
     index = read_shards(inputs.features, schema=ENCODINGS)
     store = EncodingStore(Path(inputs.features[0]).parent)
+    started = time.perf_counter()
     table = out_of_fold_verdicts(
         manifest,
         feature_maps_of(store, index, manifest["image_id"]),
@@ -27,6 +30,11 @@ with job_log(snakemake.log[0]):
         prompt=snakemake.wildcards.prompt,
         settings=settings,
     )
+    # An upper bound of what one more part takes.
+    seconds = {
+        "training and verdict": (time.perf_counter() - started) / len(manifest),
+        OWN_STEP: 0.0,
+    }
     write_table(
         table,
         snakemake.output.labels,
@@ -35,5 +43,6 @@ with job_log(snakemake.log[0]):
             {**settings, "code": snakemake.params.code},
             weights=snakemake.params.weights,
             distributions=("scikit-learn",),
-        ),
+        )
+        | seconds_before(image_features=inputs.features, and_then=seconds),
     )

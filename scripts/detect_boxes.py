@@ -7,6 +7,7 @@ from realitycheck.artifacts import BOXES, TRANSFORMS, read_table, write_table
 from realitycheck.job import device_lease, job_log, progress, run_facts
 from realitycheck.models.grounding_dino import load_grounding_dino
 from realitycheck.stages.detect import detect_shard
+from realitycheck.stages.timing import median_seconds, timed
 from realitycheck.stages.weights import weights_path
 
 with (
@@ -30,9 +31,12 @@ with (
         floor=settings["floor"],
         images_folder=Path(snakemake.input.transforms).parents[1],
     )
+    seconds: list[float] = []
+    found = timed(found, seconds)
     what = f"{snakemake.wildcards.dataset}, {snakemake.wildcards.prompt}: images searched for boxes"
+    rows = list(chain.from_iterable(progress(found, total=len(transforms), what=what)))
     write_table(
-        list(chain.from_iterable(progress(found, total=len(transforms), what=what))),
+        rows,
         snakemake.output.boxes,
         schema=BOXES,
         facts=run_facts(
@@ -40,5 +44,6 @@ with (
             weights=snakemake.params.weights,
             device=device,
             distributions=("groundingdino-py", "torch", "transformers"),
-        ),
+        )
+        | {"seconds": {"detector": median_seconds(seconds)}},
     )

@@ -8,6 +8,7 @@ from realitycheck.job import batch_size, device_lease, job_log, progress, run_fa
 from realitycheck.models.clip import load_clip
 from realitycheck.stages.clip_encodings import clip_store, crop_encoder
 from realitycheck.stages.encode import Lazily, encode_shard, keys_of
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -56,5 +57,6 @@ with (
             weights=params.weights,
             device=device,
             distributions=("open_clip_torch", "torch"),
-        ),
+        )
+        | seconds_before(automatic_masks=snakemake.input.masks),
     )

@@ -1,6 +1,5 @@
 """Make SAA+'s anomaly maps from filtered boxes, masks and saliency."""
 
-from functools import partial
 from pathlib import Path
 
 from realitycheck.artifacts import (
@@ -16,6 +15,7 @@ from realitycheck.models.saliency import load_saliency
 from realitycheck.models.sam import load_sam
 from realitycheck.stages.encode import Lazily, keys_of
 from realitycheck.stages.saa_plus import map_anomalies
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -39,11 +39,8 @@ with (
         saliency=EncodingStore(Path(inputs.saliency).parent),
         saliency_keys=keys_of(read_table(inputs.saliency, schema=ENCODINGS)),
         saliency_network=Lazily(
-            partial(
-                load_saliency,
-                weights_path(inputs.network),
-                variant=params.saliency["variant"],
-                device=device,
+            lambda: load_saliency(
+                weights_path(inputs.network), variant=params.saliency["variant"], device=device
             )
         ),
         images_folder=Path(inputs.transforms).parents[1],
@@ -62,5 +59,8 @@ with (
             weights=params.weights,
             device=device,
             distributions=("segment-anything", "timm", "torch"),
+        )
+        | seconds_before(
+            image_encoder=inputs.embeddings, saliency=inputs.saliency, detector=inputs.boxes
         ),
     )

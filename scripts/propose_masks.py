@@ -8,6 +8,7 @@ from realitycheck.job import batch_size, device_lease, job_log, progress, run_fa
 from realitycheck.models.sam import load_sam
 from realitycheck.stages.automatic_masks import mask_proposer, masks_store
 from realitycheck.stages.encode import Lazily, encode_shard, keys_of
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -49,5 +50,6 @@ with (
             weights=params.weights,
             device=device,
             distributions=("segment-anything", "torch"),
-        ),
+        )
+        | seconds_before(image_encoder=snakemake.input.embeddings),
     )

@@ -2,22 +2,36 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import MANIFEST, MASKS, SCORES, TRUTH, read_table, write_table
+from realitycheck.artifacts import (
+    DEFECTS,
+    MANIFEST,
+    MASKS,
+    SCORES,
+    TRUTH,
+    read_table,
+    write_table,
+)
 from realitycheck.job import job_log, run_facts
-from realitycheck.stages.evaluate import score_masks
+from realitycheck.stages.evaluate import score_defects, score_masks
 
 with job_log(snakemake.log[0]):
-    ignore_border = snakemake.params.ignore_border
-    rows = score_masks(
-        read_table(snakemake.input.manifest, schema=MANIFEST),
-        read_table(snakemake.input.truth, schema=TRUTH),
-        read_table(snakemake.input.masks, schema=MASKS),
-        truth_folder=Path(snakemake.input.truth).parent,
-        ignore_border=ignore_border,
+    params, inputs = snakemake.params, snakemake.input
+    tables = (
+        read_table(inputs.manifest, schema=MANIFEST),
+        read_table(inputs.truth, schema=TRUTH),
+        read_table(inputs.masks, schema=MASKS),
+    )
+    shared = {
+        "truth_folder": Path(inputs.truth).parent,
+        "ignore_border": params.ignore_border,
+    }
+    facts = run_facts({"ignore_border": params.ignore_border, "code": params.code})
+    write_table(
+        list(score_masks(*tables, **shared)), snakemake.output.scores, schema=SCORES, facts=facts
     )
     write_table(
-        list(rows),
-        snakemake.output.scores,
-        schema=SCORES,
-        facts=run_facts({"ignore_border": ignore_border, "code": snakemake.params.code}),
+        list(score_defects(*tables, **shared, **params.defects)),
+        snakemake.output.defects,
+        schema=DEFECTS,
+        facts={**facts, **params.defects},
     )

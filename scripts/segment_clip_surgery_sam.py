@@ -11,6 +11,7 @@ from realitycheck.stages.clip_encodings import TextFeatures, clip_store
 from realitycheck.stages.clip_surgery_sam import clip_surgery_sam_segmenter
 from realitycheck.stages.encode import Lazily, keys_of
 from realitycheck.stages.segment import segment_shard
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -62,5 +63,6 @@ with (
             weights=params.weights,
             device=device,
             distributions=("open_clip_torch", "segment-anything", "torch"),
-        ),
+        )
+        | seconds_before(image_encoder=inputs.embeddings, patches=inputs.patches),
     )

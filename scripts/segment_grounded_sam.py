@@ -16,6 +16,7 @@ from realitycheck.models.sam import load_sam
 from realitycheck.stages.encode import keys_of
 from realitycheck.stages.grounded_sam import grounded_sam_segmenter
 from realitycheck.stages.segment import segment_shard
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -56,5 +57,6 @@ with (
             weights={**read_facts(snakemake.input.boxes)["weights"], **params.weights},
             device=device,
             distributions=("segment-anything", "torch"),
-        ),
+        )
+        | seconds_before(image_encoder=snakemake.input.embeddings, detector=snakemake.input.boxes),
     )

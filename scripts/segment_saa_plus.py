@@ -11,6 +11,7 @@ from realitycheck.artifacts import (
 from realitycheck.job import job_log, progress, run_facts
 from realitycheck.stages.saa_plus import saa_plus_segmenter
 from realitycheck.stages.segment import segment_shard
+from realitycheck.stages.timing import seconds_before
 
 with job_log(snakemake.log[0]):
     settings, wildcards, inputs = snakemake.params.settings, snakemake.wildcards, snakemake.input
@@ -27,5 +28,6 @@ with job_log(snakemake.log[0]):
         list(progress(rows, total=len(transforms), what=what)),
         snakemake.output.masks,
         schema=MASKS,
-        facts=run_facts({**settings, "code": snakemake.params.code}),
+        facts=run_facts({**settings, "code": snakemake.params.code})
+        | seconds_before(anomaly_map=inputs.maps),
     )

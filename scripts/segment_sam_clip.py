@@ -10,6 +10,7 @@ from realitycheck.stages.clip_encodings import TextFeatures, clip_store
 from realitycheck.stages.encode import Lazily, keys_of
 from realitycheck.stages.sam_clip import sam_clip_segmenter
 from realitycheck.stages.segment import segment_shard
+from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
 
@@ -55,5 +56,6 @@ with (
             weights=params.weights,
             device=device,
             distributions=("open_clip_torch", "segment-anything", "torch"),
-        ),
+        )
+        | seconds_before(automatic_masks=inputs.masks, crops=inputs.crops),
     )

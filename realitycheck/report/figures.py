@@ -29,7 +29,8 @@ _BANNER_COLOUR = "#b3261e"
 _SMALL_SHARE = 0.01
 _INSET_SHARE = 0.42  # side of the enlarged view, as a share of the cell's shorter side
 _LEAST_ZOOM = 2.0
-_STYLE = {
+#: Settings of matplotlib that every figure is drawn with.
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": _FONT_PT,
     "svg.hashsalt": "realitycheck",
@@ -160,7 +161,7 @@ def draw_overlay(
     small = _resize(image, height, width)
     if not mask.any():
         return small
-    covered = _resize_mask(mask, height, width)
+    covered = resize_mask(mask, height, width)
     blend = small.astype(np.float32)
     blend[covered] += _FILL_OPACITY * (np.array(YELLOW, dtype=np.float32) - blend[covered])
     drawn = np.ascontiguousarray(blend.round().astype(np.uint8))
@@ -230,17 +231,17 @@ def plot_overlays(
     top = (0.3 if banner else 0.0) + (0.32 if title else 0.06) + heads
     bottom = 0.15 * len(foot_lines) + 0.08
     height = top + sum(heights) + note_height * len(rows) + bottom
-    with matplotlib.rc_context(_STYLE):
-        figure = _new_figure(width, height)
-        y = _draw_head(figure, title=title, banner=banner)
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(width, height)
+        y = write_head(figure, title=title, banner=banner)
         for column, text in enumerate(title_lines):
             x = _LABEL_INCHES + column * (_CELL_INCHES + gap) + _CELL_INCHES / 2
-            _text(figure, x, y + heads - 0.05, text, va="bottom", weight="bold")
+            write_text(figure, x, y + heads - 0.05, text, va="bottom", weight="bold")
         y += heads
         for record, cells, row_height in zip(chosen.to_dict("records"), rows, heights, strict=True):
             label = {"ha": "left", "va": "top", "size": 7}
-            _text(figure, 0.08, y + 0.02, str(record["reason"]), weight="bold", **label)
-            _text(figure, 0.08, y + 0.17, _row_label(record), **label)
+            write_text(figure, 0.08, y + 0.02, str(record["reason"]), weight="bold", **label)
+            write_text(figure, 0.08, y + 0.17, _row_label(record), **label)
             for column, (method, cell) in enumerate(
                 zip([None, None, *methods], cells, strict=True)
             ):
@@ -250,10 +251,12 @@ def plot_overlays(
                 axes.imshow(cell, interpolation="antialiased", aspect="equal")
                 axes.set_axis_off()
                 note = (cell_notes or {}).get((record["image_id"], method), "") if method else ""
-                _text(figure, x + _CELL_INCHES / 2, y + row_height + 0.02, note, va="top", size=7)
+                write_text(
+                    figure, x + _CELL_INCHES / 2, y + row_height + 0.02, note, va="top", size=7
+                )
             y += row_height + note_height
         for number, line in enumerate(foot_lines):
-            _text(
+            write_text(
                 figure, 0.08, y + 0.15 * number, line, ha="left", va="top", size=6.5, color="#444"
             )
     return figure
@@ -279,13 +282,18 @@ def plot_iou_distribution(
         footnote: Text below.
 
     Returns:
-        The figure: a panel a data set, a line a method and prompt.
+        The figure: a panel a data set with a truth, a line a method and prompt; one sentence where
+        nobody drew a truth.
 
     Raises:
         ValueError: If the table has no row.
     """
     if table.empty:
         raise ValueError("there is no row to draw: the segmentation table is empty")
+    table = table[table.groupby("dataset")["n_scored"].transform("max") > 0]
+    if table.empty:
+        sentence = "No defective part has a ground truth, so there is no IoU."
+        return sentence_figure(sentence, title=title)
     panels = list(dict.fromkeys(table["dataset"]))
     n_lines = [int((table["dataset"] == dataset).sum()) for dataset in panels]
     line_height, panel_head, width, left = 0.3, 0.3, 7.2, 2.3
@@ -293,9 +301,9 @@ def plot_iou_distribution(
     head = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
     bottom = 0.72 + 0.15 * len(foot_lines)
     height = head + sum(n_lines) * line_height + panel_head * len(panels) + bottom
-    with matplotlib.rc_context(_STYLE):
-        figure = _new_figure(width, height)
-        y = _draw_head(figure, title=title, banner=banner)
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(width, height)
+        y = write_head(figure, title=title, banner=banner)
         axes = None
         for dataset, count in zip(panels, n_lines, strict=True):
             rows = table[table["dataset"] == dataset].reset_index(drop=True)
@@ -309,11 +317,14 @@ def plot_iou_distribution(
                 )
             )
             _draw_distribution(axes, rows, scores, rng)
-            axes.set_title(rows["dataset_name"].iloc[0], loc="left", weight="bold", size=_FONT_PT)
+            name = f"{rows['dataset_name'].iloc[0]}, n = {rows['n_scored'].max()} defective parts"
+            axes.set_title(name, loc="left", weight="bold", size=_FONT_PT, parse_math=False)
             axes.tick_params(labelbottom=dataset == panels[-1])
         axes.set_xlabel("IoU of a defective image")
-        handles, labels = axes.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
+        unique = {}
+        for each in figure.axes:
+            handles, labels = each.get_legend_handles_labels()
+            unique |= dict(zip(labels, handles, strict=True))
         figure.legend(
             unique.values(),
             unique.keys(),
@@ -326,7 +337,7 @@ def plot_iou_distribution(
             columnspacing=1.4,
         )
         for number, line in enumerate(foot_lines):
-            _text(
+            write_text(
                 figure,
                 0.08,
                 height - 0.15 * (len(foot_lines) - number),
@@ -357,7 +368,7 @@ def save_figure(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {ending: folder / f"{stem}.{ending}" for ending in ("png", "svg")}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         # Without a date and a version, or the bytes would differ between runs.
         figure.savefig(
             paths["png"], dpi=dpi, metadata={"Software": None, "Description": metadata or None}
@@ -489,18 +500,19 @@ def _draw_distribution(
             label="mean with interval",
             clip_on=False,
         )
-        axes.scatter(
-            row["published_iou"],
-            line,
-            s=34,
-            marker="D",
-            facecolor="#ffdd00",
-            edgecolor="black",
-            linewidth=0.8,
-            zorder=4,
-            label="mean in the study",
-            clip_on=False,
-        )
+        if pd.notna(row["published_iou"]):
+            axes.scatter(
+                row["published_iou"],
+                line,
+                s=34,
+                marker="D",
+                facecolor="#ffdd00",
+                edgecolor="black",
+                linewidth=0.8,
+                zorder=4,
+                label="mean in the study",
+                clip_on=False,
+            )
         prompt = "" if row["prompt"] == NO_PROMPT else f" ({row['prompt']})"
         labels.append(f"{row['method_name']}{prompt}")
     axes.axvline(
@@ -521,13 +533,14 @@ def _draw_distribution(
         axes.spines[side].set_visible(False)
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty white figure, width and height in inches."""
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _draw_head(figure: Figure, *, title: str, banner: str) -> float:
+def write_head(figure: Figure, *, title: str, banner: str) -> float:
     """Draw the banner and the title; return how many inches they take from the top."""
     y = 0.0
     width, height = figure.get_size_inches()
@@ -542,17 +555,26 @@ def _draw_head(figure: Figure, *, title: str, banner: str) -> float:
                 figure=figure,
             )
         )
-        _text(figure, width / 2, 0.13, banner, va="center", color="white", weight="bold")
+        write_text(figure, width / 2, 0.13, banner, va="center", color="white", weight="bold")
         y += 0.3
     if title:
-        _text(figure, 0.08, y + 0.08, title, ha="left", va="top", size=10, weight="bold")
+        write_text(figure, 0.08, y + 0.08, title, ha="left", va="top", size=10, weight="bold")
         y += 0.32
     else:
         y += 0.06
     return y
 
 
-def _text(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
+def sentence_figure(sentence: str, *, title: str = "") -> Figure:
+    """Say in the place of a figure why there is none."""
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(7.2, 0.9)
+        write_head(figure, title=title, banner="")
+        write_text(figure, 0.08, 0.52, sentence, ha="left", va="top")
+    return figure
+
+
+def write_text(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
     """Write text at inches from the left and the top."""
     width, height = figure.get_size_inches()
     style = {"ha": "center", **style}
@@ -579,7 +601,7 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=method)
 
 
-def _resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize a mask so that a cell is set if any of its pixels is."""
     if mask.shape == (height, width):
         return mask

@@ -20,7 +20,8 @@ from realitycheck.report.tables import NO_PROMPT
 # The study sets only IoU above this in bold, "since lower values are too low to offer
 # practical value". Compared before rounding.
 BOLD_ABOVE_IOU = 0.60
-_MISSING = "–"
+#: Stands for a value that is not known.
+MISSING = "–"
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -46,6 +47,11 @@ _LATEX = {
     "≥": r"$\geq$",
     "µ": r"$\mu$",
     "κ": r"$\kappa$",
+    "²": r"$^2$",
+    "∞": r"$\infty$",
+    "…": r"\ldots{}",
+    "“": "``",
+    "”": "''",
     "\n": " ",
     # A space that does not break, so that a number keeps its unit
     "\u00a0": "~",
@@ -177,20 +183,20 @@ def study_text(table: pd.DataFrame, caption: str | None = None) -> TableText:
             cells[key], theirs[key] = row, row[published]
         if rows:
             rules.append(len(rows))
-        line = [_score_range(cells[key], value) if key in cells else _MISSING for key in titles]
+        line = [_score_range(cells[key], value) if key in cells else MISSING for key in titles]
         strong = [
             is_segmentation and key in cells and _is_bold(cells[key][value]) for key in titles
         ]
         if not is_segmentation:
-            line.append(_score(own["f2_floor"].iloc[0]))
+            line.append(score_text(own["f2_floor"].iloc[0]))
             strong.append(False)
         rows.append([own["dataset_name"].iloc[0], *line])
         bold.append([False, *strong])
         if any(pd.notna(number) for number in theirs.values()):
-            line = [_score(theirs.get(key)) for key in titles]
+            line = [score_text(theirs.get(key)) for key in titles]
             strong = [is_segmentation and _is_bold(theirs.get(key)) for key in titles]
             padding = len(header) - 1 - len(line)
-            rows.append(["  as published", *line, *[_MISSING] * padding])
+            rows.append(["  as published", *line, *[MISSING] * padding])
             bold.append([False, *strong, *[False] * padding])
     return TableText(
         caption=caption or _CAPTIONS[is_segmentation],
@@ -358,7 +364,7 @@ def confusion_text(table: pd.DataFrame) -> TableText:
             rules.append(position)
         counts = [_count(row[name]) for name in ("tp", "fn", "fp", "tn")]
         answered = f"{row['n_answered']} of {row['n_images']}"
-        why = row["unanswered_status"] or _MISSING
+        why = row["unanswered_status"] or MISSING
         cells = [row["dataset_name"] if is_new else "", row["method_name"], _prompt(row)]
         rows.append([*cells, *counts, answered, why])
     return TableText(
@@ -441,14 +447,14 @@ def _answer_cells(table: pd.DataFrame) -> dict[str, Callable[[pd.Series], str]]:
     if (table["n_samples"].fillna(1) > 1).any():
         cells[_AGREEMENT] = _agreement
     if table["cost_per_1000_parts_usd"].notna().any():
-        cells[_COST] = lambda row: _score(row["cost_per_1000_parts_usd"])
+        cells[_COST] = lambda row: score_text(row["cost_per_1000_parts_usd"])
     return cells
 
 
 def _agreement(row: pd.Series) -> str:
     if pd.isna(row["flip_rate"]):
-        return _MISSING
-    return f"{_score(row['fleiss_kappa'])} ({_percent(row['flip_rate'])})"
+        return MISSING
+    return f"{score_text(row['fleiss_kappa'])} ({percent_text(row['flip_rate'])})"
 
 
 def _count(value: float) -> str:
@@ -459,9 +465,9 @@ def _segmentation_row(row: pd.Series) -> list[str]:
     return [
         _with_interval(row, "mean_iou"),
         str(row["n_scored"]),
-        _score(row["pooled_iou"]),
+        score_text(row["pooled_iou"]),
         _percent_range(row, "ok_with_mask_rate"),
-        _score(row["published_iou"]),
+        score_text(row["published_iou"]),
         _difference(row["iou_minus_published"]),
     ]
 
@@ -470,12 +476,12 @@ def _classification_row(row: pd.Series) -> list[str]:
     words = row["published_words"]
     return [
         _with_interval(row, "f2"),
-        _score(row["f2_floor"]),
+        score_text(row["f2_floor"]),
         f"{row['n_nok']} / {row['n_ok']}",
         _score_range(row, "precision"),
         _with_bound(row, "slip_rate"),
         _with_bound(row, "overkill_rate"),
-        words if pd.notna(words) else _score(row["published_f2"]),
+        words if pd.notna(words) else score_text(row["published_f2"]),
         _difference(row["f2_minus_published"]),
     ]
 
@@ -544,7 +550,7 @@ def _notes(text: object) -> list[str]:
 
 
 def _prompt(row: pd.Series) -> str:
-    return _MISSING if row["prompt"] == NO_PROMPT else row["prompt"]
+    return MISSING if row["prompt"] == NO_PROMPT else row["prompt"]
 
 
 def _confidence(table: pd.DataFrame) -> str:
@@ -556,30 +562,32 @@ def _is_bold(iou: object) -> bool:
     return bool(pd.notna(iou) and iou > BOLD_ABOVE_IOU)
 
 
-def _score(value: object) -> str:
-    return _MISSING if value is None or pd.isna(value) else f"{value:.2f}"
+def score_text(value: object) -> str:
+    """Print a score with two decimals, a dash for a missing one."""
+    return MISSING if value is None or pd.isna(value) else f"{value:.2f}"
 
 
-def _percent(value: object) -> str:
-    return _MISSING if value is None or pd.isna(value) else f"{100 * value:.1f}\u00a0%"
+def percent_text(value: object) -> str:
+    """Print a share in per cent with one decimal, a dash for a missing one."""
+    return MISSING if value is None or pd.isna(value) else f"{100 * value:.1f}\u00a0%"
 
 
 def _score_range(row: pd.Series, name: str) -> str:
     """Print one number where the range is a point, else the range itself."""
     if pd.notna(row[name]):
-        return _score(row[name])
+        return score_text(row[name])
     if pd.isna(row[f"{name}_worst"]) and pd.isna(row[f"{name}_best"]):
-        return _MISSING
-    return f"{_score(row[f'{name}_worst'])}–{_score(row[f'{name}_best'])}"
+        return MISSING
+    return f"{score_text(row[f'{name}_worst'])}–{score_text(row[f'{name}_best'])}"
 
 
 def _percent_range(row: pd.Series, name: str) -> str:
     if pd.notna(row[name]):
-        return _percent(row[name])
+        return percent_text(row[name])
     ends = sorted(end for end in (row[f"{name}_worst"], row[f"{name}_best"]) if pd.notna(end))
     if len(ends) < 2 or ends[0] == ends[1]:
-        return _percent(ends[0]) if ends else _MISSING
-    return f"{100 * ends[0]:.1f}–{_percent(ends[1])}"
+        return percent_text(ends[0]) if ends else MISSING
+    return f"{100 * ends[0]:.1f}–{percent_text(ends[1])}"
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
@@ -590,12 +598,12 @@ def _with_interval(row: pd.Series, name: str) -> str:
 
 def _with_bound(row: pd.Series, name: str) -> str:
     value, high = _percent_range(row, name), row[f"{name}_high"]
-    return value if pd.isna(high) or value == _MISSING else f"{value} (≤\u00a0{_percent(high)})"
+    return value if pd.isna(high) or value == MISSING else f"{value} (≤\u00a0{percent_text(high)})"
 
 
 def _difference(value: object) -> str:
     if value is None or pd.isna(value):
-        return _MISSING
+        return MISSING
     rounded = round(float(value), 2)
     sign = "−" if rounded < 0 else "+" if rounded > 0 else "±"
     return f"{sign}{math.fabs(rounded):.2f}"

@@ -112,6 +112,8 @@ SEGMENTATION_COLUMNS = {
     "pooled_iou_high": "float64",
     "ok_with_mask_rate_worst": "float64",
     "ok_with_mask_rate_best": "float64",
+    "iou_floor": "float64",  # mean IoU of the whole image as the mask, on the same images
+    "is_no_better_than_floor": "boolean",  # mean_iou_high is not above it
     "published_source": "string",
     **_DESCRIPTION,
 }
@@ -214,18 +216,20 @@ def segmentation_table(
     """
     _check_scores(scores, datasets, methods)
     published, studied = load_published()
+    floors = _iou_floors(scores, methods)
     rows = []
-    for key, images in _row_groups(scores, datasets, methods):
+    for key, images in rows_by_run(scores, datasets, methods):
         about = _describe(key, images, datasets, methods)
         if about["kind"] not in MASK_KINDS and images["predicted_px"].isna().all():
             continue
 
         def stream(quantity: str, key: tuple = key) -> np.random.Generator:
-            return _stream(seed, *key, quantity)
+            return stream_of(seed, *key, quantity)
 
         row = dict(zip(KEYS, key, strict=True))
         row |= _mask_statistics(images, stream, n_resamples=n_resamples, confidence=confidence)
-        row |= about | {"confidence": confidence}
+        row |= about | {"confidence": confidence, "iou_floor": floors.get(key[0], np.nan)}
+        row["is_no_better_than_floor"] = _is_no_better(row, "mean_iou_high", "iou_floor")
         notes = [*about["notes"], *_mask_notes(row)]
         found = find_published(
             published,
@@ -286,7 +290,7 @@ def classification_table(
     published, studied = load_published()
     known = {} if answers is None else {tuple(row[k] for k in KEYS): row for row in _rows(answers)}
     rows = []
-    for key, images in _row_groups(scores, datasets, methods):
+    for key, images in rows_by_run(scores, datasets, methods):
         about = _describe(key, images, datasets, methods)
         if about["kind"] in MASK_FLOORS:
             continue
@@ -294,11 +298,11 @@ def classification_table(
         by_area = methods.get(key[1], {}).get("verdict_by") == "area"
         counts = confusion(images["label"], images["label_predicted"])
         interval = _f2_range(
-            images, _stream(seed, *key, "f2"), n_resamples=n_resamples, confidence=confidence
+            images, stream_of(seed, *key, "f2"), n_resamples=n_resamples, confidence=confidence
         )
         row = dict(zip(KEYS, key, strict=True)) | about | {"confidence": confidence}
         row |= _verdict_statistics(counts, interval, confidence=confidence)
-        row["is_no_better_than_floor"] = _is_no_better(row)
+        row["is_no_better_than_floor"] = _is_no_better(row, "f2_high", "f2_floor")
         row |= {name: answered.get(name) for name in ANSWER_COLUMNS}
         row["verdict_by"] = _verdict_by(about["kind"], by_area=by_area)
         unanswered = images.loc[images["label_predicted"].isna(), "status"]
@@ -360,11 +364,11 @@ def _mask_statistics(
     is_answered = scored["predicted_px"].notna().to_numpy()
     worst, best = np.where(is_answered, ious, 0.0), np.where(is_answered, ious, 1.0)
     settings = {
-        "groups": _groups(scored),
+        "groups": groups_of(scored),
         "n_resamples": n_resamples,
         "confidence": confidence,
     }
-    categories = _categories(scored)
+    categories = categories_of(scored)
     low = mean_iou_interval(worst, categories, rng=stream("mean_iou"), **settings)
     high = low
     if not is_answered.all():
@@ -424,8 +428,8 @@ def _f2_range(
             f2_interval(
                 truth,
                 filled,
-                categories=_categories(images),
-                groups=_groups(images),
+                categories=categories_of(images),
+                groups=groups_of(images),
                 rng=rng,
                 n_resamples=n_resamples,
                 confidence=confidence,
@@ -463,12 +467,20 @@ def _verdict_statistics(
     return row
 
 
-def _is_no_better(row: dict[str, Any]) -> bool | None:
-    """Tell whether F2's upper limit is not above the best floor; None for floors themselves."""
-    is_known = np.isfinite(row["f2_high"]) and np.isfinite(row["f2_floor"])
+def _is_no_better(row: dict[str, Any], high: str, floor: str) -> bool | None:
+    """Tell whether an upper limit is not above the best floor; None for floors themselves."""
+    is_known = np.isfinite(row[high]) and np.isfinite(row[floor])
     if row["is_floor"] or not is_known:
         return None
-    return bool(row["f2_high"] <= row["f2_floor"] + 1e-12)
+    return bool(row[high] <= row[floor] + 1e-12)
+
+
+def _iou_floors(scores: pd.DataFrame, methods: Mapping) -> dict[str, float]:
+    """Mean IoU of the best mask floor of each data set, where there is one."""
+    kinds = {name: methods.get(name, {}).get("kind", name) for name in set(scores["method"])}
+    is_floor = scores["method"].map(kinds).isin(MASK_FLOORS) & (scores["label"] == "NOK")
+    means = scores[is_floor].groupby(["dataset", "method"])["iou"].mean()
+    return means.groupby("dataset").max().to_dict()
 
 
 def _count_columns(counts: Confusion) -> dict[str, Any]:
@@ -517,7 +529,7 @@ def _with_floors(rows: list[dict], datasets: Mapping, *, confidence: float) -> l
             row |= {
                 "f2_interval": "undefined",
                 "f2_floor": f2_floor(n_nok, n_ok),
-                "dataset_name": _dataset_name(datasets, dataset),
+                "dataset_name": dataset_name(dataset, datasets),
                 "method_name": METHOD_NAMES[floor],
                 "kind": floor,
                 "uses_test_truth": False,
@@ -534,6 +546,8 @@ def _with_floors(rows: list[dict], datasets: Mapping, *, confidence: float) -> l
 
 def _mask_notes(row: dict) -> list[str]:
     notes = []
+    if row["is_no_better_than_floor"]:
+        notes.append("no better than no model")
     if row["n_scored"] == 0:
         notes.append("no defective image has ground truth, so there is no IoU")
     elif row["n_without_truth"]:
@@ -590,25 +604,21 @@ def _describe(
     dataset, method, _ = key
     settings = methods.get(method, {})
     kind = settings.get("kind", method)
-    name = settings.get("name") or METHOD_NAMES.get(kind, method)
     variant = settings.get("variant")
-    if not settings.get("name") and variant not in (None, "published"):
-        name = f"{name} ({variant})"
     uses_test_truth = bool(settings.get("uses_test_truth", False))
     notes = [settings.get("note"), datasets[dataset].get("note")]
     if uses_test_truth:
         notes.append("uses the ground truth of the test images to set its threshold")
     if settings.get("verdict_by") == "area":
-        name = f"{name} (area)"
         notes.append(_AREA_NOTE)
-    groups = _groups(images)
+    groups = groups_of(images)
     n_groups = len(images)
     if groups is not None:
         named = [group for group in groups if group is not None]
         n_groups = len(set(named)) + len(groups) - len(named)
     return {
-        "dataset_name": _dataset_name(datasets, dataset),
-        "method_name": name,
+        "dataset_name": dataset_name(dataset, datasets),
+        "method_name": method_name(method, methods),
         "kind": kind,
         "variant": variant,
         "model": settings.get("model"),
@@ -637,15 +647,26 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _dataset_name(datasets: Mapping, dataset: str) -> str:
+def dataset_name(dataset: str, datasets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Name of a data set for people."""
     return datasets[dataset].get("name") or dataset
+
+
+def method_name(method: str, methods: Mapping[str, Mapping[str, Any]]) -> str:
+    """Name of a method for people, with its variant, and how it judges where that is by area."""
+    settings = methods.get(method, {})
+    name = settings.get("name") or METHOD_NAMES.get(settings.get("kind", method), method)
+    variant = settings.get("variant")
+    if not settings.get("name") and variant not in (None, "published"):
+        name = f"{name} ({variant})"
+    return f"{name} (area)" if settings.get("verdict_by") == "area" else name
 
 
 def _published_as(datasets: Mapping, dataset: str) -> str | None:
     return datasets[dataset].get("published_as")
 
 
-def _row_groups(
+def rows_by_run(
     scores: pd.DataFrame, datasets: Mapping, methods: Mapping
 ) -> list[tuple[tuple[str, str, str], pd.DataFrame]]:
     """Split scores by key, in the order of the descriptions, floors last."""
@@ -665,18 +686,19 @@ def _row_groups(
     return sorted(groups, key=rank)
 
 
-def _categories(images: pd.DataFrame) -> list[str]:
+def categories_of(images: pd.DataFrame) -> list[str]:
+    """Category of each row, as strata of a bootstrap."""
     return images["category"].fillna("").astype(str).tolist()
 
 
-def _groups(images: pd.DataFrame) -> list[str | None] | None:
-    """Return the group of each row, or None where no row has one."""
+def groups_of(images: pd.DataFrame) -> list[str | None] | None:
+    """Group of each row, or None where no row has one."""
     if images["group"].isna().all():
         return None
     return [None if pd.isna(group) else str(group) for group in images["group"]]
 
 
-def _stream(seed: int, *key: str) -> np.random.Generator:
+def stream_of(seed: int, *key: str) -> np.random.Generator:
     """Make a generator of its own for each number, so that rows do not depend on each other."""
     return np.random.default_rng([seed, zlib.crc32("\0".join(key).encode())])
 

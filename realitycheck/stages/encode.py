@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -40,9 +41,11 @@ def encode_shard(
         keys = [store.key(content_of(row)) for row in rows]
         missing = [(row, key) for row, key in zip(rows, keys, strict=True) if not store.has(key)]
         if missing:
+            started = time.perf_counter()
             made = compute([row for row, _ in missing])
+            seconds = (time.perf_counter() - started) / len(missing)
             for (_, key), arrays in zip(missing, made, strict=True):
-                store.put(key, arrays)
+                store.put(key, arrays, seconds=seconds)
         for row, key in zip(rows, keys, strict=True):
             error = store.get(key).get("storage_error")
             yield {
@@ -50,6 +53,7 @@ def encode_shard(
                 "image_id": row.image_id,
                 "key": key,
                 "storage_error": None if error is None else error.item(),
+                "latency_s": store.seconds(key),
             }
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from realitycheck.artifacts import check_rows, image_file, masks_of
 from realitycheck.methods.thresholds import cross_fit_thresholds
-from realitycheck.metrics.iou import score_mask
+from realitycheck.metrics.iou import DEFECT, UNDECIDED, score_mask
 
 
 def score_masks(
@@ -70,6 +70,68 @@ def score_masks(
             "label_predicted": "NOK" if mask.any() else "OK",
             **measured,
         }
+
+
+def score_defects(
+    manifest: pd.DataFrame,
+    truth: pd.DataFrame,
+    masks: pd.DataFrame,
+    *,
+    truth_folder: str | Path,
+    ignore_border: str,
+    min_covered_share: float,
+    pixel_pitch_mm: float | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Tell of each defect whether a method finds it.
+
+    A defect is a connected region (8 neighbours) of the truth mask of the aligned image. It is
+    found if at least `min_covered_share` of its area is predicted. A mask of another size than the
+    image is brought to it by nearest neighbour, so that a defect has the same area for every
+    method.
+
+    Args:
+        manifest: Scored images.
+        truth: Their truth table.
+        masks: Masks of one method and prompt.
+        truth_folder: Folder of the warped truth masks.
+        ignore_border: `foreground` makes undecided pixels part of a defect.
+        min_covered_share: Least share of a defect's area, above 0.
+        pixel_pitch_mm: Side of a pixel of the reference, onto which images are aligned; None: not
+            known.
+
+    Yields:
+        Rows of the defects table.
+    """
+    about = manifest.merge(truth, on=["dataset", "image_id"])
+    drawn = about[about["has_truth"] & (about["label"] == "NOK") & about["mask_path"].notna()]
+    about = drawn.set_index("image_id")
+    verdicts = masks.set_index("image_id")
+    for image_id, mask in masks_of(masks[masks["image_id"].isin(about.index)]):
+        image, verdict = about.loc[image_id], verdicts.loc[image_id]
+        pixels = _read_warped(image_file(truth_folder, image_id))
+        defective = pixels == DEFECT
+        if ignore_border == "foreground":
+            defective |= pixels == UNDECIDED
+        if mask.shape != pixels.shape:
+            height, width = pixels.shape
+            mask = cv2.resize(
+                mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
+            ).astype(bool)
+        n_regions, regions = cv2.connectedComponents(defective.astype(np.uint8), connectivity=8)
+        areas = np.bincount(regions.ravel(), minlength=n_regions)
+        covered = np.bincount(regions[mask], minlength=n_regions)
+        for number in range(1, n_regions):
+            area, share = int(areas[number]), float(covered[number] / areas[number])
+            yield {
+                **{key: verdict[key] for key in ("dataset", "method", "prompt")},
+                **{key: image[key] for key in ("category", "group", "defect_type")},
+                "image_id": image_id,
+                "defect_id": number,
+                "area_px": area,
+                "area_mm2": None if pixel_pitch_mm is None else area * pixel_pitch_mm**2,
+                "covered_share": share,
+                "is_hit": share >= min_covered_share,
+            }
 
 
 def score_areas(

@@ -9,13 +9,29 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
-from realitycheck.artifacts import MASKS, SCORES, VERDICTS, decode_mask, image_file, read_table
-from realitycheck.config import NO_PROMPT, UNTRAINED_NOTE
+from realitycheck.artifacts import (
+    MASKS,
+    SCORES,
+    VERDICTS,
+    Schema,
+    decode_mask,
+    image_file,
+    read_table,
+)
+from realitycheck.config import AREA_SUFFIX, NO_PROMPT, UNTRAINED_NOTE
 from realitycheck.images import read_image
 from realitycheck.metrics.agreement import agreement_of
 from realitycheck.report.figures import choose_images, iou_notes, mask_like, plot_overlays
-from realitycheck.report.tables import ANSWER_COLUMNS, KEYS, METHOD_NAMES
+from realitycheck.report.tables import (
+    ANSWER_COLUMNS,
+    KEYS,
+    METHOD_NAMES,
+    dataset_name,
+    method_name,
+)
+from realitycheck.stages.timing import part_time
 
 UNTRAINED = "untrained miniature networks, whose scores mean nothing"
 
@@ -64,6 +80,11 @@ def untrained_notes(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What stands below a table or above a figure in which untrained networks took part."""
     names = [name for name, about in methods.items() if about.get("note") == UNTRAINED_NOTE]
     return [f"Made with {UNTRAINED}: {', '.join(names)}."] if names else []
+
+
+def untrained_banner(methods: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a figure's red band says, if untrained networks took part."""
+    return "untrained miniature networks" if untrained_notes(methods) else ""
 
 
 def overlay_figure(
@@ -115,7 +136,7 @@ def overlay_figure(
         methods=names,
         cell_notes=notes,
         title=title,
-        banner="untrained miniature networks" if untrained_notes(used) else "",
+        banner=untrained_banner(used),
         footnote=f"{rule} Yellow: defect (truth), predicted (methods). "
         + " ".join(untrained_notes(used)),
     )
@@ -171,4 +192,98 @@ def _some_masks(path: str | Path, image_ids: Sequence[str]) -> dict[str, np.ndar
             row.mask_rle, height_px=int(row.mask_height_px), width_px=int(row.mask_width_px)
         )
         for row in rows.itertuples()
+    }
+
+
+def read_tables(paths: Sequence[str | Path], *, schema: Schema) -> pd.DataFrame:
+    """Tables of several runs as one; with the schema's columns where there is none."""
+    read = [read_table(path, schema=schema) for path in paths]
+    filled = [table for table in read if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=schema.columns)
+
+
+def part_times(
+    paths: Sequence[str | Path], area_runs: Sequence[tuple[str, str, str]]
+) -> pd.DataFrame:
+    """Seconds of one part of each run, that of a verdict by area being its masks'.
+
+    Args:
+        paths: Masks and verdicts tables, one a run.
+        area_runs: Runs with verdicts by area.
+
+    Returns:
+        Columns `KEYS`, `seconds_per_part` and `seconds_note`.
+    """
+    rows = []
+    for path in paths:
+        keys = pq.read_table(path, columns=KEYS).slice(0, 1).to_pylist()
+        if keys:
+            found = part_time(path)
+            rows.append({**keys[0], "seconds_per_part": found.seconds, "seconds_note": found.note})
+    of_run = {tuple(row[key] for key in KEYS): row for row in rows}
+    for dataset, method, prompt in area_runs:
+        own = of_run.get((dataset, method.removesuffix(AREA_SUFFIX), prompt))
+        if own is not None:
+            rows.append({**own, "method": method})
+    return pd.DataFrame(rows, columns=[*KEYS, "seconds_per_part", "seconds_note"])
+
+
+def mask_sizes(
+    paths: Sequence[str | Path], area_runs: Sequence[tuple[str, str, str]]
+) -> pd.DataFrame:
+    """Number of pixels of each mask, columns `KEYS`, `image_id` and `mask_px`.
+
+    Args:
+        paths: Masks tables, one a run.
+        area_runs: Runs with verdicts by the area of those masks.
+    """
+    columns = [*KEYS, "image_id", "mask_height_px", "mask_width_px"]
+    masks = pd.concat(
+        [read_table(path, schema=MASKS, columns=columns) for path in paths], ignore_index=True
+    )
+    masks["mask_px"] = masks.pop("mask_height_px") * masks.pop("mask_width_px")
+    again = masks.assign(method=masks["method"] + AREA_SUFFIX)
+    is_run = again[KEYS].apply(tuple, axis=1).isin({tuple(run) for run in area_runs})
+    return pd.concat([masks, again[is_run]], ignore_index=True)
+
+
+def audited_runs(
+    runs: Sequence[Mapping[str, Any]],
+    manifests: Mapping[str, pd.DataFrame],
+    *,
+    datasets: Mapping[str, Mapping[str, Any]],
+    methods: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Fill in what the plan cannot know of a run: names, and SAA+'s words for each category."""
+    filled = []
+    for run in runs:
+        told = run["told"]
+        if run["saa_plus"] is not None:
+            from realitycheck.stages.saa_plus_prompts import used_captions
+
+            categories = sorted(set(manifests[run["dataset"]]["category"]))
+            told = ". ".join(used_captions(run["saa_plus"], categories, forms=[False]))
+        filled.append(
+            {
+                **run,
+                "told": told,
+                "dataset_name": dataset_name(run["dataset"], datasets),
+                "method_name": method_name(run["method"], methods),
+            }
+        )
+    return filled
+
+
+def read_folds(
+    paths: Sequence[str | Path], runs: Sequence[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """Fold of each image, by run.
+
+    Args:
+        paths: Verdicts or thresholds tables.
+        runs: The run of each.
+    """
+    return {
+        tuple(run): pq.read_table(path, columns=["image_id", "fold"]).to_pandas()
+        for run, path in zip(runs, paths, strict=True)
     }

@@ -39,6 +39,7 @@ def encoding(number, **changes):
         "image_id": f"package/OK/{number:02d}",
         "key": "ab",
         "storage_error": 0.0,
+        "latency_s": 0.5,
     } | changes
 
 
@@ -144,19 +145,23 @@ REFUSALS = {
     "missing column": (
         [{k: v for k, v in encoding(1).items() if k != "key"}],
         ENCODINGS,
-        "a encodings table has the columns dataset, image_id, key, storage_error; missing: key; "
-        "not known: none",
+        "a encodings table has the columns dataset, image_id, key, storage_error, "
+        "latency_s; missing: key; not known: none",
     ),
     "foreign column": (
         [encoding(1, extra=1)],
         ENCODINGS,
         "missing: none; not known: extra",
     ),
-    "no column at all": ([{}, {}], ENCODINGS, "missing: dataset, image_id, key, storage_error;"),
+    "no column at all": (
+        [{}, {}],
+        ENCODINGS,
+        "missing: dataset, image_id, key, storage_error, latency_s;",
+    ),
     "foreign column without rows": (
         pd.DataFrame(columns=["dataset", "image_id", "extra"]),
         ENCODINGS,
-        "missing: key, storage_error; not known: extra",
+        "missing: key, storage_error, latency_s; not known: extra",
     ),
     "empty key": (
         [encoding(1, image_id=None)],

@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from realitycheck.config import NO_PROMPT, SettingsError, json_schema, load_settings
+from realitycheck.config import NO_PROMPT, AuditSettings, SettingsError, json_schema, load_settings
 
 
 def sat(**changes):
@@ -460,3 +460,23 @@ def test_planning_imports_nothing_heavy(repository):
         [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_threshold_on_the_truth_stops_where_the_audit_is_told_to():
+    """Known from the settings alone, so it is a fault before anything is read."""
+    raw = {
+        "datasets": {"chips": {"format": "synthetic_sat"}},
+        "prompts": {"chips": {"plain": {"saa_plus": "auto"}}},
+        "methods": {"saa_plus": {}, "honest": {"kind": "saa_plus", "binarise": "good"}},
+    }
+    load_settings(raw)
+    (fault,) = faults_of(raw | {"audit": {"threshold_on_scored": "stop"}})
+    assert fault.startswith("methods.saa_plus.binarise: 'f1max' looks at the images")
+    assert "set binarise: good or union" in fault
+
+
+def test_demo_states_what_each_finding_leads_to(repository):
+    """A user reads there what stops and what is flagged; nothing is left to a default."""
+    demo = yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
+    assert set(demo["audit"]) == set(AuditSettings.model_fields)
+    assert {AuditSettings.model_fields[name].default for name in demo["audit"]} == {"stop", "flag"}

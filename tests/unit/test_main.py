@@ -77,3 +77,57 @@ def test_examples_lack_nothing_but_the_images(name, tmp_path, monkeypatch, capsy
     assert main(["check", str(file)]) == 0
     assert main(["quote", str(file)]) == 1
     assert "results/aligned/my_product/transforms.parquet" in capsys.readouterr().err
+
+
+PLAN = ["plan", "--max-slip", "0.02"]
+
+
+def test_plan_names_the_parts_before_anyone_collects_them(capsys):
+    """149 without a miss for 2 %, 59 good ones for 5 %; with misses allowed for, more."""
+    assert main([*PLAN, "--misses", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "slip rate at most 2 %\n        149 defective parts, none" in shown
+    assert "236 defective parts, at most 1 of them judged wrongly" in shown
+    assert "59 good parts, none of them judged wrongly" in shown
+
+
+def test_plan_says_what_the_parts_at_hand_prove(capsys):
+    """32 without a miss prove 8.94 %, and 117 more are needed."""
+    assert main([*PLAN, "--nok", "32", "--ok", "231"]) == 0
+    shown = capsys.readouterr().out
+    assert "with none missed they prove a slip rate of at most 8.94 %; 117 more are needed" in shown
+    assert "an overkill rate of at most 1.29 %; 5 % holds with up to 5 rejected" in shown
+
+
+def test_plan_reads_limits_and_parts_of_a_settings_file(tmp_path, capsys, monkeypatch):
+    """Views of one part count once; a data set that nobody prepared is left out."""
+    import pandas as pd
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(GOOD + "requirements: {max_slip_rate: 0.1}\n")
+    assert main(["plan", "config.yaml"]) == 0
+    shown = capsys.readouterr().out
+    assert "slip rate at most 10 %\n         29 defective parts, none" in shown
+    assert "chips:\n  32 defective parts" in shown
+    assert "pets" not in shown
+    (tmp_path / "results" / "manifests").mkdir(parents=True)
+    pd.DataFrame(
+        {"image_id": list("abcd"), "label": ["NOK"] * 3 + ["OK"], "group": ["1", "1", None, None]}
+    ).to_parquet("results/manifests/pets.parquet")
+    assert main(["plan", "config.yaml"]) == 0
+    assert "pets:\n  2 defective parts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--max-slip", "2"], "--max-slip is a share such as 0.02, but is 2.0"),
+        (["--max-slip", "0"], "--max-slip is a share"),
+        (["--nok", "-1"], "cannot be negative"),
+        (["--confidence", "1"], "confidence must lie inside"),
+    ],
+)
+def test_plan_refuses_what_is_no_plan(capsys, arguments, words):
+    """A message and a failing status, no traceback."""
+    assert main(["plan", *arguments]) == 1
+    assert words in capsys.readouterr().err

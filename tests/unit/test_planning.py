@@ -272,3 +272,141 @@ def test_each_method_is_asked_what_it_understands():
     assert plan.asked("chips", "grounded_sam", "plain") == ["void"]
     assert plan.asked("chips", "saa_plus", "plain") == "auto"
     assert plan.asked("chips", "pixel_difference", "none") == []
+
+
+def test_page_shows_every_method_and_no_floor(plan):
+    """Verdicts by area stand beside those by any mask, and share its pictures."""
+    rows = [(r["dataset"], r["method"], r["prompt"], r["masks_of"]) for r in plan.page_runs()]
+    assert set(rows) == {
+        ("pets", "grounded_sam", "plain", "grounded_sam"),
+        ("pets", "grounded_sam_area", "plain", "grounded_sam"),
+        ("chips", "grounded_sam", "plain", "grounded_sam"),
+        ("chips", "grounded_sam_area", "plain", "grounded_sam"),
+        ("chips", "difference", "none", "difference"),
+        ("chips", "difference_area", "none", "difference"),
+    }
+    assert len(rows) == len(set(rows))
+    assert not any(row["has_panels"] for row in plan.page_runs()), "nobody asked for panels"
+
+
+def test_figures_are_those_that_can_be_drawn(plan):
+    """No overlays without a method with masks, no comparison with a study that used other data."""
+    assert plan.page_figures() == [
+        "results/figures/slip_overkill.png",
+        "results/figures/iou_distribution.png",
+        "results/figures/detection_probability_pets.png",
+        "results/figures/detection_probability_chips.png",
+        "results/figures/overlays_pets.png",
+        "results/figures/overlays_chips.png",
+    ]
+
+
+def test_page_says_what_was_asked_and_of_which_networks(plan):
+    """In words, not as settings."""
+    facts = plan.page_facts()
+    assert facts["title"] == "pets, Chips, mine"
+    assert facts["asked"] == [
+        ["pets", "plain", "text-prompted segmenters", "cat"],
+        ["chips", "plain", "text-prompted segmenters", "void; crack"],
+    ]
+    assert facts["networks"] == {"grounding_dino": "miniature", "sam": "miniature"}
+    assert facts["formats"]["mine"] == "folder"
+    json.dumps(facts)
+
+
+@pytest.fixture
+def audited():
+    """Every kind of method on a data set that has a reference, and on one that has none."""
+    prompts = {
+        "plain": {"segmentation": ["defect"], "saa_plus": {"default": "sat"}},
+        "types": {"segmentation": ["void", "crack"]},
+        "shown": {"lvlm": "Are there {defects}?"},
+        "alone": {"lvlm": "Is it flawed?", "reference": False},
+    }
+    return Plan(
+        load_settings(
+            {
+                "datasets": {
+                    "chips": {"format": "synthetic_sat", "defect_names": ["a void"]},
+                    "bare": {"format": "synthetic_sat", "reference": "none"},
+                },
+                "prompts": {"chips": prompts, "bare": prompts},
+                "methods": {
+                    "grounded_sam": {},
+                    "saa_plus": {},
+                    "saa_plus_fixed": {"kind": "saa_plus", "binarise": "fixed:0.5"},
+                    "saa_plus_good": {"kind": "saa_plus", "binarise": "good"},
+                    "ask": {"kind": "lvlm"},
+                    "clip_zero_shot": {},
+                    "resnet_mlp": {},
+                    "pixel_difference": {},
+                },
+                "models": {
+                    name: {"variant": "miniature"}
+                    for name in ("sam", "grounding_dino", "clip", "resnet", "saliency")
+                },
+            }
+        )
+    )
+
+
+def runs_with(plan, fact):
+    """Runs on the data set with a reference of which a fact holds, as method/prompt."""
+    return {
+        f"{run['method']}/{run['prompt']}"
+        for run in plan.audited_runs()
+        if run["dataset"] == "chips" and run[fact]
+    }
+
+
+def test_audit_knows_who_is_shown_the_reference(audited):
+    """Those that judge by it, and verdicts by the area of their masks; not who asks without it."""
+    wanted = {"pixel_difference/none", "pixel_difference_area/none", "ask/shown"}
+    assert runs_with(audited, "uses_reference") == wanted
+    assert audited.audited("chips")["uses_reference"]
+    assert not audited.audited("bare")["uses_reference"]
+
+
+def test_audit_knows_whose_threshold_saw_what(audited):
+    """Training images, or the very images that are scored; areas inherit it from their masks."""
+    assert runs_with(audited, "uses_training_images") == {
+        *("pixel_difference/none", "pixel_difference_area/none"),
+        *("saa_plus_good/plain", "saa_plus_good_area/plain"),
+    }
+    assert runs_with(audited, "uses_test_truth") == {
+        *("saa_plus/plain", "saa_plus_area/plain"),
+        *("saa_plus_fixed/plain", "saa_plus_fixed_area/plain"),
+    }
+
+
+def test_audit_reads_the_words_each_method_is_told(audited):
+    """Phrases, the question with the names that fill it, the names that CLIP compares with."""
+    told = {f"{r['method']}/{r['prompt']}": r["told"] for r in audited.audited_runs()}
+    assert told["grounded_sam/types"] == "void. crack"
+    assert told["resnet_mlp/none"] == ""
+    chips = {
+        f"{r['method']}/{r['prompt']}": r["told"]
+        for r in audited.audited_runs()
+        if r["dataset"] == "chips"
+    }
+    assert chips["clip_zero_shot/none"] == "a void"
+    assert chips["ask/shown"].endswith("Are there {defects}?a void")
+    assert "void" not in chips["ask/alone"]
+
+
+def test_words_go_into_the_early_audit_only_where_they_can_stop_it(audited):
+    """Else an edited prompt would have every data set looked through again."""
+    assert audited.audited("chips")["told"] == {}
+    rules = audited.settings.audit.model_copy(update={"prompt_names_defects": "stop"})
+    strict = Plan(audited.settings.model_copy(update={"audit": rules}))
+    assert strict.audited("chips")["told"]["prompt types of grounded_sam"] == "void. crack"
+
+
+def test_maps_and_folds_are_read_where_they_lie(audited):
+    """Each kind of map is made again from one kind of file; folds stand with their thresholds."""
+    assert set(audited.map_files("chips", "saa_plus", "plain")) == {"maps"}
+    assert set(audited.map_files("chips", "pixel_difference", "none")) == {"references"}
+    assert len(audited.fold_tables()) == len(audited.fold_runs())
+    assert "results/verdicts/chips/resnet_mlp/none/labels.parquet" in audited.fold_tables()
+    folder = "results/predictions/chips/pixel_difference/none"
+    assert f"{folder}/thresholds.parquet" in audited.fold_tables()

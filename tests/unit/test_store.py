@@ -127,3 +127,17 @@ def test_writing_twice_leaves_one_file(store, arrays):
     store.put(key, arrays)
     store.put(key, arrays)
     assert files_of(store) == [store.path(key)]
+
+
+def test_seconds_are_kept_and_guarded(store, arrays):
+    """What a part costs in time counts the encoding, whenever it was made; a fault is noticed."""
+    key = store.key("image")
+    store.put(key, arrays, seconds=1.25)
+    assert store.seconds(key) == 1.25
+    path = store.path(key)
+    sound = path.read_bytes()
+    place = sound.index(b'"1.25"') + 1
+    path.write_bytes(sound[:place] + b"9" + sound[place + 1 :])
+    assert not store.has(key)
+    store.put(key, arrays)
+    assert store.seconds(key) is None

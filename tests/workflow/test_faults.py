@@ -60,7 +60,7 @@ def test_broken_file_stops_a_run_before_any_encoding(run, break_it):
             file.unlink()
     for file, content in healthy.items():
         file.write_bytes(content)
-    assert run.rules_run() == {"prepare_dataset": 1, "check_inputs": 1}
+    assert run.rules_run() == {"prepare_dataset": 1, "audit_dataset": 1, "check_inputs": 1}
 
 
 def test_all_broken_files_are_named_at_once(run):
@@ -91,3 +91,19 @@ def test_second_run_in_the_same_folder_is_turned_away(run):
         said = run.fail()
     assert f"another run is at work in {run.folder}" in said
     assert run.written() == before
+
+
+def test_leak_stops_the_run_before_any_encoding(unstarted_run):
+    """A folder without training images takes a scored one as the reference, and is told so."""
+    run = unstarted_run
+    run.settings["datasets"]["parts"]["methods"].append("pixel_difference")
+    said = run.fail()
+    assert "AuditError: data set parts: the audit stops here, before anything costs time" in said
+    assert "reference_is_scored: the reference of the one category is itself scored" in said
+    assert "audit: {reference_is_scored: flag}" in said
+    assert not (run.results / "encodings").exists()
+    assert not (run.results / "aligned").exists()
+    run.settings["audit"] = {"reference_is_scored": "flag"}
+    run.finish("results/manifests/parts/audit.parquet")
+    found = run.read("manifests/parts/audit.parquet").set_index("check")
+    assert found.loc["reference_is_scored", "n_affected"] == 1

@@ -43,6 +43,10 @@ def test_photographs_run_to_tables_with_a_row_for_each(photographs):
     assert (segmentation["n_images"] == N_PHOTOGRAPHS).all()
     n_defective = (manifest["label"] == "NOK").sum()
     assert (segmentation["n_defective"] == n_defective).all()
+    audit = photographs.read("tables/audit.parquet").set_index("check")
+    twins = audit.loc["near_duplicate_parts"]
+    assert twins["n_affected"] == 2, "normal-01 and normal-02 show the same cookie"
+    assert "normal-01" in twins["example"]
 
 
 def test_one_broken_photograph_gives_one_error_before_any_encoding(photographs):

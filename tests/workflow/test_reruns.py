@@ -9,26 +9,72 @@ from PIL import Image
 
 ENDINGS = (".parquet", ".csv", ".md", ".tex")
 STUDY_ENDINGS = ("_study.md", "_study.tex")
-TABLES = {
-    f"tabulate_{name}": {f"tables/{name}{ending}" for ending in endings}
-    for name, endings in (
-        ("segmentation", (*ENDINGS, *STUDY_ENDINGS)),
-        ("classification", (*ENDINGS, *STUDY_ENDINGS)),
-        ("confusion", ENDINGS),
-    )
+
+
+def tables(*names):
+    """Outputs of tables by rule."""
+    found = {f"tabulate_{name}": {f"tables/{name}{ending}" for ending in ENDINGS} for name in names}
+    for name in {"segmentation", "classification"} & set(names):
+        found[f"tabulate_{name}"] |= {f"tables/{name}{ending}" for ending in STUDY_ENDINGS}
+    if "detection_probability" in names:
+        found["tabulate_detection_probability"] |= {
+            "tables/detection_curve.parquet",
+            "tables/detection_bins.parquet",
+        }
+    return found
+
+
+#: Tables that any mask goes into, and all of them.
+TABLES = tables(
+    *("segmentation", "classification", "confusion", "readiness", "detection_probability"),
+    *("breakdown", "comparison"),
+)
+ALL_TABLES = {**TABLES, **tables("pixel_scores", "audit")}
+ONE_EACH = dict.fromkeys(TABLES, 1)
+
+
+def scores(*runs):
+    """Outputs of scored masks."""
+    return {
+        "score_masks": {
+            f"scores/{run}/{name}.parquet" for run in runs for name in ("images", "defects")
+        }
+    }
+
+
+def pair(*names):
+    """Both files of each figure."""
+    return {f"figures/{name}.{ending}" for name in names for ending in ("png", "svg")}
+
+
+#: Figures of the tables of all data sets, and the page.
+DRAWN = {
+    "plot_slip_overkill": pair("slip_overkill"),
+    "plot_iou_distribution": pair("iou_distribution"),
+    "plot_published_scores": pair("published_scores"),
+    "plot_detection_probability": pair("detection_probability_sat", "detection_probability_parts"),
+    "render_report": {"report.html"},
 }
+DRAWN_EACH = {rule: 2 if rule == "plot_detection_probability" else 1 for rule in DRAWN}
 
 
 def figures(*datasets):
-    """Outputs of the overlay figures."""
+    """Outputs of all figures and the page, where images of these data sets were scored anew."""
+    return DRAWN | {"plot_overlays": pair(*(f"overlays_{dataset}" for dataset in datasets))}
+
+
+def exports(*runs):
+    """Outputs of the exports of runs with masks."""
     return {
-        "plot_overlays": {f"figures/overlays_{d}.{e}" for d in datasets for e in ("png", "svg")}
+        "export_annotations": {f"exports/{run}/predictions.coco.json" for run in runs},
+        "export_images": {f"exports/{run.split('/')[0]}/images.csv" for run in runs},
     }
 
 
 def count(planned):
     """Jobs by rule behind planned outputs, where each job of these rules has a folder or a name."""
-    n_files = {**{rule: len(files) for rule, files in TABLES.items()}, "plot_overlays": 2}
+    n_files = {rule: len(files) for rule, files in ALL_TABLES.items()}
+    n_files |= {rule: 2 for rule in planned if rule.startswith("plot_")} | {"score_masks": 2}
     return {rule: len(paths) // n_files.get(rule, 1) for rule, paths in planned.items()}
 
 
@@ -58,9 +104,11 @@ def test_edited_prompt_runs_its_own_detection_and_what_follows(run):
         "gather_boxes": {"detections/sat/plain/boxes.parquet"},
         "segment_grounded_sam": {f"{masks}/shards/0-of-1.parquet"},
         "gather_masks": {f"{masks}/masks.parquet"},
-        "score_masks": {"scores/sat/grounded_sam/plain/images.parquet"},
+        **scores("sat/grounded_sam/plain"),
         **TABLES,
+        **tables("audit"),
         **figures("sat"),
+        **exports("sat/grounded_sam/plain"),
     }
     assert run.planned_jobs() == count(planned)
 
@@ -72,17 +120,18 @@ def test_edited_threshold_does_not_run_the_detector(run):
         "segment_grounded_sam": 4,
         "gather_masks": 3,
         "score_masks": 3,
-        "tabulate_segmentation": 1,
-        "tabulate_classification": 1,
-        "tabulate_confusion": 1,
+        **ONE_EACH,
+        **DRAWN_EACH,
         "plot_overlays": 2,
+        "export_annotations": 3,
+        "export_images": 2,
     }
 
 
 def test_edited_title_redraws_tables_and_figures_only(run):
     """A name for people is no input of any computation."""
     run.settings["datasets"]["sat"]["title"] = "Chips"
-    assert run.planned_files() == {**TABLES, **figures("sat", "parts")}
+    assert run.planned_files() == {**ALL_TABLES, **figures("sat", "parts")}
 
 
 def test_added_prompt_set_leaves_the_others_alone(run):
@@ -94,10 +143,12 @@ def test_added_prompt_set_leaves_the_others_alone(run):
         "segment_grounded_sam": 2,
         "gather_masks": 1,
         "score_masks": 1,
-        "tabulate_segmentation": 1,
-        "tabulate_classification": 1,
-        "tabulate_confusion": 1,
+        **ONE_EACH,
+        "tabulate_audit": 1,
+        **DRAWN_EACH,
         "plot_overlays": 1,
+        "export_annotations": 1,
+        "export_images": 1,
     }
 
 
@@ -142,9 +193,11 @@ def test_edited_constant_runs_the_jobs_that_use_it(run_with_own_code):
         "calibrate_pixel_difference": {f"{method}/thresholds.parquet"},
         "segment_pixel_difference": {f"{method}/shards/0-of-1.parquet"},
         "gather_masks": {f"{method}/masks.parquet"},
-        "score_masks": {"scores/sat/pixel_difference/none/images.parquet"},
-        **TABLES,
+        **scores("sat/pixel_difference/none"),
+        "score_pixels": {"scores/sat/pixel_difference/none/pixels.parquet"},
+        **ALL_TABLES,
         **figures("sat"),
+        **exports("sat/pixel_difference/none"),
     }
 
 
@@ -154,7 +207,7 @@ def test_edited_constant_runs_the_jobs_that_use_it(run_with_own_code):
 def test_touched_image_is_checked_and_nothing_else_runs(run):
     """The inventory has changed, so the folder is looked at; the content has not."""
     run.part("OK", "a").touch()
-    assert run.rules_run() == {"prepare_dataset": 1, "check_inputs": 1}
+    assert run.rules_run() == {"prepare_dataset": 1, "audit_dataset": 1, "check_inputs": 1}
     assert "Nothing to be done" in run.finish("--dry-run")
 
 
@@ -201,13 +254,15 @@ def test_changed_mask_is_scored_again_and_no_network_runs(run):
     before = run.read("scores/parts/whole_image/none/images.parquet")
     assert run.rules_run() == {
         "prepare_dataset": 1,
+        "audit_dataset": 1,
         "check_inputs": 1,
         "align_masks": 1,
         "score_masks": 2,
-        "tabulate_segmentation": 1,
-        "tabulate_classification": 1,
-        "tabulate_confusion": 1,
+        **ONE_EACH,
+        **DRAWN_EACH,
         "plot_overlays": 1,
+        "export_truth": 1,
+        "export_images": 1,
     }
     after = run.read("scores/parts/whole_image/none/images.parquet")
     grown = dict(zip(after["image_id"], after["truth_px"] - before["truth_px"], strict=True))

@@ -1,6 +1,7 @@
 """What a finished run leaves behind keeps the contract of paths, columns and row counts."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,8 @@ COLUMNS = {
     "tokens_in tokens_out tokens_thinking cost_usd latency_s",
     "scores/{d}/grounded_sam/plain/images.parquet": "dataset image_id method prompt label "
     "label_predicted iou intersection_px union_px truth_px predicted_px defect_type status",
+    "scores/{d}/grounded_sam/plain/defects.parquet": "dataset image_id defect_id category "
+    "defect_type area_px area_mm2 covered_share is_hit",
 }
 TABLE_COLUMNS = {
     "segmentation": "dataset method prompt n_images n_defective mean_iou mean_iou_low "
@@ -48,6 +51,19 @@ TABLE_COLUMNS = {
     "classification": "dataset method prompt n_ok n_nok n_answered tp fp fn tn precision recall "
     "f2 f2_low f2_high f2_floor slip_rate slip_rate_high overkill_rate overkill_rate_high "
     "published_f2",
+    "readiness": "dataset method prompt decision reason n_ok n_nok n_answered slip_rate "
+    "slip_rate_low slip_rate_high overkill_rate overkill_rate_low overkill_rate_high f2 f2_floor "
+    "seconds_per_part cost_per_part_usd max_slip_rate max_overkill_rate max_seconds_per_part "
+    "max_cost_per_part_usd recheck_share more_nok_needed more_ok_needed",
+    "detection_probability": "dataset method prompt unit status reason n_defects n_hits n_misses "
+    "intercept slope a50 a90 a90_95",
+    "breakdown": "dataset method prompt by value n_images n_nok mean_iou mean_iou_low "
+    "mean_iou_high slip_rate slip_rate_high overkill_rate overkill_rate_high ok_with_mask_rate "
+    "ok_mask_area_share",
+    "comparison": "dataset quantity method prompt other_method other_prompt n difference "
+    "difference_low difference_high p_value p_value_holm",
+    "pixel_scores": "dataset method prompt n_images auroc aupro f1_max uses_test_truth",
+    "audit": "dataset method prompt check finding n_affected example consequence",
 }
 
 
@@ -77,6 +93,7 @@ def test_result_tables_start_with_the_columns_of_the_contract(finished_run, name
     assert list(csv.columns) == list(parquet.columns)
     keys = ["dataset", "method", "prompt"]
     assert csv[keys].to_numpy().tolist() == parquet[keys].to_numpy().tolist()
+    assert len(parquet)
     for ending in ("md", "tex"):
         text = (folder / f"{name}.{ending}").read_text(encoding="utf-8")
         assert "Tiny scans" in text, "the title stands for the data set"
@@ -95,6 +112,29 @@ def test_result_tables_have_a_row_for_every_run_and_floor(finished_run):
     assert set(learned) | set(VERDICT_RUNS) <= set(rows)
     coins = {row[0] for row in rows if row[1].startswith("coin")}
     assert coins == set(N_IMAGES)
+
+
+def test_every_run_has_its_evidence(finished_run):
+    """A decision with its reason and its time, defects counted, an audit that found the prompt."""
+    keys = ["dataset", "method", "prompt"]
+    learned = {run for run in MASK_RUNS if run[1] != "whole_image"}
+    for name in ("readiness", "detection_probability"):
+        table = finished_run.read(f"tables/{name}.parquet")
+        assert set(map(tuple, table[keys].to_numpy())) == learned
+        assert table["reason"].str.len().min() > 20
+    readiness = finished_run.read("tables/readiness.parquet")
+    assert (readiness["seconds_per_part"] > 0).all()
+    assert (readiness["n_ok"] + readiness["n_nok"] == readiness["dataset"].map(N_IMAGES)).all()
+    counted = finished_run.read("tables/detection_probability.parquet").set_index(keys)
+    for dataset, method, prompt in learned:
+        defects = finished_run.read(f"scores/{dataset}/{method}/{prompt}/defects.parquet")
+        assert counted.loc[(dataset, method, prompt), "n_defects"] == len(defects) > 0
+    by_category = finished_run.read("tables/breakdown.parquet").query("by == 'category'")
+    assert set(map(tuple, by_category[keys].to_numpy())) == set(MASK_RUNS)
+    audit = finished_run.read("tables/audit.parquet").query("n_affected > 0")
+    assert set(zip(audit["method"], audit["prompt"], audit["check"], strict=True)) == {
+        ("grounded_sam", "types", "prompt_names_defects")
+    }
 
 
 def test_every_table_has_as_many_rows_as_the_manifest(finished_run):
@@ -191,6 +231,38 @@ def test_every_parquet_file_says_what_it_was_computed_from(finished_run):
                 assert facts["precision"] == "float32", path
                 n_traced += 1
     assert n_traced > 15
+
+
+def test_report_and_exports_hold_every_image(finished_run):
+    """The page shows every method but the floors; other tools get truth, masks and a CSV file."""
+    text = (finished_run.results / "report.html").read_text(encoding="utf-8")
+    assert "Tiny scans" in text and "untrained miniature" in text
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    shown = json.loads(found[1])
+    assert len(shown["images"]) == sum(N_IMAGES.values())
+    learned = [run for run in MASK_RUNS if run[1] != "whole_image"]
+    assert len(shown["runs"]) == len(learned)
+    for dataset, n_images in N_IMAGES.items():
+        folder = finished_run.results / "exports" / dataset
+        table = pd.read_csv(folder / "images.csv")
+        assert len(table) == n_images * sum(run[0] == dataset for run in learned)
+        truth = json.loads((folder / "truth.coco.json").read_text(encoding="utf-8"))
+        assert len(truth["images"]) == n_images and truth["annotations"]
+        for _, method, prompt in (run for run in learned if run[0] == dataset):
+            text = (folder / method / prompt / "predictions.coco.json").read_text(encoding="utf-8")
+            assert len(json.loads(text)["images"]) == n_images
+
+
+def test_snakemake_bundles_every_result_with_its_caption(run):
+    """Tables, figures, exports and the page, in Snakemake's own report."""
+    run.finish("--report", "bundle.html")
+    text = (run.folder / "bundle.html").read_text(encoding="utf-8")
+    for words in (
+        *("readiness.csv", "segmentation.csv", "classification.csv", "audit.csv"),
+        *("slip_overkill.png", "overlays_sat.svg", "report.html", "truth.coco.json"),
+        "Defective parts that pass against good parts",
+    ):
+        assert words in text, words
 
 
 def test_overlays_are_drawn_for_each_data_set(finished_run):

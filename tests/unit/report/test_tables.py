@@ -382,3 +382,27 @@ def test_confusion_counts_add_up_with_the_unanswered_by_status(verdicts):
     assert set(table["method"]) == {
         *("ask", "reject_everything", "accept_everything", "coin_at_prevalence")
     }
+
+
+def test_masks_are_measured_against_the_whole_image(masks):
+    """A mask that overlaps less than everything does is no better than no model."""
+    floor = masks.assign(
+        method="whole_image", prompt="none", predicted_px=100, intersection_px=masks["truth_px"]
+    )
+    floor = floor.assign(union_px=100, iou=[0.9, 0.95, 0.97, np.nan, np.nan])
+    table = segmentation_table(pd.concat([masks, floor]), **SETTINGS).set_index("method")
+    assert table["iou_floor"].tolist() == pytest.approx([0.94, 0.94])
+    row = table.loc["saa_plus"]
+    assert bool(row["is_no_better_than_floor"]) == (row["mean_iou_high"] <= 0.94)
+    worse = masks.assign(iou=[0.1, 0.12, 0.11, np.nan, np.nan])
+    row = (
+        segmentation_table(pd.concat([worse, floor]), **SETTINGS)
+        .set_index("method")
+        .loc["saa_plus"]
+    )
+    assert row["is_no_better_than_floor"]
+    assert "no better than no model" in row["note"]
+    assert pd.isna(table.loc["whole_image", "is_no_better_than_floor"])
+    alone = segmentation_table(masks, **SETTINGS).iloc[0]
+    assert pd.isna(alone["iou_floor"])
+    assert pd.isna(alone["is_no_better_than_floor"])

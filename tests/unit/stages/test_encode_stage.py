@@ -110,7 +110,7 @@ def test_damaged_entry_is_computed_again(images, sam, tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     again, n_encoded, _ = encode(images, store, sam, tmp_path)
     assert n_encoded == 1
-    pd.testing.assert_frame_equal(again, table)
+    pd.testing.assert_frame_equal(*(each.drop(columns="latency_s") for each in (again, table)))
 
 
 @pytest.mark.parametrize(

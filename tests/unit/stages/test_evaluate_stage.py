@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from realitycheck.artifacts import (
+    DEFECTS,
     SCORES,
     ArtifactError,
     encode_mask,
@@ -15,7 +16,7 @@ from realitycheck.artifacts import (
 from realitycheck.images import write_png
 from realitycheck.methods.thresholds import fit_threshold
 from realitycheck.stages.classify import floor_verdicts
-from realitycheck.stages.evaluate import score_areas, score_labels, score_masks
+from realitycheck.stages.evaluate import score_areas, score_defects, score_labels, score_masks
 
 #: Good; good; defective with a drawn mask; defective without.
 IDS = ["p/OK/1", "p/OK/2", "p/NOK/void/1", "p/NOK/void/2"]
@@ -276,3 +277,70 @@ def test_categories_have_thresholds_of_their_own(tmp_path):
     assert (verdict["carpet/NOK/3"], verdict["tile/NOK/3"]) == ("NOK", "OK")
     assert verdict[["wood/OK/0", "wood/NOK/1"]].isna().all()
     assert set(found.loc[found["category"] == "wood", "status"]) == {"no_threshold"}
+
+
+def defects_of(manifest, truth, masks, tmp_path, **changes):
+    options = {"ignore_border": "ignore", "min_covered_share": 0.1} | changes
+    rows = list(
+        score_defects(
+            manifest, truth, masks_table(masks), truth_folder=tmp_path / "truth", **options
+        )
+    )
+    write_table(rows, tmp_path / "d.parquet", schema=DEFECTS, facts={})
+    return read_table(tmp_path / "d.parquet", schema=DEFECTS)
+
+
+def test_each_region_of_the_truth_is_a_defect(manifest, truth, masks, tmp_path):
+    """Two regions that touch by a corner are one; another stands alone. Good parts have none."""
+    pixels = np.zeros((4, 5), np.uint8)
+    pixels[0, 0] = pixels[1, 1] = pixels[3, 3] = pixels[3, 4] = 255
+    write_png(pixels, image_file(tmp_path / "truth", IDS[2]))
+    masks[2] = False
+    masks[2, 3, 4] = True
+    found = defects_of(manifest, truth, masks, tmp_path, pixel_pitch_mm=0.5)
+    assert found["image_id"].tolist() == [IDS[2]] * 2
+    assert found["defect_id"].tolist() == [1, 2]
+    assert found["area_px"].tolist() == [2, 2]
+    assert found["area_mm2"].tolist() == [0.5, 0.5]
+    assert found["covered_share"].tolist() == [0.0, 0.5]
+    assert found["is_hit"].tolist() == [False, True]
+    assert found["defect_type"].tolist() == ["void", "void"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "area", "share"), [("ignore", 4, 1.0), ("background", 4, 1.0), ("foreground", 6, 1.0)]
+)
+def test_undecided_pixels_belong_to_a_defect_only_as_foreground(
+    manifest, truth, masks, tmp_path, rule, area, share
+):
+    """As with IoU; without a pitch there is no area in mm²."""
+    row = defects_of(manifest, truth, masks, tmp_path, ignore_border=rule).iloc[0]
+    assert (row["area_px"], row["covered_share"]) == (area, share)
+    assert np.isnan(row["area_mm2"])
+
+
+@pytest.mark.parametrize(("share", "is_hit"), [(0.25, True), (0.26, False)])
+def test_defect_is_found_from_the_given_share_on(manifest, truth, masks, tmp_path, share, is_hit):
+    """One of four pixels is a quarter, and a quarter is enough where a quarter is asked for."""
+    masks[2] = False
+    masks[2, 1, 1] = True
+    found = defects_of(manifest, truth, masks, tmp_path, min_covered_share=share)
+    assert found["is_hit"].tolist() == [is_hit]
+
+
+def test_defect_keeps_its_area_under_a_mask_of_another_size(manifest, truth, masks, tmp_path):
+    """SAA+ may mark on a square of its own; a defect must not shrink with it."""
+    table = masks_table(masks)
+    large = np.kron(masks[2], np.ones((3, 2), bool)).astype(bool)
+    at = table["image_id"] == IDS[2]
+    table.loc[at, ["mask_height_px", "mask_width_px"]] = large.shape
+    table.loc[at, "mask_rle"] = encode_mask(large)
+    (row,) = score_defects(
+        manifest,
+        truth,
+        table,
+        truth_folder=tmp_path / "truth",
+        ignore_border="ignore",
+        min_covered_share=0.1,
+    )
+    assert (row["area_px"], row["covered_share"]) == (4, 1.0)

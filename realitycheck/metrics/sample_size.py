@@ -1,0 +1,179 @@
+"""How many parts prove a rate: before anyone collects them, and from where one stands.
+
+Everything here follows from the exact one-sided binomial bounds of
+`realitycheck.metrics.intervals.clopper_pearson`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from realitycheck.metrics.intervals import clopper_pearson, parts_without_miss
+
+#: No more parts than this are ever proposed; beyond it the answer is that counting will not do.
+MAX_PARTS = 1_000_000
+
+
+class Proof(NamedTuple):
+    """What a number of parts can prove.
+
+    Attributes:
+        n_parts: Parts of one label.
+        limit: Rate to be proven.
+        provable_rate: Upper bound if none of them is judged wrongly.
+        n_errors_allowed: Most errors with which the upper bound still meets the limit; -1 where
+            even none is too many.
+        n_more: Further parts, all judged rightly, that would prove the limit.
+    """
+
+    n_parts: int
+    limit: float
+    provable_rate: float
+    n_errors_allowed: int
+    n_more: int
+
+
+def parts_needed(limit: float, *, n_errors: int = 0, confidence: float = 0.95) -> int:
+    """Tell how many parts prove a rate of errors with some errors among them.
+
+    The smallest n whose one-sided upper Clopper-Pearson bound for `n_errors` of n is at most
+    `limit`: Beta^-1(confidence; k + 1, n - k) <= limit. Without an error these are the published
+    59, 149, 299 and 598 parts for 5, 2, 1 and 0.5 % at 95 %.
+
+    Source: Clopper and Pearson (1934), solved for n.
+
+    Args:
+        limit: Highest rate that is still accepted, inside (0, 1).
+        n_errors: Errors that are allowed for, 0 or more.
+        confidence: One-sided confidence, inside (0, 1).
+
+    Returns:
+        The number of parts.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+    if n_errors < 0 or n_errors != int(n_errors):
+        raise ValueError(f"n_errors must be a whole number of 0 or more, but is {n_errors}")
+    low = parts_without_miss(limit, confidence)
+    if n_errors == 0:
+        return low
+    high = max(low, n_errors + 1)
+    while not _proves(n_errors, high, limit, confidence):
+        low, high = high, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        if _proves(n_errors, middle, limit, confidence):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def what_parts_prove(n_parts: int, limit: float, *, confidence: float = 0.95) -> Proof:
+    """Tell what the parts at hand can prove, before any of them is looked at.
+
+    Args:
+        n_parts: Parts of one label, 0 or more.
+        limit: Highest rate that is still accepted, inside (0, 1).
+        confidence: One-sided confidence, inside (0, 1).
+
+    Returns:
+        The lowest rate they can prove, and how many errors leave the limit proven.
+    """
+    needed = parts_needed(limit, confidence=confidence)
+    n_allowed = -1
+    if n_parts >= needed:
+        n_allowed = 0
+        while _proves(n_allowed + 1, n_parts, limit, confidence):
+            n_allowed += 1
+    return Proof(
+        n_parts=n_parts,
+        limit=limit,
+        provable_rate=clopper_pearson(0, n_parts, confidence=confidence, side="upper")[1],
+        n_errors_allowed=n_allowed,
+        n_more=max(0, needed - n_parts),
+    )
+
+
+def parts_to_settle(
+    n_errors: int, n_parts: int, limit: float, *, confidence: float = 0.95
+) -> int | None:
+    """Tell how many parts in all would settle whether a rate meets its limit.
+
+    It is assumed that the observed rate r = n_errors / n_parts holds. If r is below the limit this
+    is the smallest N >= n_parts such that the upper bound for ceil(r N) of N is at most the limit;
+    if r is above, the smallest N such that the lower bound for floor(r N) of N is above it.
+
+    Args:
+        n_errors: Observed errors, 0 to `n_parts`.
+        n_parts: Observed parts; without any the rate is unknown and taken as 0.
+        limit: Highest rate that is still accepted, 0 to 1.
+        confidence: One-sided confidence, inside (0, 1).
+
+    Returns:
+        N, `n_parts` at least; None where no number up to `MAX_PARTS` settles it: the rate is the
+        limit, or too near to it, or the limit is 0 and nothing was wrong so far.
+    """
+    low, high = clopper_pearson(n_errors, n_parts, confidence=confidence, side="lower")[0], 1.0
+    if n_parts:
+        high = clopper_pearson(n_errors, n_parts, confidence=confidence, side="upper")[1]
+    if high <= limit or low > limit:
+        return n_parts
+    if n_errors == 0:
+        return None if limit == 0 else _within(parts_needed(limit, confidence=confidence))
+    rate = n_errors / n_parts
+    if rate == limit:
+        return None
+    return (
+        _settled_below(n_errors, n_parts, limit, confidence)
+        if rate < limit
+        else _settled_above(n_errors, n_parts, limit, confidence)
+    )
+
+
+def _settled_below(n_errors: int, n_parts: int, limit: float, confidence: float) -> int | None:
+    for errors in _error_counts(n_errors, n_parts):
+        # With m errors at the observed rate there are at most floor(m n / k) parts.
+        most = np.floor(errors * n_parts / n_errors)
+        upper = special.betaincinv(errors + 1.0, np.maximum(most - errors, 1e-9), confidence)
+        found = np.flatnonzero((upper <= limit) & (most > errors))
+        if len(found):
+            m = int(errors[found[0]])
+            needed = parts_needed(limit, n_errors=m, confidence=confidence)
+            return _within(max(needed, (m - 1) * n_parts // n_errors + 1, n_parts))
+    return None
+
+
+def _settled_above(n_errors: int, n_parts: int, limit: float, confidence: float) -> int | None:
+    for errors in _error_counts(n_errors, n_parts):
+        # The fewest parts that hold m errors at the observed rate: ceil(m n / k).
+        fewest = -np.floor(-errors * n_parts / n_errors)
+        lower = special.betaincinv(errors, fewest - errors + 1.0, 1 - confidence)
+        found = np.flatnonzero(lower > limit)
+        if len(found):
+            return _within(int(fewest[found[0]]))
+    return None
+
+
+def _error_counts(n_errors: int, n_parts: int) -> list[np.ndarray]:
+    """Numbers of errors from the observed one on, up to those of `MAX_PARTS`, in growing blocks."""
+    last = max(n_errors, math.ceil(MAX_PARTS * n_errors / n_parts))
+    edges = [n_errors]
+    while edges[-1] <= last:
+        edges.append(min(last + 1, 2 * edges[-1] + 100))
+    return [np.arange(a, b, dtype=np.float64) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def _within(n_parts: int) -> int | None:
+    return n_parts if n_parts <= MAX_PARTS else None
+
+
+def _proves(n_errors: int, n_parts: int, limit: float, confidence: float) -> bool:
+    if n_errors >= n_parts:
+        return False
+    return clopper_pearson(n_errors, n_parts, confidence=confidence, side="upper")[1] <= limit

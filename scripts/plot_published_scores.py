@@ -1,0 +1,21 @@
+"""Draw our scores with their intervals beside those that the study gives."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from realitycheck.job import job_log
+from realitycheck.report.evidence_figures import plot_published_scores
+from realitycheck.report.figures import save_figure
+from realitycheck.report.page_words import FIGURE_WORDS
+from realitycheck.stages.report import untrained_banner
+
+with job_log(snakemake.log[0]):
+    figure = plot_published_scores(
+        pd.read_parquet(snakemake.input.segmentation),
+        pd.read_parquet(snakemake.input.classification),
+        title=FIGURE_WORDS["published_scores"]["title"],
+        banner=untrained_banner(snakemake.params.methods),
+    )
+    png = Path(snakemake.output.png)
+    save_figure(figure, png.parent, stem=png.stem)

@@ -1,0 +1,27 @@
+"""Readiness: for each data set, method and prompt a decision, with its reason."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from realitycheck.artifacts import READINESS
+from realitycheck.job import job_log, run_facts
+from realitycheck.report.evidence import readiness_table
+from realitycheck.report.evidence_text import readiness_text, write_evidence
+from realitycheck.stages.report import part_times, untrained_notes
+
+with job_log(snakemake.log[0]):
+    params, inputs = snakemake.params, snakemake.input
+    table = readiness_table(
+        pd.read_parquet(inputs.classification),
+        part_times([*inputs.masks, *inputs.verdicts], params.area_runs),
+        requirements=params.requirements,
+    )
+    write_evidence(
+        {"readiness": (table, READINESS)},
+        [readiness_text(table)],
+        Path(snakemake.output.parquet).parent,
+        stem="readiness",
+        facts=run_facts({**params.requirements, "code": params.code}),
+        notes=untrained_notes(params.methods),
+    )

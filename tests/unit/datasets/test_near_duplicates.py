@@ -1,0 +1,82 @@
+"""Near-duplicates are found among images that all look alike, and only those."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realitycheck.datasets import near_duplicates as module
+from realitycheck.datasets.near_duplicates import near_duplicates, perceptual_hashes, thumbnail
+
+
+def parts(n, *, seed=0, size=160, noise=12):
+    """Photographs of n parts of one product: the same drawing, and what each part's own is."""
+    rng = np.random.default_rng(seed)
+    drawing = cv2.GaussianBlur(rng.normal(size=(size, size)), None, 8) * 900 + 128
+    own = [cv2.GaussianBlur(rng.normal(size=(size, size)), None, 3) * noise * 9 for _ in range(n)]
+    return [
+        np.repeat(np.clip(drawing + each, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        for each in own
+    ]
+
+
+def saved_again(image, quality=70):
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1)
+
+
+CHANGES = {
+    "saved as JPEG": saved_again,
+    "half the size": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5),
+    "brighter": lambda image: cv2.convertScaleAbs(image, alpha=0.9, beta=15),
+    "a small mark": lambda image: cv2.circle(image.copy(), (80, 80), 2, (255, 255, 255), -1),
+}
+
+
+def pairs_of(images):
+    return [(i, j) for i, j, _ in near_duplicates(np.stack([thumbnail(each) for each in images]))]
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_changed_copy_is_found_among_parts_of_one_product(change):
+    """What every part shares is taken away, so that 20 others are no copies."""
+    images = parts(20)
+    assert pairs_of([*images, change(images[7])]) == [(7, 20)]
+
+
+def test_ordinary_hash_would_take_all_parts_for_copies():
+    """The reason for taking the mean away: raw pictures of a product differ in few bits."""
+    small = np.stack([thumbnail(each) for each in parts(12, noise=2)])
+    hashes = perceptual_hashes(small)
+    distance = np.bitwise_count(hashes[:, None] ^ hashes[None]).sum(-1)
+    assert (distance[np.triu_indices(12, 1)] <= 40).mean() > 0.5
+    assert list(near_duplicates(small)) == []
+
+
+def test_few_images_are_compared_as_they_are():
+    """The mean of three is too much of each one; unrelated pictures still differ."""
+    first, second = parts(1, seed=1)[0], parts(1, seed=2)[0]
+    assert pairs_of([first, second, saved_again(first)]) == [(0, 2)]
+
+
+def test_blank_images_are_no_pair():
+    """A constant picture has nothing to compare; identical files are found elsewhere."""
+    blank = np.full((40, 40, 3), 7, np.uint8)
+    assert pairs_of([blank, blank]) == []
+    assert np.isfinite(thumbnail(blank)).all()
+
+
+def test_pairs_do_not_depend_on_how_many_are_compared_at_once(monkeypatch):
+    """Blocks keep memory flat and lose no pair."""
+    images = parts(9)
+    images += [saved_again(images[0]), saved_again(images[8])]
+    monkeypatch.setattr(module, "_PAIRS_PER_CHUNK", 20)
+    assert pairs_of(images) == [(0, 9), (8, 10)]
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_hash_ignores_brightness_and_contrast(seed):
+    """Coefficients are compared with their own median, the constant left out."""
+    picture = np.random.default_rng(seed).random((1, 32, 32))
+    np.testing.assert_array_equal(perceptual_hashes(picture), perceptual_hashes(3 * picture + 20))

@@ -1,0 +1,258 @@
+"""The audit: each leak is found, stops or is flagged as the settings say, and clean data pass."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from realitycheck.artifacts import AUDIT, AUDIT_FINDINGS, check_table
+from realitycheck.config import AUDIT_CHECKS, AuditSettings
+from realitycheck.stages.audit import (
+    AuditError,
+    audit_dataset,
+    audit_table,
+    groups_in_two_folds,
+    label_by_size,
+    named_defects,
+)
+
+RULES = AuditSettings().model_dump()
+FLAGS = dict.fromkeys(RULES, "flag")
+
+
+def images(n_ok=6, n_nok=4, n_train=4):
+    """Manifest rows of good, defective and training images."""
+    rows = []
+    for split, label, n in (("test", "OK", n_ok), ("test", "NOK", n_nok), ("train", "OK", n_train)):
+        for number in range(n):
+            name = f"p/{split}/{label}/{number}"
+            rows.append(
+                {
+                    "dataset": "chips",
+                    "image_id": name,
+                    "category": "p",
+                    "label": label,
+                    "defect_type": "void" if label == "NOK" else None,
+                    "split": split,
+                    "group": None,
+                    "image_path": name,
+                    "width_px": 64,
+                    "height_px": 48,
+                    "bit_depth": 8,
+                    "n_channels": 1,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def references(is_scored=False):
+    return pd.DataFrame({"category": ["p"], "image_id": ["p/test/OK/0"], "is_scored": [is_scored]})
+
+
+def drawn(path):
+    """A picture of its own for each path; `copy` shows what the first good image shows."""
+    seed = "p/test/OK/0" if path.endswith("copy") else path
+    rng = np.random.default_rng([ord(letter) for letter in seed])
+    return np.repeat(rng.integers(0, 256, (48, 64, 1)).astype(np.uint8), 3, axis=2)
+
+
+def audit(table, *, rules=RULES, is_scored=False, **changes):
+    arguments = {"read": drawn, "rules": rules, "uses_reference": True, "told": {}} | changes
+    rows = audit_dataset(
+        "chips",
+        table[table["split"] == "test"],
+        table[table["split"] == "train"],
+        references(is_scored),
+        **arguments,
+    )
+    found = pd.DataFrame(rows)
+    check_table(found, AUDIT_FINDINGS, where="test")
+    return found.set_index("check")["n_affected"].to_dict(), found.set_index("check")
+
+
+def test_clean_data_pass_and_every_check_is_reported():
+    """No finding is a result too: a reader sees that it was looked for."""
+    counts, _ = audit(images())
+    assert set(counts.values()) == {0}
+    assert set(counts) == {
+        *("reference_is_scored", "group_in_two_splits", "size_by_label"),
+        *("near_duplicate_across_splits", "near_duplicate_parts"),
+    }
+
+
+def leaks():
+    """Each leak with the table that has it, the check, the images it affects, and its words."""
+    grouped = images()
+    grouped.loc[[0, 1, 10], "group"] = "lot 7"
+    copied = images()
+    copied.loc[10, "image_path"] = "copy"
+    twins = images()
+    twins.loc[3, "image_path"] = "copy"
+    sized = images()
+    sized.loc[sized["label"] == "NOK", "width_px"] = 65
+    return {
+        "group_in_two_splits": (grouped, 2, "1 group of views"),
+        "near_duplicate_across_splits": (copied, 1, "1 pair of a training and a scored image"),
+        "near_duplicate_parts": (twins, 2, "1 pair of two scored images"),
+        "size_by_label": (sized, 4, "the label of 10 of 10 images"),
+    }
+
+
+@pytest.mark.parametrize("check", leaks())
+def test_each_leak_is_found_and_leaves_the_others_clean(check):
+    """One fault, one finding."""
+    table, n_affected, words = leaks()[check]
+    counts, rows = audit(table, rules=FLAGS)
+    assert {name: n for name, n in counts.items() if n} == {check: n_affected}
+    assert words in rows.loc[check, "finding"]
+
+
+@pytest.mark.parametrize("check", leaks())
+def test_leak_stops_where_the_settings_say_so(check):
+    """The message says what, where, the remedy, and how to go on all the same."""
+    table, _, words = leaks()[check]
+    with pytest.raises(AuditError) as caught:
+        audit(table, rules=FLAGS | {check: "stop"})
+    said = str(caught.value)
+    assert f"{check}: " in said
+    assert words in said
+    assert "first: p/" in said
+    assert f"audit: {{{check}: flag}}" in said
+
+
+def test_reference_among_scored_images_stops_only_methods_that_see_it():
+    """For alignment alone the reference gives nothing away."""
+    with pytest.raises(AuditError, match="the reference of the one category is itself scored"):
+        audit(images(), is_scored=True)
+    assert audit(images(), is_scored=True, uses_reference=False)[0]["reference_is_scored"] == 0
+    assert audit(images(), is_scored=True, rules=FLAGS)[0]["reference_is_scored"] == 1
+
+
+def test_all_leaks_are_told_at_once():
+    """A user mends a data set once, not once a leak."""
+    table = images()
+    table.loc[[0, 10], "group"] = "lot"
+    table.loc[table["label"] == "NOK", "bit_depth"] = 16
+    with pytest.raises(AuditError) as caught:
+        audit(table, is_scored=True)
+    for check in ("reference_is_scored", "group_in_two_splits", "size_by_label"):
+        assert check in str(caught.value)
+
+
+def test_views_of_one_part_are_no_duplicates():
+    """What a group says belongs together may look alike."""
+    table, _, _ = leaks()["near_duplicate_parts"]
+    table.loc[[0, 3], "group"] = "part 1"
+    assert audit(table, rules=FLAGS)[0]["near_duplicate_parts"] == 0
+
+
+def test_prompt_that_names_defects_stops_where_the_settings_say_so():
+    """The words are known before a network runs."""
+    told = {"prompt types of grounded_sam": "void. crack"}
+    with pytest.raises(AuditError, match="prompt types of grounded_sam names void"):
+        audit(images(), told=told)
+    audit(images(), told={"prompt plain of grounded_sam": "defect"})
+
+
+def test_photographs_of_all_sizes_give_nothing_away():
+    """Cats and dogs come in any size; guessing by it is no better than by the commoner label."""
+    table = images(40, 30, 0)
+    sizes = np.random.default_rng(0).integers(200, 600, (len(table), 2))
+    table[["width_px", "height_px"]] = sizes
+    assert label_by_size(table).n_affected == 0
+
+
+def test_sizes_by_category_give_nothing_away():
+    """Each product has its own camera."""
+    table = images(10, 10, 0)
+    other = table.assign(category="q", width_px=100, image_id="q" + table["image_id"])
+    assert label_by_size(pd.concat([table, other])).n_affected == 0
+
+
+def test_mostly_parted_sizes_are_told():
+    """20 defective images from another camera, two of them from the same."""
+    table = images(30, 22, 0)
+    nok = table.index[table["label"] == "NOK"]
+    table.loc[nok[2:], "height_px"] = 50
+    found = label_by_size(table)
+    assert found.n_affected == 20
+    assert "the label of 50 of 52 images can be told" in found.finding
+
+
+def test_single_odd_image_is_no_leak():
+    """One image of another size happens; nobody can cheat with it."""
+    table = images(30, 22, 0)
+    table.loc[table.index[-1], "height_px"] = 50
+    assert label_by_size(table).n_affected == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "types", "named"),
+    [
+        ("void, crack", ["void", "delamination"], ["void"]),
+        ("Look for Scratches.", ["scratch"], ["scratch"]),
+        ("thin cracks", ["crack", None, float("nan")], ["crack"]),
+        ("metal contaminations", ["metal_contamination", "color"], ["metal_contamination"]),
+        ("metal parts", ["metal_contamination"], []),
+        ("defect", ["defect", "bad", "broken"], []),
+        ("glass", ["glas"], []),
+        ("avoid", ["void"], []),
+        ("", ["void"], []),
+    ],
+)
+def test_named_types_are_whole_words(text, types, named):
+    """Singular or plural, any case, all words of a type; general words name none."""
+    assert named_defects(text, types) == named
+
+
+def test_parts_in_two_folds_are_found():
+    """Folds are ours: this would be a fault of the program, and must show."""
+    manifest = images(3, 1, 0)
+    manifest["group"] = ["a", "a", "b", None]
+    folds = pd.DataFrame({"image_id": manifest["image_id"], "fold": [0, 1, 1, None]})
+    found = groups_in_two_folds(folds, manifest)
+    assert (found.n_affected, found.finding) == (2, "1 group of views lie in several folds")
+    folds["fold"] = [0, 0, 1, 1]
+    assert groups_in_two_folds(folds, manifest).n_affected == 0
+
+
+def run(method, prompt="none", **facts):
+    about = {
+        "dataset": "chips",
+        "method": method,
+        "prompt": prompt,
+        "uses_reference": False,
+        "uses_training_images": False,
+        "uses_test_truth": "",
+        "told": "",
+        "dataset_name": "Chips",
+        "method_name": method.upper(),
+    }
+    return about | facts
+
+
+def test_findings_stand_beside_the_rows_they_touch():
+    """A flag on a row that a leak does not touch would be as wrong as none on one that it does."""
+    _, found = audit(leaks()["near_duplicate_across_splits"][0], rules=FLAGS, is_scored=True)
+    runs = [
+        run("pixel_difference", uses_reference=True, uses_training_images=True),
+        run("saa_plus", "plain", uses_test_truth="the threshold is the best one"),
+        run("grounded_sam", "types", told="void. crack"),
+        run("resnet_mlp"),
+    ]
+    manifest = images()
+    manifest = manifest[manifest["split"] == "test"]
+    table = audit_table(found.reset_index(), runs, {"chips": manifest}, {})
+    check_table(table, AUDIT, where="test")
+    touched = table[table["n_affected"] > 0]
+    assert set(zip(touched["check"], touched["method"], strict=True)) == {
+        ("reference_is_scored", "pixel_difference"),
+        ("near_duplicate_across_splits", "pixel_difference"),
+        ("threshold_on_scored", "saa_plus"),
+        ("prompt_names_defects", "grounded_sam"),
+    }
+    assert (touched["consequence"] != "").all()
+    clean = table[table["n_affected"] == 0]
+    assert set(clean["method"]) == {"*"}
+    assert set(clean["check"]) | set(touched["check"]) == set(AUDIT_CHECKS)
+    named = touched.set_index("check").loc["prompt_names_defects"]
+    assert named["finding"] == "the prompt names void, and 4 scored images show that"
