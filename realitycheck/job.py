@@ -100,7 +100,8 @@ def device_lease(wanted: str, *, threads: int = 1) -> Iterator[str]:
 
     On CUDA the job takes one GPU for itself by a lock file, and waits while all are taken, so that
     two jobs never share one, even without a profile and between two runs of the workflow. Where the
-    scheduler has already given a GPU (SLURM), that one is used and no lock is taken.
+    scheduler has already given the job one GPU of its own (SLURM), that one is used and no lock is
+    taken; of several, as in an allocation that the whole workflow runs in, each job takes one.
 
     Args:
         wanted: `auto`, `cpu`, `cuda` or `mps`.
@@ -116,11 +117,11 @@ def device_lease(wanted: str, *, threads: int = 1) -> Iterator[str]:
 
     torch.set_num_threads(threads)
     device = choose_device(wanted)
-    if device != "cuda" or "SLURM_JOB_ID" in os.environ:
+    gpus = _visible_gpus() if device == "cuda" else []
+    if not gpus or ("SLURM_JOB_ID" in os.environ and len(gpus) == 1):
         log.info("device: %s", device)
         yield device
         return
-    gpus = _visible_gpus()
     with leased_gpu(gpus) as gpu:
         # Not through CUDA_VISIBLE_DEVICES: CUDA read that once, when its devices were counted.
         torch.cuda.set_device(gpus.index(gpu))
@@ -147,11 +148,17 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
-def batch_size(wanted: str, *, device: str) -> int:
-    """Turn `auto` into the number of images that go through an image encoder together."""
-    if wanted != "auto":
-        return int(wanted)
-    return 8 if device == "cuda" else 1
+def batch_size(wanted: str, *, device: str, attempt: int = 1) -> int:
+    """Turn `auto` into the number of images that go through an image encoder together.
+
+    Args:
+        wanted: `auto` or a number.
+        device: The device's name for torch.
+        attempt: Which attempt of the job this is. Each after the first halves the batch, since the
+            one before may have run out of memory.
+    """
+    first = int(wanted) if wanted != "auto" else 8 if device == "cuda" else 1
+    return max(1, first >> (attempt - 1))
 
 
 def _visible_gpus() -> list[str]:

@@ -31,8 +31,8 @@ rule tabulate_segmentation:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=30,
+        mem_mb=more_each_time(2_000),
+        runtime=more_each_time(30),
     params:
         methods=plan.method_notes(),
         datasets=plan.dataset_notes(),
@@ -73,8 +73,8 @@ rule tabulate_classification:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=30,
+        mem_mb=more_each_time(2_000),
+        runtime=more_each_time(30),
     params:
         methods=plan.method_notes(),
         datasets=plan.dataset_notes(),
@@ -106,8 +106,8 @@ rule tabulate_confusion:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=10,
+        mem_mb=more_each_time(1_000),
+        runtime=more_each_time(10),
     params:
         methods=plan.method_notes(),
         code=code_of("tabulate_confusion"),
@@ -149,8 +149,8 @@ rule plot_overlays:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=30,
+        mem_mb=more_each_time(2_000),
+        runtime=more_each_time(30),
     params:
         settings=cfg.report.model_dump(mode="json", include={"n_overlays", "seed"}),
         runs=lambda wildcards: plan.runs_of(wildcards.dataset),
@@ -185,7 +185,7 @@ rule plot_panels:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4_000,
+        mem_mb=more_each_time(4_000),
         runtime=lambda wildcards, attempt: plan.runtime_min(
             wildcards.dataset, seconds_per_image=5, attempt=attempt
         ),

@@ -63,6 +63,20 @@ def code_of(script):
     return source_digest(f"scripts/{script}.py")
 
 
+def more_each_time(first):
+    """Resource function: twice as much on every attempt as on the one before."""
+
+    def wanted(wildcards, attempt):
+        return first * 2 ** (attempt - 1)
+
+    return wanted
+
+
+def number_of_attempt(wildcards, attempt):
+    """Which attempt of a job this is, by which it halves its batches; the first is 1."""
+    return attempt
+
+
 def shards_of(pattern):
     """Input function: a path for every shard of scored images."""
 
