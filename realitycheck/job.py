@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import platform
@@ -12,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from realitycheck.provenance import digest_of, versions
 
@@ -28,9 +29,14 @@ def job_log(path: str | Path) -> Iterator[None]:
 
     Warnings go to the log. On an error the log gets the whole traceback; the terminal gets the
     message, which says what to do, and the job fails.
+
+    The log is locked as long as the job runs. So a job that is started again, while the one of a
+    killed run still goes on, waits for it, and its output is the one that stays.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    _wait_for_earlier_job(handler.stream)
+    handler.stream.truncate(0)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -47,6 +53,19 @@ def job_log(path: str | Path) -> Iterator[None]:
         logging.captureWarnings(False)
         root.removeHandler(handler)
         handler.close()
+
+
+def _wait_for_earlier_job(file: TextIO) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(
+            f"{file.name}: waiting for the same job of an earlier run", file=sys.stderr, flush=True
+        )
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+        # A file system without locks; there the earlier jobs must have ended before (README).
+        return
 
 
 def progress(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 
 import pytest
@@ -217,6 +218,24 @@ def test_log_holds_messages_and_warnings_of_its_own_job_only(tmp_path):
     assert "earlier" not in text
     assert "after" not in text
     assert len(logging.getLogger().handlers) == n_handlers
+
+
+def test_job_waits_for_the_one_of_a_killed_run(tmp_path):
+    """Its output must be the later one, or that of old settings would stay."""
+    path = tmp_path / "job.log"
+    order = []
+
+    def again():
+        with job_log(path):
+            order.append("later")
+
+    with job_log(path):
+        later = threading.Thread(target=again)
+        later.start()
+        later.join(0.3)
+        order.append("earlier")
+    later.join()
+    assert order == ["earlier", "later"]
 
 
 def test_finished_job_raises_nothing(tmp_path, capsys):

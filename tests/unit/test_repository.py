@@ -208,7 +208,7 @@ def test_scripts_are_thin(repository):
     """What deserves a test lives in the package."""
     for path in sorted((repository / "scripts").glob("*.py")):
         text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) < 70, path.name
+        assert len(text.splitlines()) < 80, path.name
         assert text.startswith('"""'), path.name
         assert "with job_log(" in text or "job_log(snakemake.log[0])," in text, path.name
         assert "snakemake.config" not in text, path.name
