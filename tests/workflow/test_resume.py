@@ -47,8 +47,11 @@ def end_group(group):
 
 
 def test_run_killed_five_times_loses_nothing(unstarted_run, finished_run):
-    """With its jobs, or alone, so that they go on beside the next run: in the end no file is missing,
-    all tables are those of an undisturbed run, and an edit made then runs what it touches."""
+    """With its jobs, or alone, so that they go on beside the next run.
+
+    In the end no file is missing, all tables are those of an undisturbed run, and an edit made then
+    runs what it touches.
+    """
     run, n_ended, groups = unstarted_run, 0, []
     try:
         for number, (n_finished, delay_s) in enumerate(MOMENTS):
