@@ -42,6 +42,14 @@ def reason_to_skip():
     return None
 
 
+def pytest_collection_modifyitems(items):
+    """Mark every test of this folder."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
 class Slurm:
     """Controller and node daemon of a cluster, and what they say of its jobs.
 
