@@ -4,9 +4,9 @@
 
 Runs every mask method on synthetic images with miniature networks, in a folder that is deleted
 afterwards. With full-size networks the jobs take longer and their number stays, so that the share
-printed here is an upper bound. Planning and scheduling: processor time of Snakemake's main process,
-which does nothing else. All processor time is that of the run and of every process it started; among
-it, the start of a process for each job. Unlike times on the wall, these hardly depend on other load.
+printed here is an upper bound. Planning and scheduling is the processor time of Snakemake's main
+process, which does nothing else; it is compared with that of the run and of every process that it
+started, the start of a process for each job among it. These hardly depend on other load.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def settings_of(n_images: int, n_shards: int) -> dict[str, Any]:
 
 
 def run(folder: Path, settings: dict[str, Any]) -> tuple[float, float, float]:
-    """Run the workflow; return seconds on the wall, of the main process, and of all on a processor."""
+    """Run the workflow; return seconds on the wall, and of a processor: main process, and all."""
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
     command += ["--configfile", "settings.yaml", "--cores", "1"]

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,23 @@ class Plan:
         """
         rows_mb = self.n_in_shard(dataset, shard) * kb_per_image / 1000
         return int(self._needs(network).memory_mb + rows_mb) * 2 ** (attempt - 1)
+
+    def table_mb(
+        self,
+        runs: Iterable[tuple[str, str, str]],
+        *,
+        kb_per_row: float = 2.5,
+        attempt: int = 1,
+    ) -> int:
+        """Memory to ask for in a job that holds the scores of runs at once, in MB; see `memory_mb`.
+
+        Args:
+            runs: Data set, method and prompt of each; a run has a row an image.
+            kb_per_row: What the job holds of a row.
+            attempt: The first is 1.
+        """
+        n_rows = sum(self.n_images(dataset) for dataset, _, _ in runs)
+        return int(1_000 + n_rows * kb_per_row / 1000) * 2 ** (attempt - 1)
 
     def network_min(
         self,

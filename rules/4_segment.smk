@@ -300,7 +300,11 @@ rule calibrate_saa_plus:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=more_each_time(4_000),
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            [(wildcards.dataset, wildcards.method, wildcards.prompt)],
+            kb_per_row=30,
+            attempt=attempt,
+        ),
         runtime=lambda wildcards, attempt: plan.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),

@@ -52,7 +52,9 @@ rule score_areas:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=more_each_time(1_000),
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            [(wildcards.dataset, wildcards.method, wildcards.prompt)], attempt=attempt
+        ),
         runtime=more_each_time(20),
     params:
         max_overkill_rate=cfg.requirements.max_overkill_rate,
@@ -82,7 +84,9 @@ rule score_labels:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=more_each_time(1_000),
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            [(wildcards.dataset, wildcards.method, wildcards.prompt)], attempt=attempt
+        ),
         runtime=more_each_time(20),
     params:
         labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),

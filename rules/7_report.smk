@@ -31,7 +31,9 @@ rule tabulate_segmentation:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=more_each_time(2_000),
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            plan.mask_runs(), attempt=attempt
+        ),
         runtime=more_each_time(30),
     params:
         methods=plan.method_notes(),
@@ -73,7 +75,9 @@ rule tabulate_classification:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=more_each_time(2_000),
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            plan.label_runs(), attempt=attempt
+        ),
         runtime=more_each_time(30),
     params:
         methods=plan.method_notes(),
@@ -149,7 +153,9 @@ rule plot_overlays:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=more_each_time(2_000),
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            plan.runs_of(wildcards.dataset), attempt=attempt
+        ),
         runtime=more_each_time(30),
     params:
         settings=cfg.report.model_dump(mode="json", include={"n_overlays", "seed"}),

@@ -38,6 +38,11 @@ onstart:
             f"another run is at work in {Path.cwd()}; wait until it has ended, or end it, or work "
             "in a folder of its own with --directory"
         ) from None
+    except NotImplementedError:
+        # A file system without locks, as on some clusters; then whoever starts two runs must know.
+        logger.warning(
+            f"{Path.cwd()}: no locks here; let no second run work in this folder"
+        )
 
 
 # Snakemake records under which params a file was made once its job has ended. Where Snakemake was

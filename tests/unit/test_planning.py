@@ -187,6 +187,15 @@ def test_memory_asked_for_follows_the_shard_and_doubles(plan):
     assert asked == [base + 2000, 2 * (base + 2000)]
 
 
+def test_memory_of_a_table_follows_its_rows(plan):
+    """Table 2 of 100,000 images and ten runs has a million rows at once."""
+    record("manifests/pets/digests.json", counts={"test": 100_000})
+    runs = [("pets", f"method{n}", "plain") for n in range(10)]
+    base = plan.table_mb([])
+    assert plan.table_mb(runs, kb_per_row=2) == base + 2000
+    assert plan.table_mb(runs, kb_per_row=2, attempt=3) == 4 * (base + 2000)
+
+
 def test_every_data_set_has_its_floors_and_its_own_methods(plan):
     """A score says little without what a blind method would reach. Pets have no reference; the own
     folder runs no method."""
