@@ -275,8 +275,12 @@ def test_automatic_masks_are_those_recorded(parity, segmenter, folder, case):
         for ours, theirs in zip(found, text["masks"], strict=True)
     ]
     assert min(overlaps) >= 0.999
-    for name, recorded in (("predicted_iou", 1e-5), ("stability_score", 1e-4)):
-        np.testing.assert_allclose([r[name] for r in found], arrays[name], atol=recorded)
+    np.testing.assert_allclose(
+        [r["predicted_iou"] for r in found], arrays["predicted_iou"], atol=1e-5
+    )
+    # A share of pixels: one that lies on the threshold may fall to either side.
+    stability = np.abs([r["stability_score"] for r in found] - arrays["stability_score"])
+    assert (stability <= 1e-4 + 2 / arrays["area"]).all()
     np.testing.assert_allclose([r["point"] for r in found], arrays["point_coords"], rtol=1e-6)
     np.testing.assert_allclose([r["bbox"] for r in found], arrays["bbox"], atol=1)
     np.testing.assert_allclose([r["area"] for r in found], arrays["area"], rtol=1e-3)

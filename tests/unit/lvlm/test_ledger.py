@@ -3,9 +3,12 @@
 import multiprocessing
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from realitycheck.lvlm import ledger as module
@@ -117,6 +120,25 @@ def test_what_may_have_been_paid_is_not_repeated_where_that_is_forbidden(path, l
     edit(path, "update request set owner=?", _dead_owner())
     assert claim(ledger, max_unknown=0).kind == "failed"
     assert ledger.replies(["k"])["k"].state == "failed"
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs waitid")
+def test_killed_owner_is_dead_before_its_parent_has_looked(path, ledger):
+    """Its number stays taken until then; a survivor that waited for it would wait for ever."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        host = owner_of_this_process().split("|")[0]
+        started = psutil.Process(child.pid).create_time()
+        claim(ledger)
+        edit(path, "update request set owner=?", f"{host}|{child.pid}|{started}")
+        assert claim(ledger).kind == "elsewhere"
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert psutil.pid_exists(child.pid)
+        assert claim(ledger).kind == "granted"
+    finally:
+        child.kill()
+        child.communicate()
 
 
 def test_owner_on_another_machine_counts_until_its_lease_ends(path, ledger):

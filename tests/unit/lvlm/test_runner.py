@@ -296,9 +296,16 @@ def test_questions_for_another_service_are_refused(put, make_questions):
 
 
 def test_no_more_are_in_flight_than_allowed(serve, put, make_questions):
-    server, _ = serve(wait_s=0.03)
+    """And no fewer: an answer is held back until five questions have come in."""
+    five = threading.Barrier(5)
+
+    def hold_back(_arrival):
+        five.wait(timeout=60)
+
+    server, _ = serve(plan=hold_back)
     with server:
-        put(make_questions(20), server.url, pace={"in_flight": 5})
+        rows, _ = put(make_questions(20), server.url, pace={"in_flight": 5})
+    assert (rows["status"] == "answered").all()
     assert server.most_at_once == 5
 
 

@@ -50,7 +50,8 @@ def test_boxes_give_the_package_predictors_masks(model, predictor, size):
     masks, ious, low = sam.decode_boxes(model, embedding, BOXES, image_size_hw=size)
     for index, box in enumerate(BOXES):
         expected = predictor.predict(box=box, multimask_output=False)
-        np.testing.assert_allclose(low[index], expected[2][0], atol=1e-3)
+        # Logits reach ±200, and float32 sums in another order: 5e-3 is 1/40,000 of that.
+        np.testing.assert_allclose(low[index], expected[2][0], atol=5e-3)
         np.testing.assert_allclose(ious[index], expected[1][0], atol=1e-5)
         assert (masks[index] != expected[0][0]).sum() <= 2
     assert masks.any(axis=(1, 2)).all() and not masks.all(axis=(1, 2)).any()

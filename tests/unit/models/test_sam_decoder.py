@@ -66,13 +66,16 @@ def test_logits_and_qualities_equal_the_packages(prompts, multimask, depth):
 def test_prompts_do_not_see_each_other():
     """A batch bounds memory; it changes no prompt's mask."""
     model = random_model()
-    embedding = torch.randn(1, 64, 8, 8)
+    embedding = torch.randn(1, 64, 8, 8, generator=torch.Generator().manual_seed(0))
     points, labels = PROMPTS["points"]["points"]
     decoder = ImageDecoder(model, embedding)
     together = decoder.decode(points=points, labels=labels)
     for index in range(len(points)):
         alone = decoder.decode(points=points[index : index + 1], labels=labels[index : index + 1])
-        torch.testing.assert_close(alone.qualities[0], together.qualities[index])
+        # A batch of another size sums in another order.
+        torch.testing.assert_close(
+            alone.qualities[0], together.qualities[index], atol=1e-4, rtol=1e-4
+        )
         torch.testing.assert_close(alone.pixels[0], together.pixels[index], atol=1e-5, rtol=1e-4)
 
 
