@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from _full_size import peak_memory_mb
+from _full_size import Clock, peak_memory_mb
 
 from realitycheck.artifacts import (
     MANIFEST,
@@ -228,13 +228,13 @@ def tabulate(folder: Path) -> None:
 
 
 def _report(work: Callable[[], None], pipe: Any) -> None:
-    started = time.perf_counter()
-    work()
-    pipe.send((time.perf_counter() - started, peak_memory_mb()))
+    with Clock() as clock:
+        work()
+    pipe.send((clock, peak_memory_mb()))
 
 
-def measured(work: Callable[[], None]) -> tuple[float, float]:
-    """Seconds and peak memory in MB of some work in a process of its own."""
+def measured(work: Callable[[], None]) -> tuple[Clock, float]:
+    """Time and peak memory in MB of some work in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_report, args=(work, theirs))
@@ -248,7 +248,7 @@ def measured(work: Callable[[], None]) -> tuple[float, float]:
         process.join()
 
 
-def evaluate(folder: Path, n_images: int, n_shards: int) -> dict[str, tuple[float, float]]:
+def evaluate(folder: Path, n_images: int, n_shards: int) -> dict[str, tuple[Clock, float]]:
     """Measure each step of the evaluation."""
     write_inputs(folder, n_images, n_shards)
     return {
@@ -276,10 +276,10 @@ def main() -> None:
             evaluate(folder / str(n), n, options.n_shards)
             for n in (options.n_images // 10, options.n_images)
         )
-        for step, (seconds, memory_mb) in many.items():
+        for step, (clock, memory_mb) in many.items():
             print(
-                f"{step}: {seconds:.1f} s, peak memory {memory_mb:.0f} MB "
-                f"(with a tenth of the images {few[step][1]:.0f} MB)"
+                f"{step}: wall {clock.wall_s:.1f} s, processor {clock.processor_s:.1f} s, "
+                f"peak memory {memory_mb:.0f} MB (with a tenth of the images {few[step][1]:.0f} MB)"
             )
 
 
