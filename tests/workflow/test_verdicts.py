@@ -134,6 +134,16 @@ def test_gemini_on_a_server_of_this_machine_gives_table_2_once(run, servers):
         assert run.planned_jobs()["ask_lvlm"] == 1
         run.finish()
         assert len(server.paid) == 3 * N_IMAGES
+        # Another model would be asked its own questions, and no other job would run.
+        run.settings["methods"]["gemini"]["model"] = "gemini-2.5-flash"
+        assert run.planned_jobs() == {
+            "ask_lvlm": 2,
+            "score_labels": 2,
+            "tabulate_classification": 1,
+            "tabulate_confusion": 1,
+            "tabulate_segmentation": 1,
+        }
+        run.settings["methods"]["gemini"]["model"] = "gemini-2.5-pro"
         # Every output gone: all verdicts come back out of the ledger.
         shutil.rmtree(run.results / "verdicts" / "sat" / "gemini")
         run.finish()
