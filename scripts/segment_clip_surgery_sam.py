@@ -31,10 +31,7 @@ with (
         ),
         Lazily(
             partial(
-                load_clip,
-                weights_path(inputs.clip),
-                variant=params.clip["variant"],
-                device=device,
+                load_clip, weights_path(inputs.clip), variant=params.clip["variant"], device=device
             )
         ),
     )
