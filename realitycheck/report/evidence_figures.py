@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from realitycheck.report.figures import STYLE, new_figure, sentence_figure, write_head, write_text
 from realitycheck.report.tables import NO_PROMPT
@@ -102,7 +102,10 @@ def _draw_detection(
 ) -> None:
     unit = {"px": "px", "mm2": "mm²"}.get(row["unit"], row["unit"])
     axes.set_xscale("log")
+    is_wide = limits[1] / limits[0] > 200
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(*limits)
     axes.set_ylim(-0.04, 1.16)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.9, 1.0])
@@ -308,7 +311,12 @@ def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
     words = {"size": 6.5, "color": "#00634a", "bbox": box}
     axes.annotate(f"limit {100 * slip:g} %", (0.99, slip), ha="right", va="bottom", **words)
     axes.annotate(
-        f"limit {100 * overkill:g} %", (overkill, 0.99), ha="left", va="top", rotation=90, **words
+        f"limit {100 * overkill:g} %",
+        (overkill, 2 * slip),
+        ha="left",
+        va="bottom",
+        rotation=90,
+        **words,
     )
     drawn = rows[rows["slip_rate_high"].notna() & rows["overkill_rate_high"].notna()]
     centres = drawn.apply(_centre, axis=1, result_type="expand") if len(drawn) else drawn

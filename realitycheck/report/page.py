@@ -48,6 +48,8 @@ DECISIONS = {
     "cannot_tell": ("Cannot tell", "?", "the parts at hand prove neither"),
     "not_ready": ("Not ready", "✖", "must not inspect"),
 }
+#: Cards that are always shown.
+_N_CARDS = 6
 #: What the bounds of a number say about its limit.
 STATES = {
     "within": "within the limit",
@@ -181,6 +183,8 @@ def _products(tables: PageTables) -> list[dict[str, Any]]:
             for _, row in ranked.iterrows()
         ]
         first = ranked.iloc[0]
+        # Many methods that are out of the question would push all else off the screen.
+        n_shown = max(_N_CARDS, int((ranked["decision"] != "not_ready").sum()))
         products.append(
             {
                 "name": first["dataset_name"],
@@ -188,7 +192,8 @@ def _products(tables: PageTables) -> list[dict[str, Any]]:
                 "n_nok": int(first["n_nok"]),
                 "answer": _answer(ranked),
                 "limits": _limits(first),
-                "cards": cards,
+                "cards": cards[:n_shown],
+                "folded": cards[n_shown:],
             }
         )
     return products
@@ -198,13 +203,13 @@ def _answer(rows: pd.DataFrame) -> str:
     """Sum up the decisions of a data set in one sentence."""
     n = len(rows)
     counts = rows["decision"].value_counts()
-    what = "method" if n == 1 else "methods"
+    what = "method" if n == 1 else "methods and prompts"
     ready = [_name(row) for _, row in rows[rows["decision"] == "ready"].iterrows()]
     if ready:
         verb = "meets" if len(ready) == 1 else "meet"
         return f"Yes: of {n} {what} tried, {_list(ready)} {verb} every limit."
     if counts.get("not_ready", 0) == n:
-        which = "the one method" if n == 1 else f"none of the {n} methods"
+        which = "the one method" if n == 1 else f"none of the {n} methods and prompts"
         return f"No: {which} tried {'is not' if n == 1 else 'is'} ready."
     parts = []
     for decision, one, more in (
@@ -276,7 +281,6 @@ def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
         "recheck": percent_text(row["recheck_share"])
         if row["decision"] == "assist" and pd.notna(row["recheck_share"])
         else None,
-        "needed": _needed(row) if row["decision"] == "cannot_tell" else None,
         "n_all": int(row["n_ok"] + row["n_nok"]),
         "note": row["note"] if pd.notna(row["note"]) else "",
         "filters": [
@@ -346,15 +350,6 @@ def _limit_fact(name: str, row: pd.Series, column: str, unit: str) -> dict[str, 
         "words": f"limit {limit:g}" if known else "no limit was set",
         "state": ("within" if row[column] <= limit else "over") if known else None,
     }
-
-
-def _needed(row: pd.Series) -> str | None:
-    parts = [
-        f"{int(row[column])} more {what} parts"
-        for column, what in (("more_nok_needed", "defective"), ("more_ok_needed", "good"))
-        if pd.notna(row[column]) and row[column] > 0
-    ]
-    return " and ".join(parts) or None
 
 
 # ------------------------------------------------------------------------------------------- tables

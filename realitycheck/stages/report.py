@@ -78,8 +78,13 @@ def answer_facts(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 def untrained_notes(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What stands below a table or above a figure in which untrained networks took part."""
-    names = [name for name, about in methods.items() if about.get("note") == UNTRAINED_NOTE]
-    return [f"Made with {UNTRAINED}: {', '.join(names)}."] if names else []
+    names = [
+        method_name(method, methods)
+        for method, about in methods.items()
+        # Verdicts by area are of masks that have a method of their own.
+        if about.get("note") == UNTRAINED_NOTE and about.get("verdict_by") != "area"
+    ]
+    return [f"Made with {UNTRAINED}: {', '.join(dict.fromkeys(names))}."] if names else []
 
 
 def untrained_banner(methods: Mapping[str, Mapping[str, Any]]) -> str:

@@ -117,7 +117,7 @@ def test_untrained_networks_are_named():
     """Nobody may take the demo's scores for results."""
     (note,) = untrained_notes(METHODS)
     assert note.startswith("Made with untrained miniature networks")
-    assert "mine" in note
+    assert "My method" in note
     assert "mean nothing" in note
     assert untrained_notes({"other": METHODS["other"]}) == []
 
