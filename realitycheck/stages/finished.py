@@ -31,10 +31,15 @@ def finished_rows(
     encodings = images_folder.parents[1] / "encodings" / images_folder.name
     facts = {
         "params": dict(params),
-        "tables": [read_facts(path) for path in tables],
+        "tables": [_lasting(read_facts(path)) for path in tables],
         "device": device,
     }
     return FinishedRows(encodings / "finished" / rule, facts=facts)
+
+
+def _lasting(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts of a table without how long it took, which is another number every time."""
+    return {name: value for name, value in facts.items() if name != "seconds"}
 
 
 def finished_first(
