@@ -2,10 +2,11 @@
 
     python -m training.clip --scenes FOLDER --out FOLDER
 
-Three kinds of pairs, all contrasted with all captions of the batch: crops with their surroundings,
-crops with black outside the thing's mask, as SAM + CLIP cuts them, and the regions of whole scenes,
-as CLIP Surgery sees them (the mean of the tokens of its second stream over a thing's patches). A
-caption that is true of a thing, though it was made for another, is no counter-example.
+Three kinds of pairs, each contrasted with all captions of the batch: crops with their surroundings,
+crops with black outside a mask, as SAM + CLIP cuts them, and the regions of whole scenes, as CLIP
+Surgery sees them (the mean of the tokens of its second stream over a thing's patches). The place
+where there is no thing has the empty phrase, a mask of a mere part is called "part". A caption that
+is true of a thing, though it was made for another, is no counter-example.
 
 Sources: Radford et al. (2021), the CLIP paper; Li et al. (2023), "CLIP Surgery"; Zhong et al.
 (2022), "RegionCLIP", for contrasting regions.
@@ -31,9 +32,24 @@ from realitycheck.models.clip import (
 from realitycheck.models.clip_surgery import N_SURGERY_BLOCKS
 from training import loop, scenes, words
 from training.crops import around, cut
+from training.sam import box_of
 
-#: Regions of a scene that are contrasted, and the place where there is none of them.
+#: Regions of a scene that are contrasted; the last is where no thing is.
 REGIONS = 4
+#: What has a caption of its own instead of a description.
+NOTHING, PART = "", "part"
+
+
+def caption_for(rng: np.random.Generator, thing: Instance | str) -> str:
+    """Make a caption of a thing; `NOTHING` and `PART` are their own."""
+    return thing if isinstance(thing, str) else words.phrase_for(rng, thing)
+
+
+def is_true(caption: str, thing: Instance | str) -> bool:
+    """Whether a caption describes what an image shows."""
+    if isinstance(thing, str) or caption in (NOTHING, PART):
+        return caption == thing
+    return words.is_true_of(caption, thing)
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
@@ -136,23 +152,39 @@ def main() -> None:
     ) -> dict[str, torch.Tensor]:
         chosen = usable[rng.integers(len(usable), size=given.batch)]
         n_scenes = max(1, given.batch // 4)
-        things: list[Instance | None] = []
-        boxes, identity, is_cut = [], [], []
+        things: list[Instance | str] = []
+        boxes, wanted, is_cut, is_part = [], [], [], []
         for index in chosen:
             instances = data.instances[index]
             thing = instances[rng.integers(len(instances))]
-            black = rng.random() < 0.5
-            boxes.append(around(rng, thing.box, most=0.04 if black else rng.choice([0.3, 1.5])))
-            identity.append(thing.identity)
-            is_cut.append(black)
-            things.append(thing)
+            roll = rng.random()
+            is_cut.append(roll < 0.55)
+            is_part.append(roll < 0.07 and len(thing.parts) > 1)
+            if is_part[-1]:
+                wanted.append(int(rng.choice(thing.parts)))
+                things.append(PART)
+                boxes.append(thing.box)
+            elif 0.07 <= roll < 0.12:
+                wanted.append(0)
+                things.append(NOTHING)
+                boxes.append((0, 0, data.images.shape[-1], data.images.shape[-2]))
+            else:
+                most = 0.04 if is_cut[-1] else float(rng.choice([0.3, 1.5]))
+                wanted.append(thing.identity)
+                things.append(thing)
+                boxes.append(around(rng, thing.box, most=most))
         index = torch.from_numpy(chosen).to(device)
         images = scenes.vary(data.images[index].float(), generator=generator)
         labels = data.identities[index].float()[:, None]
+        of_part = torch.tensor(is_part, device=device)[:, None, None, None]
+        maps = torch.where(of_part, data.parts[index].float()[:, None], labels)
+        masks = maps == torch.tensor(wanted, device=device)[:, None, None, None]
         frame = torch.tensor(boxes, device=device, dtype=torch.float32)
+        tight = box_of(masks[:, 0])  # a part's own box, where it can be seen
+        usable_box = (of_part[:, 0, 0] & masks.flatten(1).any(dim=1, keepdim=True))
+        frame = torch.where(usable_box, tight, frame)
         crops = cut(images, frame, size_px=size_px)
-        wanted = torch.tensor(identity, device=device)[:, None, None, None]
-        inside = cut((labels == wanted).float(), frame, size_px=size_px) > 0.5
+        inside = cut(masks.float(), frame, size_px=size_px) > 0.5
         black = torch.tensor(is_cut, device=device)[:, None, None, None]
         crops = torch.where(black & ~inside, torch.zeros_like(crops), crops)
         if rng.random() < 0.5:
@@ -163,38 +195,32 @@ def main() -> None:
         whole = functional.interpolate(images[:n_scenes], (size_px, size_px), mode="bilinear")
         tokens = surgery_tokens(model, normalise(whole))[:, 1:]
         tokens = functional.normalize(tokens, dim=-1)
-        rows, values, empty = [], [], []
+        rows, values = [], []
         for row in range(n_scenes):
             instances = data.instances[chosen[row]]
             for thing in [instances[i] for i in rng.permutation(len(instances))[: REGIONS - 1]]:
                 rows.append(row)
                 values.append(thing.identity)
-                empty.append(False)
                 things.append(thing)
             rows.append(row)
             values.append(0)
-            empty.append(True)
-            things.append(None)
+            things.append(NOTHING)
         row_index = torch.tensor(rows, device=device)
         masks = (labels[row_index] == torch.tensor(values, device=device)[:, None, None, None]).float()
         cover = functional.interpolate(masks, (grid, grid), mode="area").flatten(1)
         cover = cover * (cover > 0.5 * cover.amax(dim=1, keepdim=True))
         # Some of a region's patches at a time: each of them must tell what it shows.
         share = torch.rand(cover.shape, generator=generator, device=device)
-        cover = cover * (share < torch.tensor(rng.choice([0.15, 0.5, 1.0]), device=device)).float() + 1e-6 * cover
+        cover = cover * (share < float(rng.choice([0.15, 0.5, 1.0]))) + 1e-6 * cover
         by_region = torch.einsum("np,npd->nd", cover, tokens[row_index])
         by_region = functional.normalize(by_region, dim=-1)
 
-        phrases = [words.phrase_for(rng, thing) if thing else "" for thing in things]
+        phrases = [caption_for(rng, thing) for thing in things]
         unique = list(dict.fromkeys(phrases))
         place = {phrase: i for i, phrase in enumerate(unique)}
         own = torch.tensor([place[phrase] for phrase in phrases], device=device)
         true = torch.tensor(
-            [
-                [bool(p) and words.is_true_of(p, thing) if thing else not p for p in unique]
-                for thing in things
-            ],
-            device=device,
+            [[is_true(phrase, thing) for phrase in unique] for thing in things], device=device
         )
         texts = encode([sentence(rng, phrase) for phrase in unique])
         scale = model.logit_scale.exp().clamp(max=100)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +60,26 @@ def write_text_encoder(folder: str | Path) -> Path:
 def build(folder: str | Path) -> torch.nn.Module:
     """Build the network with random weights, ready for training on any device."""
     network = build_network(GROUNDING_DINO_VARIANTS["everyday"], text_encoder=folder)
+    from groundingdino.models.GroundingDINO import groundingdino
     from groundingdino.models.GroundingDINO.ms_deform_attn import MultiScaleDeformableAttention
 
+    name = "generate_masks_with_special_tokens_and_transfer_map"
+    original = getattr(groundingdino, name)
+    if not isinstance(original, functools.partial):  # it goes token by token: slow on a GPU
+        setattr(groundingdino, name, functools.partial(_on_cpu, original))
     for module in network.modules():
         if type(module) is MultiScaleDeformableAttention:
             # The package's forward on a GPU needs its compiled extension.
             module.forward = functools.partial(_sample, module)
     _make_unlikely(network)
     return network.train()
+
+
+def _on_cpu(function: Callable[..., tuple], tokenized: Mapping, *rest: object) -> tuple:
+    """Call the package's masks of sub-sentences on the CPU."""
+    device = tokenized["input_ids"].device
+    masks, places, lists = function({k: v.cpu() for k, v in tokenized.items()}, *rest)
+    return masks.to(device), places.to(device), lists
 
 
 def _make_unlikely(network: torch.nn.Module) -> None:

@@ -180,7 +180,7 @@ def main() -> None:
                 boxes = box_of(wanted)
                 extent = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
                 noise = torch.randn(boxes.shape, generator=generator, device=device)
-                loose = rng.choice([0.0, 0.03, 0.08])
+                loose = float(rng.choice([0.0, 0.03, 0.08]))
                 boxes = boxes + (loose * extent * noise).clamp(-20, 20)
                 logits, ious = decode(parts, embeddings, boxes=boxes)
                 n_points = 0
@@ -192,7 +192,7 @@ def main() -> None:
                     others = pick_pixels(~wanted, n_points, generator=generator)
                     points = torch.cat([points, others], dim=1)
                     labels = torch.cat([labels, torch.zeros_like(labels)], dim=1)
-                    jitter = rng.choice([0.0, 0.0, 4.0, 9.0])
+                    jitter = float(rng.choice([0.0, 0.0, 4.0, 9.0]))
                     shift = torch.randn(points.shape, generator=generator, device=device)
                     points = (points + jitter * shift).clamp(0, size.image_size_px - 1)
                 logits, ious = decode(parts, embeddings, points=(points, labels))
