@@ -51,6 +51,7 @@ rule generate_dataset:
         mem_mb=1_000,
         runtime=60,
     params:
+        format=lambda wildcards: cfg.datasets[wildcards.dataset].format,
         settings=lambda wildcards: cfg.generator_settings(wildcards.dataset),
         code=code_of("generate_dataset"),
     message:

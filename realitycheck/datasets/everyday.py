@@ -426,7 +426,7 @@ def finish_picture(rng: np.random.Generator, canvas: np.ndarray, *, size_hw: tup
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def _shrink(labels: np.ndarray, *, size_hw: tuple[int, int]) -> np.ndarray:
+def shrink(labels: np.ndarray, *, size_hw: tuple[int, int]) -> np.ndarray:
     """Bring a map of labels to the picture's size: each pixel takes one of those it covers."""
     return np.ascontiguousarray(
         labels[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING][
@@ -579,7 +579,7 @@ def draw_scene(rng: np.random.Generator, *, size_px: int = 256) -> Scene:
         first_part += n_parts
     size_hw = (size_px, size_px)
     image = finish_picture(rng, canvas, size_hw=size_hw)
-    identities, part_map = _shrink(identities, size_hw=size_hw), _shrink(part_map, size_hw=size_hw)
+    identities, part_map = shrink(identities, size_hw=size_hw), shrink(part_map, size_hw=size_hw)
     return Scene(image, identities, part_map, describe(identities, part_map, drawn))
 
 
