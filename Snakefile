@@ -44,3 +44,7 @@ rule all:
         rules.tables.input,
         rules.figures.input,
         rules.detections.input,
+
+
+onsuccess:
+    say_self_test()

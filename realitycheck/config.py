@@ -871,6 +871,13 @@ class Settings(_Strict):
         block = self.methods[method]
         return {**self.method_settings(method), "service": block.service}
 
+    def is_everyday(self, method: str) -> bool:
+        """Whether a method runs on the shipped networks of drawn everyday scenes, and no others."""
+        networks = [getattr(self.models, net) for net in self.methods[method].networks]
+        return bool(networks) and all(
+            block.variant == "everyday" and block.weights is None for block in networks
+        )
+
     def is_untrained(self, method: str) -> bool:
         """Whether a method runs on untrained miniature networks, whose scores mean nothing."""
         return any(

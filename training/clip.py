@@ -98,7 +98,10 @@ def text_features(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def contrast(
-    images: torch.Tensor, texts: torch.Tensor, own: torch.Tensor, true: torch.Tensor,
+    images: torch.Tensor,
+    texts: torch.Tensor,
+    own: torch.Tensor,
+    true: torch.Tensor,
     scale: torch.Tensor,
 ) -> torch.Tensor:
     """Compute the contrastive loss in both directions.
@@ -181,7 +184,7 @@ def main() -> None:
         masks = maps == torch.tensor(wanted, device=device)[:, None, None, None]
         frame = torch.tensor(boxes, device=device, dtype=torch.float32)
         tight = box_of(masks[:, 0])  # a part's own box, where it can be seen
-        usable_box = (of_part[:, 0, 0] & masks.flatten(1).any(dim=1, keepdim=True))
+        usable_box = of_part[:, 0, 0] & masks.flatten(1).any(dim=1, keepdim=True)
         frame = torch.where(usable_box, tight, frame)
         crops = cut(images, frame, size_px=size_px)
         inside = cut(masks.float(), frame, size_px=size_px) > 0.5
@@ -206,7 +209,9 @@ def main() -> None:
             values.append(0)
             things.append(NOTHING)
         row_index = torch.tensor(rows, device=device)
-        masks = (labels[row_index] == torch.tensor(values, device=device)[:, None, None, None]).float()
+        masks = (
+            labels[row_index] == torch.tensor(values, device=device)[:, None, None, None]
+        ).float()
         cover = functional.interpolate(masks, (grid, grid), mode="area").flatten(1)
         cover = cover * (cover > 0.5 * cover.amax(dim=1, keepdim=True))
         # Some of a region's patches at a time: each of them must tell what it shows.

@@ -38,4 +38,9 @@ def around(rng: np.random.Generator, box: tuple[int, int, int, int], *, most: fl
     width, height = x_max - x_min, y_max - y_min
     room = rng.uniform(0, 1) * most
     left, top, right, bottom = rng.uniform(-0.04, room + 0.02, 4)
-    return [x_min - left * width, y_min - top * height, x_max + right * width, y_max + bottom * height]
+    return [
+        x_min - left * width,
+        y_min - top * height,
+        x_max + right * width,
+        y_max + bottom * height,
+    ]

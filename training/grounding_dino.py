@@ -218,8 +218,11 @@ def ask(
 
 
 def match(
-    logits: torch.Tensor, boxes: torch.Tensor, targets: list[tuple[torch.Tensor, torch.Tensor]],
-    *, times: int = 1,
+    logits: torch.Tensor,
+    boxes: torch.Tensor,
+    targets: list[tuple[torch.Tensor, torch.Tensor]],
+    *,
+    times: int = 1,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Match proposals with targets at the lowest cost, each target `times` times.
 
@@ -270,8 +273,11 @@ def _giou_pairs(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def losses_of(
-    logits: torch.Tensor, boxes: torch.Tensor, targets: list[tuple[torch.Tensor, torch.Tensor]],
-    *, times: int,
+    logits: torch.Tensor,
+    boxes: torch.Tensor,
+    targets: list[tuple[torch.Tensor, torch.Tensor]],
+    *,
+    times: int,
 ) -> dict[str, torch.Tensor]:
     """Compute the losses of one layer; see the module."""
     pairs = match(logits, boxes, targets, times=times)
@@ -289,7 +295,9 @@ def losses_of(
     alpha = _ALPHA * truth + (1 - _ALPHA) * (1 - truth)
     n = max(len(rows), 1)
     losses = {"class": (alpha * (1 - right) ** _GAMMA * cross).sum() / n}
-    found = boxes[torch.from_numpy(rows).to(boxes.device), torch.from_numpy(proposals).to(boxes.device)]
+    found = boxes[
+        torch.from_numpy(rows).to(boxes.device), torch.from_numpy(proposals).to(boxes.device)
+    ]
     losses["l1"] = (found - wanted).abs().sum() / n
     corners = [box_convert(x, "cxcywh", "xyxy") for x in (found, wanted)]
     losses["giou"] = (
@@ -324,16 +332,22 @@ def main() -> None:
         chosen = rng.integers(len(data), size=given.batch)
         flip = bool(rng.random() < 0.5)
         images = data.images[torch.from_numpy(chosen).to(device)]
-        images = scenes.vary((images.flip(-1) if flip else images).float(), generator=generator, swap_colours=0.0)
+        images = scenes.vary(
+            (images.flip(-1) if flip else images).float(), generator=generator, swap_colours=0.0
+        )
         captions, targets = [], []
         for index in chosen:
             instances = data.instances[index]
             caption, offsets, things = ask(rng, instances, network.tokenizer)
             captions.append(caption)
-            boxes = np.array([instances[place].box for place, _ in things], np.float32).reshape(-1, 4)
+            boxes = np.array([instances[place].box for place, _ in things], np.float32).reshape(
+                -1, 4
+            )
             if flip:
                 boxes[:, [0, 2]] = side - boxes[:, [2, 0]]
-            tokens = np.array([marked for _, marked in things], np.float32).reshape(len(things), len(offsets))
+            tokens = np.array([marked for _, marked in things], np.float32).reshape(
+                len(things), len(offsets)
+            )
             boxes = box_convert(torch.from_numpy(boxes / side), "xyxy", "cxcywh")
             targets.append((boxes.to(device), torch.from_numpy(tokens).to(device)))
         network(normalise(images), captions=captions)

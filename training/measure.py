@@ -54,9 +54,7 @@ def measure_sam(scenes: Sequence[Scene], folder: Path) -> dict[str, float]:
             truth = scene.identities == instance.identity
             by_box.append(_iou(mask, truth))
             rows, columns = np.nonzero(truth)
-            middle = np.argmin(
-                (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
-            )
+            middle = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
             point = np.array([[columns[middle] + 0.5, rows[middle] + 0.5]])
             three, quality, _ = sam.decode_points(
                 model, embedding, point, np.ones(1), image_size_hw=size, multimask=True
@@ -131,9 +129,7 @@ def measure_resnet(scenes: Sequence[Scene], folder: Path) -> dict[str, float]:
 
     model = resnet.build()
     state = load_state(folder / "resnet.safetensors")
-    model.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    )
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     model.eval()
     right: dict[str, list[bool]] = {kind: [] for kind in resnet.CLASSES}
     for scene in scenes:

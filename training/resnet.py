@@ -63,12 +63,7 @@ def main() -> None:
             instances = data.instances[index]
             thing = instances[rng.integers(len(instances))]
             boxes.append(around(rng, thing.box, most=float(rng.choice([0.2, 0.8]))))
-            truth.append(
-                [
-                    names.index(getattr(thing, kind))
-                    for kind, names in CLASSES.items()
-                ]
-            )
+            truth.append([names.index(getattr(thing, kind)) for kind, names in CLASSES.items()])
         index = torch.from_numpy(chosen).to(device)
         images = scenes.vary(data.images[index].float(), generator=generator, swap_colours=0.0)
         frame = torch.tensor(boxes, device=device, dtype=torch.float32)

@@ -82,9 +82,7 @@ def mask_losses(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tenso
     right = chance * target + (1 - chance) * (1 - target)
     weight = 0.25 * target + 0.75 * (1 - target)
     focal = (weight * (1 - right) ** 2 * cross).mean(dim=(2, 3))
-    dice = 1 - (2 * (chance * target).sum(dim=(2, 3)) + 1) / (
-        (chance + target).sum(dim=(2, 3)) + 1
-    )
+    dice = 1 - (2 * (chance * target).sum(dim=(2, 3)) + 1) / ((chance + target).sum(dim=(2, 3)) + 1)
     with torch.no_grad():
         drawn = logits > 0
         both = (drawn & (target > 0.5)).sum(dim=(2, 3))
@@ -117,7 +115,11 @@ def pick_pixels(inside: torch.Tensor, n: int, *, generator: torch.Generator) -> 
 
 
 def targets(
-    batch: list[list], identities: torch.Tensor, parts: torch.Tensor, *, rng: np.random.Generator,
+    batch: list[list],
+    identities: torch.Tensor,
+    parts: torch.Tensor,
+    *,
+    rng: np.random.Generator,
     with_background: bool,
 ) -> torch.Tensor:
     """Choose what is asked for: mostly whole things, some parts, seldom the background.

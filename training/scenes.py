@@ -129,7 +129,9 @@ def _read_instances(text: str) -> list[Instance]:
     ]
 
 
-def vary(images: torch.Tensor, *, generator: torch.Generator, swap_colours: float = 0.15) -> torch.Tensor:
+def vary(
+    images: torch.Tensor, *, generator: torch.Generator, swap_colours: float = 0.15
+) -> torch.Tensor:
     """Vary exposure, contrast and the order of colours of pictures.
 
     Args:

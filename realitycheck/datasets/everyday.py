@@ -101,7 +101,9 @@ def _noise_sheet(sigma_px: float) -> np.ndarray:
     step = max(1, int(sigma_px / 2))
     small = _NOISE_SIZE // step
     sheet = rng.standard_normal((small, small), np.float32)
-    sheet = cv2.GaussianBlur(sheet, (0, 0), max(sigma_px / step, 0.3), borderType=cv2.BORDER_REFLECT)
+    sheet = cv2.GaussianBlur(
+        sheet, (0, 0), max(sigma_px / step, 0.3), borderType=cv2.BORDER_REFLECT
+    )
     sheet = cv2.resize(sheet, (_NOISE_SIZE, _NOISE_SIZE), interpolation=cv2.INTER_CUBIC)
     return sheet / sheet.std()
 
@@ -163,7 +165,10 @@ def draw_background(
     """
     kind = kind or str(rng.choice(BACKGROUNDS, p=[0.34, 0.26, 0.14, 0.14, 0.12]))
     if kind == "outdoors":
-        sky, ground = draw_colour(rng, "blue"), draw_colour(rng, str(rng.choice(["green", "brown", "yellow"])))
+        sky, ground = (
+            draw_colour(rng, "blue"),
+            draw_colour(rng, str(rng.choice(["green", "brown", "yellow"]))),
+        )
         sky = 0.4 * sky + 0.6 * 255 * rng.uniform(0.75, 1.0)
         horizon = int(height * rng.uniform(0.2, 0.6))
         picture = _gradient(height, width, sky, np.full(3, 235, np.float32))
@@ -191,14 +196,20 @@ def draw_background(
             cv2.rectangle(picture, (int(x), int(y)), (int(x + w), int(y + h)), (235, 235, 230), -1)
             glass = tuple(float(c) for c in 0.5 * draw_colour(rng, "blue") + 110)
             m = 0.04 * width
-            cv2.rectangle(picture, (int(x + m), int(y + m)), (int(x + w - m), int(y + h - m)), glass, -1)
+            cv2.rectangle(
+                picture, (int(x + m), int(y + m)), (int(x + w - m), int(y + h - m)), glass, -1
+            )
         boards = np.broadcast_to(floor, (height - edge, width, 3)).copy()
         if rng.random() < 0.6:
             n = int(rng.integers(3, 8))
             rows = np.linspace(0, 1, height - edge) ** 0.7 * n
             shade = (rng.uniform(-18, 18, n + 1)).astype(np.float32)[rows.astype(int)]
             boards += shade[:, None, None]
-        boards *= 1 + 0.05 * noise(rng, height - edge, width, sigma_px=float(rng.choice([1.5, 6, 20])))[..., None]
+        boards *= (
+            1
+            + 0.05
+            * noise(rng, height - edge, width, sigma_px=float(rng.choice([1.5, 6, 20])))[..., None]
+        )
         picture[edge:] = boards
         skirting = max(2, int(0.02 * height))
         picture[edge - skirting : edge] = 0.5 * wall + 0.5 * rng.uniform(60, 255)
@@ -370,14 +381,18 @@ def paint_thing(
         colours += share * (other - colours)
     if finish == "metal":
         y, x = np.mgrid[:height, :width].astype(np.float32)
-        shine = np.sin((x + rng.uniform(0.3, 1) * y) * np.float32(3.5 / max(scale_px, 4)) + rng.uniform(0, 6))
+        shine = np.sin(
+            (x + rng.uniform(0.3, 1) * y) * np.float32(3.5 / max(scale_px, 4)) + rng.uniform(0, 6)
+        )
         colours += 45 * (shine * covered[index])[..., None]
     # Light from one side, and rounder where it turns away.
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     angle = rng.uniform(np.pi * 0.9, np.pi * 2.1)
     light = 1 + rng.uniform(0.03, 0.16) * (np.cos(angle) * x + np.sin(angle) * y)
-    grain = rng.uniform(0.02, 0.09) * noise(rng, height, width, sigma_px=float(rng.choice([1.5, 3])))
+    grain = rng.uniform(0.02, 0.09) * noise(
+        rng, height, width, sigma_px=float(rng.choice([1.5, 3]))
+    )
     colours *= (light + grain)[..., None]
     if rng.random() < 0.45:  # drawn with contours
         ink = rng.uniform(0.25, 0.6)
@@ -413,7 +428,9 @@ def place_thing(
     part_map[window][solid] = first_part + drawn.groups[solid] - 1
 
 
-def finish_picture(rng: np.random.Generator, canvas: np.ndarray, *, size_hw: tuple[int, int]) -> np.ndarray:
+def finish_picture(
+    rng: np.random.Generator, canvas: np.ndarray, *, size_hw: tuple[int, int]
+) -> np.ndarray:
     """Bring a canvas to its size and take the picture: exposure, white balance, blur, noise."""
     height, width = size_hw
     picture = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
@@ -436,8 +453,12 @@ def shrink(labels: np.ndarray, *, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def describe(
-    identities: np.ndarray, parts: np.ndarray, drawn: dict[int, tuple[str, str, str, int]], *,
-    min_area_px: int = 40, min_visible: float = 0.45,
+    identities: np.ndarray,
+    parts: np.ndarray,
+    drawn: dict[int, tuple[str, str, str, int]],
+    *,
+    min_area_px: int = 40,
+    min_visible: float = 0.45,
 ) -> list[Instance]:
     """List the things that can be seen well enough.
 

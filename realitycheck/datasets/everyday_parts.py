@@ -31,9 +31,7 @@ class Part:
     group: str
 
 
-def ellipse(
-    x: float, y: float, rx: float, ry: float, *, turn: float = 0.0, n: int = 28
-) -> Outline:
+def ellipse(x: float, y: float, rx: float, ry: float, *, turn: float = 0.0, n: int = 28) -> Outline:
     """Give an ellipse by centre, radii and turn in radians."""
     angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
     u, v = rx * np.cos(angle), ry * np.sin(angle)
@@ -193,10 +191,14 @@ def _dog_profile(rng: np.random.Generator, x: float, y: float, r: float) -> list
     if rng.random() < 0.4:
         out = [(long - 0.5, 0.45), (long - 0.2, 0.45), (long - 0.15, 0.95), (long - 0.45, 0.95)]
         parts.append(Part(rounded([(x + u * r, y + v * r) for u, v in out]), "tongue", "head"))
-    parts.append(Part(ellipse(x + (long - 0.08) * r, y + 0.08 * r, 0.2 * r, 0.17 * r), "pupil", "head"))
+    parts.append(
+        Part(ellipse(x + (long - 0.08) * r, y + 0.08 * r, 0.2 * r, 0.17 * r), "pupil", "head")
+    )
     mouth = [(long - 0.15, 0.42), (long - 0.5, 0.48), (0.7, 0.42)]
     parts.append(
-        Part(stroke([(x + u * r, y + v * r) for u, v in mouth], 0.03 * r, 0.02 * r), "pupil", "head")
+        Part(
+            stroke([(x + u * r, y + v * r) for u, v in mouth], 0.03 * r, 0.02 * r), "pupil", "head"
+        )
     )
     parts.append(Part(ellipse(x + 0.35 * r, y - 0.22 * r, 0.13 * r, 0.13 * r), "pupil", "head"))
     droop = _between(rng, 0.75, 1.15)
@@ -238,8 +240,14 @@ def cat(rng: np.random.Generator) -> list[Part]:
         curl = _between(rng, -0.5, 0.3)
         line = [(0.5 * wide, 0.85), (wide + 0.25, 0.8), (wide + 0.4, 0.3), (wide + 0.25, curl)]
         parts.append(Part(stroke(line, thin, 0.75 * thin), "coat", "tail"))
-        body = [(-0.2, -0.3), (0.2, -0.3), (wide, 0.55), (0.9 * wide, 1.0), (-0.9 * wide, 1.0),
-                (-wide, 0.55)]
+        body = [
+            (-0.2, -0.3),
+            (0.2, -0.3),
+            (wide, 0.55),
+            (0.9 * wide, 1.0),
+            (-0.9 * wide, 1.0),
+            (-wide, 0.55),
+        ]
         parts.append(Part(rounded(body), "coat", "body"))
         parts.append(Part(ellipse(0, 0.18, 0.16, 0.3), "belly", "body"))
         parts += _legs(rng, [-0.14, 0.14], 0.25, 1.0, 0.085, far=False)
@@ -247,20 +255,38 @@ def cat(rng: np.random.Generator) -> list[Part]:
     elif pose == "stands":
         long, tall = _between(rng, 0.52, 0.66), _between(rng, 0.2, 0.27)
         rise = _between(rng, -0.95, -0.35)
-        line = [(-long, -0.02), (-long - 0.25, -0.15), (-long - 0.2, rise), (-long - 0.02, rise - 0.15)]
+        line = [
+            (-long, -0.02),
+            (-long - 0.25, -0.15),
+            (-long - 0.2, rise),
+            (-long - 0.02, rise - 0.15),
+        ]
         parts.append(Part(stroke(line, thin, 0.75 * thin), "coat", "tail"))
         half = _between(rng, 0.06, 0.08)
         parts += _legs(rng, [-0.75 * long, 0.62 * long], 0.1, 0.78, half, far=True)
-        body = [(-long, -0.16), (0.0, -0.12), (long, -0.2), (long + 0.06, 0.1), (0.2, tall + 0.04),
-                (-0.7 * long, tall), (-long - 0.06, 0.08)]
+        body = [
+            (-long, -0.16),
+            (0.0, -0.12),
+            (long, -0.2),
+            (long + 0.06, 0.1),
+            (0.2, tall + 0.04),
+            (-0.7 * long, tall),
+            (-long - 0.06, 0.08),
+        ]
         parts.append(Part(rounded(body), "coat", "body"))
         parts.append(Part(ellipse(0.05, 0.75 * tall, 0.6 * long, 0.3 * tall), "belly", "body"))
         parts += _legs(rng, [-0.92 * long, 0.8 * long], 0.1, 0.82, half, far=False)
         parts += cat_head(rng, long + 0.08, _between(rng, -0.42, -0.22), 0.9 * r)
     else:
         long = _between(rng, 0.68, 0.85)
-        body = [(-long, 0.2), (-0.6 * long, -0.22), (0.3 * long, -0.25), (long, 0.1), (long, 0.48),
-                (-long, 0.5)]
+        body = [
+            (-long, 0.2),
+            (-0.6 * long, -0.22),
+            (0.3 * long, -0.25),
+            (long, 0.1),
+            (long, 0.48),
+            (-long, 0.5),
+        ]
         parts.append(Part(rounded(body), "coat", "body"))
         line = [(-long, 0.35), (-long - 0.2, 0.42), (-0.5 * long, 0.56), (0.0, 0.5)]
         parts.append(Part(stroke(line, thin, 0.8 * thin), "second", "tail"))
@@ -284,8 +310,14 @@ def dog(rng: np.random.Generator) -> list[Part]:
         wide = _between(rng, 0.36, 0.46)
         line = [(0.6 * wide, 0.85), (wide + 0.15, 0.7), (wide + 0.3, _between(rng, 0.2, 0.55))]
         parts.append(Part(stroke(line, thick, 0.5 * thick), "coat", "tail"))
-        body = [(-0.26, -0.25), (0.26, -0.25), (wide, 0.45), (wide, 1.0), (-wide, 1.0),
-                (-wide, 0.45)]
+        body = [
+            (-0.26, -0.25),
+            (0.26, -0.25),
+            (wide, 0.45),
+            (wide, 1.0),
+            (-wide, 1.0),
+            (-wide, 0.45),
+        ]
         parts.append(Part(rounded(body), "coat", "body"))
         parts.append(Part(ellipse(0, 0.2, 0.2, 0.34), "belly", "body"))
         parts += _legs(rng, [-0.17, 0.17], 0.2, 1.0, 0.105, far=False)
@@ -294,15 +326,27 @@ def dog(rng: np.random.Generator) -> list[Part]:
         parts += dog_head(rng, _between(rng, -0.05, 0.05), -0.48, r)
     elif pose == "stands":
         long, deep = _between(rng, 0.5, 0.62), _between(rng, 0.22, 0.3)
-        line = [(-long, -0.1), (-long - 0.16, -0.25), (-long - _between(rng, 0.1, 0.4),
-                _between(rng, -0.62, -0.1))]
+        line = [
+            (-long, -0.1),
+            (-long - 0.16, -0.25),
+            (-long - _between(rng, 0.1, 0.4), _between(rng, -0.62, -0.1)),
+        ]
         parts.append(Part(stroke(line, thick, 0.45 * thick), "coat", "tail"))
         half = _between(rng, 0.075, 0.105)
         parts += _legs(rng, [-0.7 * long, 0.55 * long], 0.1, 0.86, half, far=True)
-        body = [(-long, -0.2), (0.0, -0.16), (long, -0.28), (long + 0.1, 0.1), (0.5 * long, deep + 0.06),
-                (-0.4 * long, 0.75 * deep), (-long - 0.06, 0.12)]
+        body = [
+            (-long, -0.2),
+            (0.0, -0.16),
+            (long, -0.28),
+            (long + 0.1, 0.1),
+            (0.5 * long, deep + 0.06),
+            (-0.4 * long, 0.75 * deep),
+            (-long - 0.06, 0.12),
+        ]
         parts.append(Part(rounded(body), "coat", "body"))
-        parts.append(Part(ellipse(0.35 * long, 0.8 * deep, 0.45 * long, 0.3 * deep), "belly", "body"))
+        parts.append(
+            Part(ellipse(0.35 * long, 0.8 * deep, 0.45 * long, 0.3 * deep), "belly", "body")
+        )
         parts += _legs(rng, [-0.9 * long, 0.78 * long], 0.1, 0.9, half, far=False)
         head = (long + 0.1, _between(rng, -0.55, -0.38))
         neck = [(0.75 * long, -0.05), (long + 0.02, -0.2), head]
@@ -316,8 +360,14 @@ def dog(rng: np.random.Generator) -> list[Part]:
         long = _between(rng, 0.7, 0.88)
         line = [(-long, 0.35), (-long - 0.25, 0.3), (-long - 0.3, _between(rng, 0.0, 0.4))]
         parts.append(Part(stroke(line, thick, 0.5 * thick), "coat", "tail"))
-        body = [(-long, 0.15), (-0.6 * long, -0.15), (0.3 * long, -0.2), (long, 0.05), (long, 0.48),
-                (-long, 0.5)]
+        body = [
+            (-long, 0.15),
+            (-0.6 * long, -0.15),
+            (0.3 * long, -0.2),
+            (long, 0.05),
+            (long, 0.48),
+            (-long, 0.5),
+        ]
         parts.append(Part(rounded(body), "coat", "body"))
         for x in (0.6, 0.95):
             parts.append(Part(ellipse(x * long, 0.47, 0.27, 0.085), "paw", "legs"))
@@ -348,8 +398,13 @@ def rabbit(rng: np.random.Generator) -> list[Part]:
 
 def bird(rng: np.random.Generator) -> list[Part]:
     """Draw a bird from the side, with wing, beak and thin legs."""
-    parts = [Part(polygon([(-0.4, 0.05), (-1.0, _between(rng, -0.3, 0.2)), (-0.95, 0.3), (-0.4, 0.3)]),
-                  "second", "tail")]
+    parts = [
+        Part(
+            polygon([(-0.4, 0.05), (-1.0, _between(rng, -0.3, 0.2)), (-0.95, 0.3), (-0.4, 0.3)]),
+            "second",
+            "tail",
+        )
+    ]
     for x in (-0.05, 0.12):
         parts.append(Part(stroke([(x, 0.4), (x + 0.05, 0.85)], 0.03, 0.03), "beak", "legs"))
         parts.append(Part(stroke([(x - 0.05, 0.85), (x + 0.18, 0.86)], 0.03, 0.02), "beak", "legs"))
@@ -367,8 +422,13 @@ def fish(rng: np.random.Generator) -> list[Part]:
     """Draw a fish from the side."""
     deep = _between(rng, 0.3, 0.5)
     parts = [Part(polygon([(-0.45, 0), (-1.0, -0.4), (-0.85, 0), (-1.0, 0.4)]), "second", "tail")]
-    parts.append(Part(polygon([(-0.25, -0.8 * deep), (0.1, -deep - 0.25), (0.3, -0.8 * deep)]),
-                      "second", "fin"))
+    parts.append(
+        Part(
+            polygon([(-0.25, -0.8 * deep), (0.1, -deep - 0.25), (0.3, -0.8 * deep)]),
+            "second",
+            "fin",
+        )
+    )
     parts.append(Part(ellipse(0.1, 0, 0.68, deep), "coat", "body"))
     parts.append(Part(polygon([(0.0, 0.05), (-0.28, 0.3), (0.12, 0.25)]), "second", "fin"))
     parts.append(Part(ellipse(0.52, -0.1, 0.09, 0.09), "glint", "body"))
@@ -406,7 +466,9 @@ def _spot(rng: np.random.Generator) -> list[Part]:
         radius += rng.normal(0, 0.25 / n) * np.cos(n * angle + rng.uniform(0, 6.3))
     radius = np.clip(radius, 0.35, None)
     squeeze = rng.uniform(0.6, 1.0)
-    return _shape(np.stack([radius * np.cos(angle), squeeze * radius * np.sin(angle)], axis=1) * 0.75)
+    return _shape(
+        np.stack([radius * np.cos(angle), squeeze * radius * np.sin(angle)], axis=1) * 0.75
+    )
 
 
 def _line(rng: np.random.Generator) -> list[Part]:
@@ -454,14 +516,30 @@ def _crescent(_rng: np.random.Generator) -> list[Part]:
 def _cross(rng: np.random.Generator) -> list[Part]:
     w = rng.uniform(0.22, 0.38)
     return _shape(
-        polygon([(-w, -1), (w, -1), (w, -w), (1, -w), (1, w), (w, w), (w, 1), (-w, 1), (-w, w),
-                 (-1, w), (-1, -w), (-w, -w)])
+        polygon(
+            [
+                (-w, -1),
+                (w, -1),
+                (w, -w),
+                (1, -w),
+                (1, w),
+                (w, w),
+                (w, 1),
+                (-w, 1),
+                (-w, w),
+                (-1, w),
+                (-1, -w),
+                (-w, -w),
+            ]
+        )
     )
 
 
 def _arrow(_rng: np.random.Generator) -> list[Part]:
     return _shape(
-        polygon([(-1, -0.22), (0.2, -0.22), (0.2, -0.6), (1, 0), (0.2, 0.6), (0.2, 0.22), (-1, 0.22)])
+        polygon(
+            [(-1, -0.22), (0.2, -0.22), (0.2, -0.6), (1, 0), (0.2, 0.6), (0.2, 0.22), (-1, 0.22)]
+        )
     )
 
 
@@ -509,11 +587,18 @@ def _box(rng: np.random.Generator) -> list[Part]:
 
 def _cup(rng: np.random.Generator) -> list[Part]:
     slim = rng.uniform(0.4, 0.6)
-    outer, hole = ellipse(slim + 0.12, 0.0, 0.3, 0.38, n=24), ellipse(slim + 0.12, 0, 0.18, 0.25)[::-1]
+    outer, hole = (
+        ellipse(slim + 0.12, 0.0, 0.3, 0.38, n=24),
+        ellipse(slim + 0.12, 0, 0.18, 0.25)[::-1],
+    )
     handle = np.concatenate([outer, outer[:1], hole, hole[:1]])
     return [
         Part(handle, "main", "handle"),
-        Part(polygon([(-slim, -0.7), (slim, -0.7), (0.85 * slim, 0.8), (-0.85 * slim, 0.8)]), "main", "body"),
+        Part(
+            polygon([(-slim, -0.7), (slim, -0.7), (0.85 * slim, 0.8), (-0.85 * slim, 0.8)]),
+            "main",
+            "body",
+        ),
         Part(ellipse(0, -0.7, slim, 0.14), "bright", "rim"),
         Part(ellipse(0, -0.68, 0.85 * slim, 0.1), "dark", "rim"),
     ]
@@ -521,12 +606,30 @@ def _cup(rng: np.random.Generator) -> list[Part]:
 
 def _bottle(rng: np.random.Generator) -> list[Part]:
     w, neck = rng.uniform(0.28, 0.4), rng.uniform(0.1, 0.15)
-    body = [(-neck, -0.8), (neck, -0.8), (neck, -0.35), (w, -0.05), (w, 1.0), (-w, 1.0), (-w, -0.05),
-            (-neck, -0.35)]
+    body = [
+        (-neck, -0.8),
+        (neck, -0.8),
+        (neck, -0.35),
+        (w, -0.05),
+        (w, 1.0),
+        (-w, 1.0),
+        (-w, -0.05),
+        (-neck, -0.35),
+    ]
     return [
         Part(rounded(body, passes=1), "main", "body"),
-        Part(polygon([(-neck - 0.02, -1.0), (neck + 0.02, -1.0), (neck + 0.02, -0.78), (-neck - 0.02, -0.78)]),
-             "second", "cap"),
+        Part(
+            polygon(
+                [
+                    (-neck - 0.02, -1.0),
+                    (neck + 0.02, -1.0),
+                    (neck + 0.02, -0.78),
+                    (-neck - 0.02, -0.78),
+                ]
+            ),
+            "second",
+            "cap",
+        ),
         Part(polygon([(-w, 0.25), (w, 0.25), (w, 0.7), (-w, 0.7)]), "bright", "label"),
     ]
 
@@ -534,10 +637,18 @@ def _bottle(rng: np.random.Generator) -> list[Part]:
 def _book(rng: np.random.Generator) -> list[Part]:
     h, t = rng.uniform(0.6, 0.75), rng.uniform(0.12, 0.22)
     return [
-        Part(polygon([(-0.6 + t, h + t), (0.7 + t, h + t), (0.7 + t, -h + t), (-0.6 + t, -h + t)]), "pages", "pages"),
+        Part(
+            polygon([(-0.6 + t, h + t), (0.7 + t, h + t), (0.7 + t, -h + t), (-0.6 + t, -h + t)]),
+            "pages",
+            "pages",
+        ),
         Part(polygon([(-0.6, h), (0.7, h), (0.7, -h), (-0.6, -h)]), "main", "cover"),
         Part(polygon([(-0.6, h), (-0.45, h), (-0.45, -h), (-0.6, -h)]), "shade", "cover"),
-        Part(polygon([(-0.25, -0.6 * h), (0.5, -0.6 * h), (0.5, -0.3 * h), (-0.25, -0.3 * h)]), "second", "cover"),
+        Part(
+            polygon([(-0.25, -0.6 * h), (0.5, -0.6 * h), (0.5, -0.3 * h), (-0.25, -0.3 * h)]),
+            "second",
+            "cover",
+        ),
     ]
 
 
@@ -554,12 +665,20 @@ def _chair(rng: np.random.Generator) -> list[Part]:
     w = rng.uniform(0.07, 0.1)
     parts = [
         Part(polygon([(x - w, y), (x + w, y), (x + w, 1.0 - o), (x - w, 1.0 - o)]), p, "legs")
-        for x, y, o, p in ((-0.35, 0.1, 0.15, "shade"), (0.55, 0.1, 0.15, "shade"), (-0.55, 0.1, 0.0, "main"),
-                           (0.35, 0.1, 0.0, "main"))
+        for x, y, o, p in (
+            (-0.35, 0.1, 0.15, "shade"),
+            (0.55, 0.1, 0.15, "shade"),
+            (-0.55, 0.1, 0.0, "main"),
+            (0.35, 0.1, 0.0, "main"),
+        )
     ]
     parts.append(Part(polygon([(-0.45, -1), (0.65, -1), (0.6, 0.0), (-0.4, 0.0)]), "shade", "back"))
-    parts.append(Part(polygon([(-0.3, -0.8), (0.5, -0.8), (0.47, -0.25), (-0.27, -0.25)]), "second", "back"))
-    parts.append(Part(polygon([(-0.7, 0.22), (0.5, 0.22), (0.7, 0.0), (-0.42, 0.0)]), "main", "seat"))
+    parts.append(
+        Part(polygon([(-0.3, -0.8), (0.5, -0.8), (0.47, -0.25), (-0.27, -0.25)]), "second", "back")
+    )
+    parts.append(
+        Part(polygon([(-0.7, 0.22), (0.5, 0.22), (0.7, 0.0), (-0.42, 0.0)]), "main", "seat")
+    )
     return parts
 
 
@@ -567,20 +686,33 @@ def _table(rng: np.random.Generator) -> list[Part]:
     w = rng.uniform(0.06, 0.1)
     parts = [
         Part(polygon([(x - w, -0.1), (x + w, -0.1), (x + w, y), (x - w, y)]), p, "legs")
-        for x, y, p in ((-0.6, 0.6, "shade"), (0.75, 0.6, "shade"), (-0.85, 0.8, "main"), (0.55, 0.8, "main"))
+        for x, y, p in (
+            (-0.6, 0.6, "shade"),
+            (0.75, 0.6, "shade"),
+            (-0.85, 0.8, "main"),
+            (0.55, 0.8, "main"),
+        )
     ]
-    parts.append(Part(polygon([(-0.98, -0.05), (0.7, -0.05), (0.98, -0.4), (-0.65, -0.4)]), "main", "top"))
-    parts.append(Part(polygon([(-0.98, -0.05), (0.7, -0.05), (0.7, 0.07), (-0.98, 0.07)]), "shade", "top"))
+    parts.append(
+        Part(polygon([(-0.98, -0.05), (0.7, -0.05), (0.98, -0.4), (-0.65, -0.4)]), "main", "top")
+    )
+    parts.append(
+        Part(polygon([(-0.98, -0.05), (0.7, -0.05), (0.7, 0.07), (-0.98, 0.07)]), "shade", "top")
+    )
     return parts
 
 
 def _tree(rng: np.random.Generator) -> list[Part]:
-    parts = [Part(polygon([(-0.12, 0.1), (0.12, 0.1), (0.16, 1.0), (-0.16, 1.0)]), "trunk", "trunk")]
+    parts = [
+        Part(polygon([(-0.12, 0.1), (0.12, 0.1), (0.16, 1.0), (-0.16, 1.0)]), "trunk", "trunk")
+    ]
     if rng.random() < 0.5:
         for k in range(3):
             y = -0.35 + 0.32 * k
             w = 0.42 + 0.16 * k
-            parts.append(Part(polygon([(0, y - 0.65), (w, y + 0.15), (-w, y + 0.15)]), "leaf", "crown"))
+            parts.append(
+                Part(polygon([(0, y - 0.65), (w, y + 0.15), (-w, y + 0.15)]), "leaf", "crown")
+            )
     else:
         for _ in range(6):
             x, y = rng.uniform(-0.35, 0.35), rng.uniform(-0.65, 0.0)
@@ -589,12 +721,22 @@ def _tree(rng: np.random.Generator) -> list[Part]:
 
 
 def _flower(rng: np.random.Generator) -> list[Part]:
-    parts = [Part(stroke([(0, -0.3), (rng.uniform(-0.1, 0.1), 0.4), (0, 1.0)], 0.04, 0.05), "leaf", "stem")]
+    parts = [
+        Part(
+            stroke([(0, -0.3), (rng.uniform(-0.1, 0.1), 0.4), (0, 1.0)], 0.04, 0.05), "leaf", "stem"
+        )
+    ]
     parts.append(Part(ellipse(0.22, 0.5, 0.24, 0.09, turn=-0.5), "leaf", "stem"))
     n = int(rng.integers(5, 9))
     for k in range(n):
         a = 2 * np.pi * k / n
-        parts.append(Part(ellipse(0.3 * np.cos(a), -0.45 + 0.3 * np.sin(a), 0.25, 0.14, turn=a), "main", "bloom"))
+        parts.append(
+            Part(
+                ellipse(0.3 * np.cos(a), -0.45 + 0.3 * np.sin(a), 0.25, 0.14, turn=a),
+                "main",
+                "bloom",
+            )
+        )
     parts.append(Part(ellipse(0, -0.45, 0.17, 0.17), "centre", "bloom"))
     return parts
 
@@ -607,17 +749,35 @@ def _house(rng: np.random.Generator) -> list[Part]:
         Part(polygon([(-0.15, 0.35), (0.2, 0.35), (0.2, 0.9), (-0.15, 0.9)]), "trunk", "door"),
     ]
     for x in (-0.6, 0.35):
-        parts.append(Part(polygon([(x, 0.0), (x + 0.28, 0.0), (x + 0.28, 0.28), (x, 0.28)]), "glass", "window"))
+        parts.append(
+            Part(
+                polygon([(x, 0.0), (x + 0.28, 0.0), (x + 0.28, 0.28), (x, 0.28)]), "glass", "window"
+            )
+        )
     return parts
 
 
 def _car(rng: np.random.Generator) -> list[Part]:
     h = rng.uniform(0.5, 0.65)
     parts = [
-        Part(rounded([(-0.55, -0.1), (-0.35, -h), (0.3, -h), (0.6, -0.1)], passes=1), "main", "body"),
-        Part(polygon([(-0.4, -0.12), (-0.27, -h + 0.12), (-0.03, -h + 0.12), (-0.03, -0.12)]), "glass", "window"),
-        Part(polygon([(0.05, -0.12), (0.05, -h + 0.12), (0.24, -h + 0.12), (0.42, -0.12)]), "glass", "window"),
-        Part(rounded([(-1, -0.15), (1.0, -0.15), (1.0, 0.35), (-1.0, 0.35)], passes=1), "main", "body"),
+        Part(
+            rounded([(-0.55, -0.1), (-0.35, -h), (0.3, -h), (0.6, -0.1)], passes=1), "main", "body"
+        ),
+        Part(
+            polygon([(-0.4, -0.12), (-0.27, -h + 0.12), (-0.03, -h + 0.12), (-0.03, -0.12)]),
+            "glass",
+            "window",
+        ),
+        Part(
+            polygon([(0.05, -0.12), (0.05, -h + 0.12), (0.24, -h + 0.12), (0.42, -0.12)]),
+            "glass",
+            "window",
+        ),
+        Part(
+            rounded([(-1, -0.15), (1.0, -0.15), (1.0, 0.35), (-1.0, 0.35)], passes=1),
+            "main",
+            "body",
+        ),
     ]
     for x in (-0.55, 0.55):
         parts.append(Part(ellipse(x, 0.35, 0.24, 0.24), "tyre", "wheel"))
@@ -665,8 +825,16 @@ def _sofa(rng: np.random.Generator) -> list[Part]:
         Part(rounded([(-0.8, 0.0), (0.0, 0.0), (0.0, 0.4), (-0.8, 0.4)], passes=1), "main", "seat"),
         Part(rounded([(0.0, 0.0), (0.8, 0.0), (0.8, 0.4), (0.0, 0.4)], passes=1), "main", "seat"),
         Part(polygon([(-0.9, 0.3), (0.9, 0.3), (0.9, 0.55), (-0.9, 0.55)]), "main", "seat"),
-        Part(rounded([(-1.0, -0.15), (-0.75, -0.15), (-0.75, 0.58), (-1.0, 0.58)], passes=1), "bright", "arm"),
-        Part(rounded([(0.75, -0.15), (1.0, -0.15), (1.0, 0.58), (0.75, 0.58)], passes=1), "bright", "arm"),
+        Part(
+            rounded([(-1.0, -0.15), (-0.75, -0.15), (-0.75, 0.58), (-1.0, 0.58)], passes=1),
+            "bright",
+            "arm",
+        ),
+        Part(
+            rounded([(0.75, -0.15), (1.0, -0.15), (1.0, 0.58), (0.75, 0.58)], passes=1),
+            "bright",
+            "arm",
+        ),
     ]
 
 
@@ -677,8 +845,16 @@ def _plant(rng: np.random.Generator) -> list[Part]:
         long = rng.uniform(0.7, 1.1)
         tip = (long * np.sin(a), 0.25 - long * np.cos(a))
         middle = (0.55 * tip[0] + 0.05, 0.5 * (0.25 + tip[1]) - 0.1)
-        parts.append(Part(stroke([(0, 0.3), middle, tip], 0.09, 0.015), "leaf" if k % 2 else "second", "leaves"))
-    parts.append(Part(polygon([(-0.4, 0.25), (0.4, 0.25), (0.28, 1.0), (-0.28, 1.0)]), "main", "pot"))
+        parts.append(
+            Part(
+                stroke([(0, 0.3), middle, tip], 0.09, 0.015),
+                "leaf" if k % 2 else "second",
+                "leaves",
+            )
+        )
+    parts.append(
+        Part(polygon([(-0.4, 0.25), (0.4, 0.25), (0.28, 1.0), (-0.28, 1.0)]), "main", "pot")
+    )
     return parts
 
 

@@ -100,12 +100,16 @@ def _wood(rng: np.random.Generator, size: int) -> np.ndarray:
     x, y = _coordinates(size)
     bend = 7 * noise(rng, 1, size, sigma_px=60)[0][:, None] if rng.random() < 0.5 else 0.0
     wavy = cv2.resize(
-        noise(rng, max(8, size // 12), size, sigma_px=20), (size, size), interpolation=cv2.INTER_LINEAR
+        noise(rng, max(8, size // 12), size, sigma_px=20),
+        (size, size),
+        interpolation=cv2.INTER_LINEAR,
     )
     across = x + bend + 9 * size / 256 * wavy
     rings = 0.5 + 0.5 * np.sin(2 * np.pi * across / (size / 256 * rng.uniform(14, 22)))
     fine = cv2.resize(
-        noise(rng, max(8, size // 10), size, sigma_px=1.5), (size, size), interpolation=cv2.INTER_LINEAR
+        noise(rng, max(8, size // 10), size, sigma_px=1.5),
+        (size, size),
+        interpolation=cv2.INTER_LINEAR,
     )
     light = np.array([198, 156, 106]) * rng.uniform(0.85, 1.05)
     dark = light * np.array([0.68, 0.62, 0.56])
@@ -136,9 +140,7 @@ def _blob(rng: np.random.Generator, size: int, *, low: float, high: float) -> np
     return distance < radius * np.clip(reach, 0.4, None)
 
 
-def _walk(
-    rng: np.random.Generator, size: int, *, length: float, wander: float
-) -> np.ndarray:
+def _walk(rng: np.random.Generator, size: int, *, length: float, wander: float) -> np.ndarray:
     """Points of a line that wanders, inside the image, (N, 2)."""
     while True:
         n = 24
@@ -236,9 +238,7 @@ def draw_texture(
     return Drawn(np.clip(picture, 0, 255).astype(np.uint8), mask)
 
 
-def list_images(
-    categories: Sequence[str], *, n_ok: int, n_nok: int, n_train: int
-) -> list[Name]:
+def list_images(categories: Sequence[str], *, n_ok: int, n_nok: int, n_train: int) -> list[Name]:
     """Name the images of a set; the counts are per category, and its defects take turns."""
     names = []
     for category in categories:
