@@ -1,8 +1,8 @@
 """The vocabulary of the everyday domain: what things are made of, as outlines of their parts.
 
-Every thing is a list of parts in its own coordinates: x to the right, y down, about -1 to 1. Nothing
-here is a picture: a part is an outline, the name of its paint and the group it belongs to, and each
-call draws another individual. `everyday` puts them into scenes; `synthetic_pets` draws its animals
+Every thing is a list of parts in its own coordinates: x to the right, y down, about -1 to 1. A
+part is an outline, the name of its paint and the group it belongs to, and each call draws another
+individual. `everyday` puts them into scenes; `synthetic_pets` draws its animals
 by the same vocabulary.
 """
 

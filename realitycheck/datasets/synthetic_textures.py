@@ -285,7 +285,8 @@ def generate(
     unknown = [category for category in categories if category not in SURFACES]
     if unknown:
         raise ValueError(
-            f"categories of {SET_NAME}: expected some of {', '.join(SURFACES)}, found {unknown[0]!r}"
+            f"categories of {SET_NAME}: expected some of {', '.join(SURFACES)}, found "
+            f"{unknown[0]!r}"
         )
 
     def draw(rng: np.random.Generator, name: Name) -> Drawn:

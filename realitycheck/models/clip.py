@@ -86,8 +86,8 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
     """Return the sizes that a variant stands for.
 
     Args:
-        variant: `miniature`, `everyday`, a model name that open_clip knows (`ViT-B-16`), or a mapping with any
-            of the keys of `MINIATURE_SIZES`.
+        variant: `miniature`, `everyday`, a model name that open_clip knows (`ViT-B-16`), or a
+            mapping with any of the keys of `MINIATURE_SIZES`.
 
     Returns:
         The sizes, without unit except `image_size` and `patch_size`, which are in pixels. A mapping
@@ -113,8 +113,8 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
     found = get_model_config(variant)
     if not found or not isinstance(found.get("vision_cfg", {}).get("layers"), int):
         raise ValueError(
-            f"CLIP variant: expected 'miniature', 'everyday', a ViT of open_clip such as 'ViT-B-16', or a "
-            f"mapping of sizes, found {variant!r}"
+            "CLIP variant: expected 'miniature', 'everyday', a ViT of open_clip such as "
+            f"'ViT-B-16', or a mapping of sizes, found {variant!r}"
         )
     vision, text = found["vision_cfg"], found["text_cfg"]
     return {

@@ -144,8 +144,8 @@ def markdown(table: pd.DataFrame) -> str:
     ]
     note = (
         f"Distances of image features to {BANK_SIZE} drawn everyday scenes, the domain that the "
-        "small networks were trained on. Nearest neighbour: 1 is the distance of everyday scenes to "
-        "each other. Masks: what SAM cuts out by itself, and the median quality it expects."
+        "small networks were trained on. Nearest neighbour: 1 is the distance of everyday scenes "
+        "to each other. Masks: what SAM cuts out by itself, and the median quality it expects."
     )
     return "\n".join([*lines, "", note, ""])
 
