@@ -148,12 +148,18 @@ rule measure_domain_gap:
     input:
         checked=ancient(checked_inputs),
         manifests=expand("<results>/manifests/{dataset}.parquet", dataset=cfg.datasets),
-        transforms=expand("<results>/aligned/{dataset}/transforms.parquet", dataset=cfg.datasets),
-        masks=[path for dataset in cfg.datasets for path in plan.automatic_masks(dataset)],
+        transforms=expand(
+            "<results>/aligned/{dataset}/transforms.parquet", dataset=cfg.datasets
+        ),
+        masks=[
+            path for dataset in cfg.datasets for path in plan.automatic_masks(dataset)
+        ],
         segmentation="<results>/tables/segmentation.parquet",
         weights=ancient("<results>/weights/resnet.json"),
     output:
-        multiext("<results>/tables/domain_gap", parquet=".parquet", csv=".csv", md=".md"),
+        multiext(
+            "<results>/tables/domain_gap", parquet=".parquet", csv=".csv", md=".md"
+        ),
         png="<results>/figures/domain_gap.png",
         svg="<results>/figures/domain_gap.svg",
     log:
