@@ -12,8 +12,6 @@ from safetensors.numpy import load_file
 
 from realitycheck.provenance import shard_names
 
-from realitycheck.provenance import shard_names
-
 TABLE_FILES = [
     f"{name}{ending}"
     for name in ("segmentation", "classification")
