@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -260,6 +261,7 @@ def test_edited_constant_runs_the_jobs_that_use_it(run_with_own_code):
     }
 
 
+@pytest.mark.slow
 def test_edited_code_of_the_report_makes_tables_and_figures_only(run_with_own_code):
     """A report is written in seconds, whatever its scores cost."""
     run = run_with_own_code
