@@ -20,8 +20,6 @@ _MAX_BITS = 40
 #: Least correlation of the two thumbnails of a pair. Scans of different parts that lie alike reach
 #: 0.93; one part photographed twice, or saved again, 0.98 and more.
 _MIN_CORRELATION = 0.97
-#: With fewer images their mean is too much of each one to be taken away.
-_MIN_IMAGES_FOR_MEAN = 8
 #: Pairs of hashes that are compared at once.
 _PAIRS_PER_CHUNK = 4_000_000
 
@@ -70,8 +68,8 @@ def near_duplicates(thumbnails: np.ndarray) -> Iterator[tuple[int, int, float]]:
     """Find pairs of near-duplicates among the images of one category.
 
     Pairs whose hashes differ in at most 40 of 255 bits are confirmed by the correlation of their
-    thumbnails, which must be 0.97 or more; both after the mean thumbnail is taken away, if there
-    are at least 8 images.
+    thumbnails, which must be 0.97 or more; both after the mean thumbnail is taken away. So two
+    images alone are never a pair: nobody can tell what they share as pictures of one product.
 
     Args:
         thumbnails: From `thumbnail`, (N, S, S).
@@ -80,9 +78,7 @@ def near_duplicates(thumbnails: np.ndarray) -> Iterator[tuple[int, int, float]]:
         Positions of the two images, the first below the second, and their correlation.
     """
     pictures = np.asarray(thumbnails, np.float32).reshape(len(thumbnails), -1)
-    if len(pictures) >= _MIN_IMAGES_FOR_MEAN:
-        pictures = pictures - pictures.mean(axis=0)
-    pictures = _standard(pictures)
+    pictures = _standard(pictures - pictures.mean(axis=0))
     hashes = perceptual_hashes(pictures.reshape(np.shape(thumbnails)))
     rows_at_once = max(1, _PAIRS_PER_CHUNK // max(1, len(hashes)))
     for start in range(0, len(hashes), rows_at_once):

@@ -1,9 +1,10 @@
 """Supervised baseline: frozen ResNet features, a multi-layer perceptron, stratified five-fold.
 
 An image is described by how far its features depart, at their place, from those of good training
-images (Defard et al. 2021, PaDiM, for the comparison place by place), and by the largest departure
-of each channel, either way, over all places: a defect is small and may lie anywhere. The perceptron
-learns from these which departures are defects.
+images (Defard et al. 2021, PaDiM, for the comparison place by place): the largest departures over
+all places, since a defect is small and may lie anywhere, seen at several widths. Nobody is compared
+with himself: each training image is described by the others, as a held-out image is, so that the
+perceptron learns what a defect looks like and not which images it was shown.
 
 Source: section 3.3 of the study, which concatenates a pre-trained ResNet feature extractor with a
 multi-layer perceptron and reports F2 on a stratified five-fold cross-validation. It names neither
@@ -22,9 +23,18 @@ from realitycheck.metrics.folds import assign_folds
 
 _INNER_FOLDS = 3
 
+#: Parts that the images are cut into; a part is described by the good images of the others.
+_N_PARTS = 5
+
 #: Share of a channel's mean spread that is added to its spread at each place, so that a place where
 #: the good images hardly differ does not turn noise into a departure.
-_SPREAD_FLOOR = 0.3
+_SPREAD_FLOOR = 1.0
+
+#: Widths at which departures are looked at: standard deviations of a Gaussian window, in cells.
+WIDTHS_CELLS = (0.0, 1.0, 2.0)
+
+#: At each width, the mean of this many largest departures.
+N_LARGEST = (1, 5, 20)
 
 #: Images whose departures are computed together; bounds the memory.
 _CHUNK = 64
@@ -47,48 +57,85 @@ class OutOfFold(NamedTuple):
 
 
 def largest_departures(
-    maps: Sequence[np.ndarray], learned: np.ndarray, *, categories: Sequence[str]
+    maps: Sequence[np.ndarray],
+    learned: np.ndarray,
+    *,
+    categories: Sequence[str],
+    groups: Sequence[str],
+    seed: int = 0,
 ) -> np.ndarray:
     """Describe each image by the largest departures of its features from good images.
 
-    z[n, c, p] = (f[n, c, p] - mean[c, p]) / (spread[c, p] + 0.3 mean over p of spread[c, p])
+    z[n, c, p] = (f[n, c, p] - mean[c, p]) / (spread[c, p] + mean over p of spread[c, p])
+    d[n, p] = root mean square over c of z[n, c, p]
 
-    with mean and spread over the learned images of the same category, at each place p. For every
-    channel the largest and the smallest z over all places describe the image.
+    with mean and spread at each place p over the learned images of the same category in the other
+    parts of a seeded draw. d is smoothed by each of `WIDTHS_CELLS`; the means of its `N_LARGEST`
+    values describe the image.
 
     Args:
         maps: A map for each stage, each (N, C, G, G), of the same N images.
         learned: Good images that may be learned from, bool, (N,).
         categories: Category of each image, N of them.
+        groups: Group of each image; a group is never compared with itself.
+        seed: Of the parts.
 
     Returns:
-        float32, (N, D), D twice the channels of all stages.
+        float32, (N, D), D the number of stages times widths times counts.
 
     Raises:
-        ValueError: If a category has fewer than two learned images.
+        ValueError: If a category has fewer than three groups of learned images.
     """
-    categories = np.asarray(categories)
+    categories, groups = np.asarray(categories), np.asarray(groups)
+    described = np.empty((len(learned), len(maps), len(WIDTHS_CELLS) * len(N_LARGEST)), np.float32)
+    for category in np.unique(categories):
+        own = np.flatnonzero(categories == category)
+        parts = _parts(groups[own], learned[own], category=category, seed=seed)
+        for part in np.unique(parts):
+            reference = own[learned[own] & (parts != part)]
+            members = own[parts == part]
+            for index, stage in enumerate(maps):
+                mean, spread = _moments(stage, reference)
+                spread = spread + _SPREAD_FLOOR * spread.mean(axis=(1, 2), keepdims=True) + 1e-4
+                for chunk in np.array_split(members, -(-len(members) // _CHUNK)):
+                    departures = (stage[chunk].astype(np.float32) - mean) / spread
+                    size = np.sqrt(np.square(departures).mean(axis=1))
+                    described[chunk, index] = _largest(size)
+    return described.reshape(len(learned), -1)
+
+
+def _parts(groups: np.ndarray, learned: np.ndarray, *, category: str, seed: int) -> np.ndarray:
+    """Part of each image, int64, (N,): those with learned images and the others evenly spread."""
+    good = np.unique(groups[learned])
+    if len(good) < 3:
+        raise ValueError(
+            f"category {category}: expected at least 3 independent good parts among those of the "
+            f"training folds, found {len(good)}; add some, set n_folds lower, or leave the method "
+            "out with datasets.….methods"
+        )
+    rng = np.random.default_rng(seed)
+    others = np.setdiff1d(groups, good)
+    n_parts = min(_N_PARTS, len(good))
+    drawn = {
+        group: position % n_parts
+        for names in (good, others)
+        for position, group in enumerate(rng.permutation(names))
+    }
+    return np.array([drawn[group] for group in groups])
+
+
+def _largest(size: np.ndarray) -> np.ndarray:
+    """Means of the largest values of maps (N, G, G) at every width, float32, (N, D)."""
+    from scipy.ndimage import gaussian_filter
+
     columns = []
-    for stage in maps:
-        described = np.empty((len(stage), 2 * stage.shape[1]), np.float32)
-        for category in np.unique(categories):
-            own = np.flatnonzero(categories == category)
-            good = own[learned[own]]
-            if len(good) < 2:
-                raise ValueError(
-                    f"category {category}: expected at least 2 good images among those of the "
-                    f"training folds, found {len(good)}; add some, set n_folds lower, or leave the "
-                    "method out with datasets.….methods"
-                )
-            mean, spread = _moments(stage, good)
-            spread = spread + _SPREAD_FLOOR * spread.mean(axis=(1, 2), keepdims=True) + 1e-4
-            for chunk in np.array_split(own, -(-len(own) // _CHUNK)):
-                departures = (stage[chunk].astype(np.float32) - mean) / spread
-                described[chunk] = np.concatenate(
-                    [departures.max(axis=(2, 3)), departures.min(axis=(2, 3))], axis=1
-                )
-        columns.append(described)
-    return np.concatenate(columns, axis=1)
+    for width in WIDTHS_CELLS:
+        seen = gaussian_filter(size, sigma=(0, width, width)) if width else size
+        flat = seen.reshape(len(seen), -1)
+        kept = min(max(N_LARGEST), flat.shape[1])
+        falling = -np.sort(-np.partition(flat, -kept, axis=1)[:, -kept:], axis=1)
+        columns += [falling[:, :count].mean(axis=1) for count in N_LARGEST]
+    return np.stack(columns, axis=1)
 
 
 def _moments(stage: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

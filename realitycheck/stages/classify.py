@@ -56,10 +56,11 @@ def out_of_fold_verdicts(
         A verdicts table.
     """
     categories = manifest["category"].to_numpy()
+    groups = manifest["group"].fillna(manifest["image_id"]).to_numpy()
     found = classify_out_of_fold(
-        lambda learned: largest_departures(maps, learned, categories=categories),
+        lambda learned: largest_departures(maps, learned, categories=categories, groups=groups),
         manifest["label"].to_numpy(),
-        groups=manifest["group"].fillna(manifest["image_id"]).to_numpy(),
+        groups=groups,
         **{key: value for key, value in settings.items() if key not in ("kind", "input_size_px")},
     )
     return _table(manifest, method, prompt).assign(

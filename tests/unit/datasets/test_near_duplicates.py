@@ -53,10 +53,17 @@ def test_ordinary_hash_would_take_all_parts_for_copies():
     assert list(near_duplicates(small)) == []
 
 
-def test_few_images_are_compared_as_they_are():
-    """The mean of three is too much of each one; unrelated pictures still differ."""
-    first, second = parts(1, seed=1)[0], parts(1, seed=2)[0]
-    assert pairs_of([first, second, saved_again(first)]) == [(0, 2)]
+@pytest.mark.parametrize("n", [2, 3, 4, 7])
+def test_few_parts_of_one_product_are_no_copies(n):
+    """A small data set of parts that look alike must not be stopped."""
+    assert pairs_of(parts(n, noise=1)) == []
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_copy_among_few_parts_is_found(n):
+    """Even the mean of three pictures leaves what makes the third one differ."""
+    images = parts(n)
+    assert pairs_of([*images, saved_again(images[0], quality=90)]) == [(0, n)]
 
 
 def test_blank_images_are_no_pair():

@@ -154,29 +154,88 @@ def test_only_good_training_images_say_what_is_normal():
 # ----------------------------------------------------------------------------- departures by place
 
 
+def describe(stages, learned, *, categories=None, groups=None, seed=0):
+    n = len(learned)
+    return largest_departures(
+        stages,
+        np.asarray(learned),
+        categories=["a"] * n if categories is None else categories,
+        groups=own_groups(learned) if groups is None else groups,
+        seed=seed,
+    )
+
+
 def test_departures_by_hand():
-    """Two good images with 0 and 2 everywhere: mean 1, spread 1, so z = (f - 1) / 1.3001."""
-    stage = np.zeros((3, 1, 2, 2), np.float16)
-    stage[1] = 2
-    stage[2, 0] = [[1, 14], [-3, 2]]
-    learned = np.array([True, True, False])
-    found = largest_departures([stage], learned, categories=["a"] * 3)
-    np.testing.assert_allclose(found[2], [13 / 1.3001, -4 / 1.3001], rtol=1e-6)
-    np.testing.assert_allclose(found[:2], [[-1 / 1.3001] * 2, [1 / 1.3001] * 2], rtol=1e-6)
+    """Three good images, 0, 2 and 7 everywhere, so every part has one and its reference two.
+
+    The image in question stands against one of the three pairs: mean 1, 3.5 or 4.5, spread 1, 3.5
+    or 2.5. With the floor, d = |f - mean| / (2 spread + 1e-4) at each of its four places.
+    """
+    stage = np.zeros((4, 1, 2, 2), np.float16)
+    stage[1], stage[2] = 2, 7
+    stage[3, 0] = [[9, 4], [1, 1]]
+    found = describe([stage], [True, True, True, False])
+    pairs = {(0, 2): (1.0, 1.0), (0, 7): (3.5, 3.5), (2, 7): (4.5, 2.5)}
+    sizes = [
+        np.abs(np.array([9, 4, 1, 1]) - mean) / (2 * spread + 1e-4)
+        for mean, spread in pairs.values()
+    ]
+    possible = [[size.max(), size.mean(), size.mean()] for size in sizes]
+    assert min(np.abs(found[3, :3] - each).max() for each in possible) < 1e-5
+    # The good image 7 is compared with 0 and 2 and not with itself.
+    np.testing.assert_allclose(found[2, :3], 6 / 2.0001, rtol=1e-5)
 
 
 def test_a_departure_counts_wherever_it_lies_and_only_against_its_own_place():
     """A value that is normal here is a departure there."""
     rng = np.random.default_rng(0)
-    stage = rng.normal(size=(40, 2, 6, 6)) + np.linspace(0, 50, 36).reshape(6, 6)
-    stage[38, 0, 1, 2] = stage[:, 0, 4, 4].mean()
-    stage[39, 0, 4, 1] = stage[:, 0, 0, 0].mean()
-    learned = np.arange(40) < 30
-    found = largest_departures([stage.astype(np.float16)], learned, categories=["a"] * 40)
-    usual = found[30:38]
-    assert found[38, 0] > 2 * usual[:, 0].max()  # largest of channel 0
-    assert found[39, 2] < 2 * usual[:, 2].min()  # smallest of channel 0
-    assert found[38, 1] < 2 * usual[:, 1].max()  # channel 1 is as it always was
+    stage = rng.normal(size=(60, 2, 6, 6)) + np.linspace(0, 50, 36).reshape(6, 6)
+    stage[58, 0, 1, 2] = stage[:, 0, 4, 4].mean()
+    stage[59, 1, 4, 1] = stage[:, 1, 0, 0].mean()
+    found = describe([stage.astype(np.float16)], np.arange(60) < 50)
+    usual = found[50:58]
+    for odd in (58, 59):
+        assert found[odd, 0] > 2 * usual[:, 0].max()
+
+
+def test_a_wide_faint_departure_shows_at_a_larger_width():
+    """Half a standard deviation over 16 cells is nothing in one cell and much in all of them."""
+    rng = np.random.default_rng(0)
+    stage = rng.normal(size=(120, 8, 16, 16))
+    stage[100:, :, 4:10, 4:10] += 0.9
+    found = describe([stage.astype(np.float16)], np.arange(120) < 80)
+    good, bad = found[80:100], found[100:]
+    narrow, wide = 0, 2 * len(resnet_mlp.N_LARGEST)
+    # Standard deviations of good images between the means of good and bad ones.
+    shift = (bad.mean(axis=0) - good.mean(axis=0)) / good.std(axis=0)
+    assert shift[wide] > 3
+    assert shift[wide] > 1.5 * shift[narrow]
+
+
+def test_learned_images_are_described_as_held_out_ones_are():
+    """Else the perceptron would learn who was shown to it, and find no defect later.
+
+    With 12 images, one that is compared with itself departs by far less.
+    """
+    rng = np.random.default_rng(0)
+    stage = rng.normal(size=(200, 3, 6, 6)).astype(np.float16)
+    learned = np.arange(200) < 12
+    found = describe([stage], learned)
+    held_out, own = found[~learned, 2], found[learned, 2]
+    # Twelve means against many of one distribution: within four standard errors.
+    assert abs(own.mean() - held_out.mean()) < 4 * held_out.std() / np.sqrt(12)
+
+
+def test_views_of_one_part_are_not_compared_with_each_other():
+    """Two views are nearly the same image; each would make the other look normal."""
+    rng = np.random.default_rng(0)
+    parts = rng.normal(size=(6, 2, 5, 5))
+    stage = np.repeat(parts, 2, axis=0).astype(np.float16)
+    groups = [f"part {i // 2}" for i in range(12)]
+    together = describe([stage], [True] * 12, groups=groups)
+    alone = describe([stage[::2]], [True] * 6, groups=groups[::2])
+    np.testing.assert_allclose(together[::2], alone, rtol=1e-5)
+    np.testing.assert_allclose(together[1::2], alone, rtol=1e-5)
 
 
 def test_images_that_are_not_learned_from_change_nothing_for_others():
@@ -184,10 +243,10 @@ def test_images_that_are_not_learned_from_change_nothing_for_others():
     rng = np.random.default_rng(0)
     stages = [rng.normal(size=(20, 3, g, g)).astype(np.float16) for g in (4, 2)]
     learned = np.arange(20) < 12
-    before = largest_departures(stages, learned, categories=["a"] * 20)
+    before = describe(stages, learned)
     for stage in stages:
         stage[15] += 100
-    after = largest_departures(stages, learned, categories=["a"] * 20)
+    after = describe(stages, learned)
     others = np.arange(20) != 15
     np.testing.assert_array_equal(before[others], after[others])
     assert (before[15] != after[15]).all()
@@ -200,13 +259,14 @@ def test_each_category_has_its_own_normal():
     categories = np.array(["carpet", "tile", "tile"] * 50)
     stage[categories == "tile"] += 30
     learned = rng.random(150) < 0.5
-    found = largest_departures([stage], learned, categories=categories)
+    groups = np.array(own_groups(learned))
+    found = describe([stage], learned, categories=categories)
     for name in ("carpet", "tile"):
         own = categories == name
-        alone = largest_departures([stage[own]], learned[own], categories=categories[own])
+        alone = describe([stage[own]], learned[own], categories=categories[own], groups=groups[own])
         np.testing.assert_allclose(found[own], alone, rtol=1e-5)
-    with pytest.raises(ValueError, match="category tile: .*at least 2 good images.*found 0"):
-        largest_departures([stage], learned & (categories != "tile"), categories=categories)
+    with pytest.raises(ValueError, match="category tile: .*at least 3 independent.*found 0"):
+        describe([stage], learned & (categories != "tile"), categories=categories)
 
 
 # ---------------------------------------------------------------------------------- the threshold

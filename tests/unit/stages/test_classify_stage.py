@@ -14,14 +14,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 
 @pytest.fixture
 def manifest():
-    """Twelve parts of two categories, good and bad in turn, two views each."""
+    """Twenty-four parts of two categories, good and bad in turn, two views each."""
     return pd.DataFrame(
         {
             "dataset": "chips",
-            "image_id": [f"p/{i:02d}" for i in range(24)],
-            "category": ["die", "lead"] * 12,
-            "group": [f"part {i // 2}" for i in range(24)],
-            "label": ["OK", "OK", "NOK", "NOK"] * 6,
+            "image_id": [f"p/{i:02d}" for i in range(48)],
+            "category": ["die", "lead"] * 24,
+            "group": [f"part {i // 2}" for i in range(48)],
+            "label": ["OK", "OK", "NOK", "NOK"] * 12,
             "defect_type": None,
         }
     )
@@ -44,7 +44,7 @@ def test_every_image_gets_a_verdict_with_the_fold_it_was_held_out_in(manifest, t
     settings = ResnetMlpMethod(kind="resnet_mlp", n_folds=3, hidden_units=(4,), max_epochs=20)
     table = out_of_fold_verdicts(
         manifest,
-        draw_maps(24),
+        draw_maps(48),
         method="baseline",
         prompt="none",
         settings=settings.model_dump(mode="json", exclude={"title"}),
@@ -62,7 +62,7 @@ def test_images_without_a_group_are_parts_of_their_own(manifest):
     settings = {"kind": "resnet_mlp", "input_size_px": 64, "n_folds": 6, "hidden_units": (4,)}
     table = out_of_fold_verdicts(
         manifest.assign(group=None),
-        draw_maps(24),
+        draw_maps(48),
         method="baseline",
         prompt="none",
         settings=settings | {"max_epochs": 10},
@@ -72,7 +72,7 @@ def test_images_without_a_group_are_parts_of_their_own(manifest):
 
 def test_zero_shot_takes_the_texts_of_each_images_category(manifest, tmp_path):
     """Axis 0 is a good die or a bad lead, axis 1 the other way round."""
-    features = np.eye(2)[[0, 0, 1, 1] * 6]
+    features = np.eye(2)[[0, 0, 1, 1] * 12]
     states = {"die": np.eye(2), "lead": np.eye(2)[::-1]}
     order = manifest.sample(frac=1, random_state=0)
     table = zero_shot_verdicts(
