@@ -6,7 +6,7 @@ given with --configfile, else from config.yaml beside this file, which is the em
 
 from snakemake.utils import min_version
 
-min_version("9.19")
+min_version("9.27")
 
 if not workflow.overwrite_configfiles:
 

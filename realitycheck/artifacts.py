@@ -8,6 +8,8 @@ the same bytes.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import json
 import os
 import tempfile
@@ -26,6 +28,9 @@ from realitycheck.lvlm.verdict import VERDICT_STATUSES as LVLM_STATUSES
 from realitycheck.provenance import ARTIFACT_FORMAT, package_version
 
 METADATA_KEY = b"realitycheck"
+
+#: Rows of a table that are held in memory where all of them need not be.
+PART_ROWS = 2048
 
 
 class ArtifactError(ValueError):
@@ -589,35 +594,88 @@ def write_table(
         ArtifactError: If a column is missing or foreign, a key is repeated, or a value lies outside
             its range; names the file, the column, the first offender and their number.
     """
+    arrow = _checked(rows, schema, where=path, sort=sort)
+    arrow = arrow.replace_schema_metadata(_described(schema, facts))
+    write_atomically(path, lambda temporary: pq.write_table(arrow, temporary, compression="zstd"))
+
+
+def write_parts(
+    rows: Iterable[Mapping[str, Any]],
+    path: str | Path,
+    *,
+    schema: Schema,
+    facts: Mapping[str, Any],
+    part_rows: int = PART_ROWS,
+) -> None:
+    """Write rows as they come, so that memory does not grow with their number; see `write_table`.
+
+    Args:
+        rows: The rows, sorted by the schema's keys.
+        path: File to write.
+        schema: The contract.
+        facts: As for `write_table`.
+        part_rows: Rows that are held at a time.
+
+    Raises:
+        ArtifactError: As for `write_table`, and if the rows are not sorted.
+    """
+    described = schema.arrow.with_metadata(_described(schema, facts))
+
+    def write(temporary: str) -> None:
+        last: tuple[Any, ...] = ()
+        pending = iter(rows)
+        with pq.ParquetWriter(temporary, described, compression="zstd") as writer:
+            while part := list(itertools.islice(pending, part_rows)):
+                table = _checked(part, schema, where=path)
+                keys = [tuple(row[key] for key in schema.keys) for row in part]
+                in_order = [last, *keys]
+                for before, after in itertools.pairwise(in_order):
+                    if before >= after:
+                        raise ArtifactError(
+                            f"{path}: expected rows sorted by {', '.join(schema.keys)}, each once, "
+                            f"found {after} after {before}"
+                        )
+                last = keys[-1]
+                writer.write_table(table.replace_schema_metadata(described.metadata))
+
+    write_atomically(path, write)
+
+
+def _checked(
+    rows: pd.DataFrame | Sequence[Mapping[str, Any]],
+    schema: Schema,
+    *,
+    where: str | Path,
+    sort: bool = True,
+) -> pa.Table:
+    """Check rows and, where that is wanted, sort them by their keys."""
     table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     if not len(table) and not len(table.columns):
         table = pd.DataFrame({name: [] for name in schema.columns})
-    check_table(table, schema, where=path)
+    check_table(table, schema, where=where)
     table = table[schema.columns]
     if sort:
         table = table.sort_values(list(schema.keys), kind="stable")
-    try:
+    if not len(table):
         # Arrow converts no empty column to a column of lists.
-        arrow = (
-            pa.Table.from_pandas(table, schema=schema.arrow, preserve_index=False)
-            if len(table)
-            else schema.arrow.empty_table()
-        )
+        return schema.arrow.empty_table()
+    try:
+        return pa.Table.from_pandas(table, schema=schema.arrow, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ArtifactError(
-            f"{path}: a column of the {schema.name} table holds values of another type than its "
+            f"{where}: a column of the {schema.name} table holds values of another type than its "
             f"schema says ({'; '.join(map(str, error.args))})"
         ) from error
+
+
+def _described(schema: Schema, facts: Mapping[str, Any]) -> dict[bytes, bytes]:
     described = {
         "artifact": schema.name,
         "format": ARTIFACT_FORMAT,
         "version": package_version(),
         **facts,
     }
-    arrow = arrow.replace_schema_metadata(
-        {METADATA_KEY: json.dumps(described, sort_keys=True, default=str).encode()}
-    )
-    write_atomically(path, lambda temporary: pq.write_table(arrow, temporary, compression="zstd"))
+    return {METADATA_KEY: json.dumps(described, sort_keys=True, default=str).encode()}
 
 
 def check_table(table: pd.DataFrame, schema: Schema, *, where: str | Path) -> None:
@@ -668,6 +726,39 @@ def read_table(
     Raises:
         ArtifactError: If the file is no such table; says what it is and what to do.
     """
+    _check_columns(path, schema, columns)
+    return pq.read_table(path, columns=list(columns or schema.columns)).to_pandas()
+
+
+def read_parts(
+    path: str | Path, *, schema: Schema, part_rows: int = PART_ROWS
+) -> Iterator[pd.DataFrame]:
+    """Read a table some rows at a time, in their order; see `read_table`."""
+    _check_columns(path, schema, None)
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(part_rows, columns=schema.columns):
+            yield batch.to_pandas()
+
+
+def read_together(*tables: tuple[str | Path, Schema]) -> Iterator[tuple[pd.DataFrame, ...]]:
+    """Read tables with one row an image side by side, some images at a time.
+
+    Args:
+        tables: Path and schema of each.
+
+    Raises:
+        ArtifactError: If they have different numbers of rows, which one row an image never gives.
+    """
+    for path, schema in tables:
+        _check_columns(path, schema, None)
+    numbers = {str(path): pq.read_metadata(path).num_rows for path, _ in tables}
+    if len(set(numbers.values())) > 1:
+        found = ", ".join(f"{path} {number}" for path, number in numbers.items())
+        raise ArtifactError(f"expected one row for each image in every table, found: {found}")
+    yield from zip(*(read_parts(path, schema=schema) for path, schema in tables), strict=True)
+
+
+def _check_columns(path: str | Path, schema: Schema, columns: Sequence[str] | None) -> None:
     try:
         found = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
@@ -680,7 +771,6 @@ def read_table(
             f"{path}: expected a {schema.name} table, but the columns {', '.join(missing)} are not "
             "there; it was written by another version: delete it and run again"
         )
-    return pq.read_table(path, columns=list(columns or schema.columns)).to_pandas()
 
 
 def read_shards(paths: Iterable[str | Path], *, schema: Schema) -> pd.DataFrame:
@@ -694,8 +784,8 @@ def read_facts(path: str | Path) -> dict[str, Any]:
     return json.loads(raw) if raw else {}
 
 
-def gather(paths: Iterable[str | Path], path: str | Path, *, schema: Schema) -> pd.DataFrame:
-    """Put shard tables together into one; a fact in which the shards differ becomes a list."""
+def gather(paths: Iterable[str | Path], path: str | Path, *, schema: Schema) -> None:
+    """Merge shard tables into one, some rows at a time; a fact that differs becomes a list."""
     paths = list(paths)
     facts = [read_facts(p) for p in paths]
     merged: dict[str, Any] = {}
@@ -703,9 +793,15 @@ def gather(paths: Iterable[str | Path], path: str | Path, *, schema: Schema) -> 
         values = [f.get(key) for f in facts]
         distinct = [v for i, v in enumerate(values) if v not in values[:i]]
         merged[key] = distinct[0] if len(distinct) == 1 else distinct
-    table = read_shards(paths, schema=schema)
-    write_table(table, path, schema=schema, facts=merged)
-    return table
+
+    def rows_of(shard: str | Path) -> Iterator[dict[str, Any]]:
+        _check_columns(shard, schema, None)
+        with pq.ParquetFile(shard) as file:
+            for batch in file.iter_batches(PART_ROWS // len(paths) + 1, columns=schema.columns):
+                yield from batch.to_pylist()
+
+    rows = heapq.merge(*map(rows_of, paths), key=lambda row: [row[key] for key in schema.keys])
+    write_parts(rows, path, schema=schema, facts=merged)
 
 
 def check_rows(table: pd.DataFrame, image_ids: Iterable[str], *, where: str | Path) -> None:

@@ -685,7 +685,9 @@ class ComputeSettings(_Strict):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32"] = "float32"
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    threads: int = Field(2, ge=1, description="CPU threads of a job that runs a network")
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="CPU threads of a job that runs a network; auto: by its size"
+    )
     encoding_dtype: Literal["float32", "float16"] = Field(
         "float32", description="how image embeddings are stored; float16 halves the disk they take"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import platform
@@ -12,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from realitycheck.provenance import digest_of, versions
 
@@ -28,9 +29,14 @@ def job_log(path: str | Path) -> Iterator[None]:
 
     Warnings go to the log. On an error the log gets the whole traceback; the terminal gets the
     message, which says what to do, and the job fails.
+
+    The log is locked as long as the job runs. So a job that is started again, while the one of a
+    killed run still goes on, waits for it, and its output is the one that stays.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    _wait_for_earlier_job(handler.stream)
+    handler.stream.truncate(0)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -47,6 +53,19 @@ def job_log(path: str | Path) -> Iterator[None]:
         logging.captureWarnings(False)
         root.removeHandler(handler)
         handler.close()
+
+
+def _wait_for_earlier_job(file: TextIO) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(
+            f"{file.name}: waiting for the same job of an earlier run", file=sys.stderr, flush=True
+        )
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+        # A file system without locks; there the earlier jobs must have ended before (README).
+        return
 
 
 def progress(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
@@ -100,7 +119,8 @@ def device_lease(wanted: str, *, threads: int = 1) -> Iterator[str]:
 
     On CUDA the job takes one GPU for itself by a lock file, and waits while all are taken, so that
     two jobs never share one, even without a profile and between two runs of the workflow. Where the
-    scheduler has already given a GPU (SLURM), that one is used and no lock is taken.
+    scheduler has already given the job one GPU of its own (SLURM), that one is used and no lock is
+    taken; of several, as in an allocation that the whole workflow runs in, each job takes one.
 
     Args:
         wanted: `auto`, `cpu`, `cuda` or `mps`.
@@ -116,11 +136,11 @@ def device_lease(wanted: str, *, threads: int = 1) -> Iterator[str]:
 
     torch.set_num_threads(threads)
     device = choose_device(wanted)
-    if device != "cuda" or "SLURM_JOB_ID" in os.environ:
+    gpus = _visible_gpus() if device == "cuda" else []
+    if not gpus or ("SLURM_JOB_ID" in os.environ and len(gpus) == 1):
         log.info("device: %s", device)
         yield device
         return
-    gpus = _visible_gpus()
     with leased_gpu(gpus) as gpu:
         # Not through CUDA_VISIBLE_DEVICES: CUDA read that once, when its devices were counted.
         torch.cuda.set_device(gpus.index(gpu))
@@ -147,11 +167,17 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
-def batch_size(wanted: str, *, device: str) -> int:
-    """Turn `auto` into the number of images that go through an image encoder together."""
-    if wanted != "auto":
-        return int(wanted)
-    return 8 if device == "cuda" else 1
+def batch_size(wanted: str, *, device: str, attempt: int = 1) -> int:
+    """Turn `auto` into the number of images that go through an image encoder together.
+
+    Args:
+        wanted: `auto` or a number.
+        device: The device's name for torch.
+        attempt: Which attempt of the job this is. Each after the first halves the batch, since the
+            one before may have run out of memory.
+    """
+    first = int(wanted) if wanted != "auto" else 8 if device == "cuda" else 1
+    return max(1, first >> (attempt - 1))
 
 
 def _visible_gpus() -> list[str]:

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,32 @@ from realitycheck.provenance import (
 
 UNKNOWN = "unknown"
 
-#: Memory that a job of each network takes beside its images, in MB: its float32 weights, torch, and
-#: the largest intermediate result.
-_NETWORK_MB = {
-    ("sam", "vit_h"): 12_000,
-    ("sam", "vit_l"): 9_000,
-    ("sam", "vit_b"): 7_000,
-    ("grounding_dino", "swint_ogc"): 6_000,
+
+@dataclasses.dataclass(frozen=True)
+class _Needs:
+    """What a job of a network takes.
+
+    Attributes:
+        memory_mb: Its float32 weights, torch, and the largest intermediate result.
+        threads: CPU threads that it makes use of.
+        time: Time of an image, relative to the largest variant.
+    """
+
+    memory_mb: int
+    threads: int
+    time: float = 1.0
+
+
+_NEEDS = {
+    ("sam", "vit_h"): _Needs(12_000, 8),
+    ("sam", "vit_l"): _Needs(9_000, 8, 0.5),
+    ("sam", "vit_b"): _Needs(7_000, 4, 0.25),
+    ("grounding_dino", "swint_ogc"): _Needs(6_000, 4),
 }
-_SMALL_NETWORK_MB = 3_000
+_SMALL_NETWORK = _Needs(3_000, 4)
+_MINIATURE = _Needs(1_500, 1, 0.01)
+#: Times as long as on a GPU that a network takes on one thread of a CPU.
+_CPU_SLOWNESS = 100
 
 
 class Plan:
@@ -106,17 +124,96 @@ class Plan:
 
     # ------------------------------------------------------------------------------------ resources
 
-    def memory_mb(self, network: str) -> int:
-        """Memory to ask for in a job that runs a network, in MB."""
+    def _needs(self, network: str) -> _Needs:
         variant = getattr(self.settings.models, network).variant
+        if variant == "miniature":
+            return _MINIATURE
         if isinstance(variant, str):
-            return _NETWORK_MB.get((network, variant), _SMALL_NETWORK_MB)
-        return _NETWORK_MB[("sam", "vit_h")] if network == "sam" else _SMALL_NETWORK_MB
+            return _NEEDS.get((network, variant), _SMALL_NETWORK)
+        return _NEEDS[("sam", "vit_h")] if network == "sam" else _SMALL_NETWORK
 
-    def runtime_min(self, dataset: str, *, seconds_per_image: float, attempt: int = 1) -> int:
+    def threads(self, network: str) -> int:
+        """CPU threads of a job that runs a network."""
+        wanted = self.settings.compute.threads
+        return self._needs(network).threads if wanted == "auto" else wanted
+
+    def n_in_shard(self, dataset: str, shard: str | None) -> int:
+        """About how many images a shard holds, or, with None, a data set; before the check, 100."""
+        split = "train" if shard is not None and is_training(shard) else "test"
+        n_images = max(self.n_images(dataset, split), 100)
+        return n_images if shard is None else -(-n_images // self.settings.datasets[dataset].shards)
+
+    def memory_mb(
+        self,
+        network: str,
+        dataset: str,
+        shard: str | None,
+        *,
+        kb_per_image: float,
+        attempt: int = 1,
+    ) -> int:
+        """Memory to ask for in a job that runs a network, in MB; doubled on every attempt.
+
+        Args:
+            network: The network.
+            dataset: The data set.
+            shard: Its shard; None where the job has all images.
+            kb_per_image: What the job keeps of each image until it ends.
+            attempt: The first is 1.
+        """
+        rows_mb = self.n_in_shard(dataset, shard) * kb_per_image / 1000
+        return int(self._needs(network).memory_mb + rows_mb) * 2 ** (attempt - 1)
+
+    def table_mb(
+        self,
+        runs: Iterable[tuple[str, str, str]],
+        *,
+        kb_per_row: float = 2.5,
+        attempt: int = 1,
+    ) -> int:
+        """Memory to ask for in a job that holds the scores of runs at once, in MB; see `memory_mb`.
+
+        Args:
+            runs: Data set, method and prompt of each; a run has a row an image.
+            kb_per_row: What the job holds of a row.
+            attempt: The first is 1.
+        """
+        n_rows = sum(self.n_images(dataset) for dataset, _, _ in runs)
+        return int(1_000 + n_rows * kb_per_row / 1000) * 2 ** (attempt - 1)
+
+    def network_min(
+        self,
+        network: str,
+        dataset: str,
+        shard: str | None,
+        *,
+        seconds_per_image: float,
+        attempt: int = 1,
+    ) -> int:
+        """Minutes to ask for in a job that runs a network; see `runtime_min`.
+
+        Args:
+            network: The network.
+            dataset: The data set.
+            shard: Its shard; None where the job has all images.
+            seconds_per_image: Of its largest variant on a GPU.
+            attempt: The first is 1.
+        """
+        seconds = seconds_per_image * self._needs(network).time
+        if self.settings.compute.device == "cpu":
+            seconds *= _CPU_SLOWNESS / self.threads(network)
+        return self.runtime_min(dataset, shard, seconds_per_image=seconds, attempt=attempt)
+
+    def runtime_min(
+        self,
+        dataset: str,
+        shard: str | None = None,
+        *,
+        seconds_per_image: float,
+        attempt: int = 1,
+    ) -> int:
         """Minutes to ask for: start-up, and the images of a shard; doubled on every attempt."""
-        shards = self.settings.datasets[dataset].shards
-        images = max(self.n_images(dataset), 100) / shards
+        images = self.n_in_shard(dataset, shard)
         return int(10 + images * seconds_per_image / 60) * 2 ** (attempt - 1)
 
     # -------------------------------------------------------------------------------------- results

@@ -25,6 +25,7 @@ rule fetch_dataset:
         "../envs/base.yaml"
     threads: 1
     resources:
+        api_calls=1,
         mem_mb=1_000,
         runtime=240,
     params:
@@ -48,8 +49,8 @@ rule generate_dataset:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=60,
+        mem_mb=more_each_time(1_000),
+        runtime=more_each_time(60),
     params:
         settings=lambda wildcards: cfg.generator_settings(wildcards.dataset),
         code=code_of("generate_dataset"),
@@ -80,8 +81,8 @@ rule prepare_dataset:
         "../envs/base.yaml"
     threads: 4
     resources:
-        mem_mb=2_000,
-        runtime=120,
+        mem_mb=more_each_time(2_000),
+        runtime=more_each_time(120),
     params:
         settings=lambda wildcards: cfg.preparation_settings(wildcards.dataset),
         inventory=lambda wildcards: plan.inventory(wildcards.dataset),
@@ -138,6 +139,7 @@ rule fetch_weights:
         "../envs/models.yaml"
     threads: 1
     resources:
+        api_calls=1,
         mem_mb=2_000,
         runtime=240,
     params:

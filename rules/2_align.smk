@@ -21,9 +21,9 @@ rule align_images:
         "../envs/base.yaml"
     threads: 2
     resources:
-        mem_mb=2_000,
+        mem_mb=more_each_time(2_000),
         runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=3, attempt=attempt
+            wildcards.dataset, wildcards.shard, seconds_per_image=3, attempt=attempt
         ),
     params:
         settings=lambda wildcards: cfg.alignment_settings(wildcards.dataset),
@@ -52,8 +52,8 @@ rule gather_transforms:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=20,
+        mem_mb=more_each_time(2_000),
+        runtime=more_each_time(20),
     params:
         code=code_of("gather_transforms"),
     message:
@@ -78,7 +78,7 @@ rule align_masks:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
+        mem_mb=more_each_time(2_000),
         runtime=lambda wildcards, attempt: plan.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),

@@ -19,14 +19,21 @@ rule encode_images:
         "benchmarks/encode_images/{dataset}/sam_{colour}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
         batch_size=str(cfg.compute.batch_size),
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("sam") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=2, attempt=attempt
+        attempt=number_of_attempt,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "sam", wildcards.dataset, wildcards.shard, kb_per_image=2, attempt=attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "sam",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=2,
+            attempt=attempt,
         ),
     params:
         settings=cfg.encoder_settings(),
@@ -55,14 +62,21 @@ rule propose_masks:
         method="|".join(cfg.method_names("sam_clip") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
         batch_size=str(cfg.compute.batch_size),
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("sam") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=20, attempt=attempt
+        attempt=number_of_attempt,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "sam", wildcards.dataset, wildcards.shard, kb_per_image=2, attempt=attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "sam",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=20,
+            attempt=attempt,
         ),
     params:
         settings=lambda wildcards: cfg.methods[wildcards.method].masks_settings(),
@@ -92,14 +106,21 @@ rule encode_crops:
         method="|".join(cfg.method_names("sam_clip") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("clip")
     resources:
         gpu=1,
         device=cfg.compute.device,
         batch_size=str(cfg.compute.batch_size),
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=3, attempt=attempt
+        attempt=number_of_attempt,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "clip", wildcards.dataset, wildcards.shard, kb_per_image=2, attempt=attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "clip",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=3,
+            attempt=attempt,
         ),
     params:
         settings=lambda wildcards: cfg.methods[wildcards.method].crops_settings(),
@@ -128,14 +149,21 @@ rule encode_patches:
         method="|".join(cfg.method_names("clip_surgery_sam") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("clip")
     resources:
         gpu=1,
         device=cfg.compute.device,
         batch_size=str(cfg.compute.batch_size),
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        attempt=number_of_attempt,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "clip", wildcards.dataset, wildcards.shard, kb_per_image=2, attempt=attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "clip",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=1,
+            attempt=attempt,
         ),
     params:
         settings=lambda wildcards: cfg.methods[wildcards.method].patches_settings(),
@@ -162,13 +190,23 @@ rule encode_saliency:
         "benchmarks/encode_saliency/{dataset}/saliency_{colour}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("saliency")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("saliency") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "saliency",
+            wildcards.dataset,
+            wildcards.shard,
+            kb_per_image=2,
+            attempt=attempt,
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "saliency",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=1,
+            attempt=attempt,
         ),
     params:
         settings=cfg.network_settings("saliency"),
@@ -194,14 +232,21 @@ rule encode_clip_features:
         "benchmarks/encode_clip_features/{dataset}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("clip")
     resources:
         gpu=1,
         device=cfg.compute.device,
         batch_size=str(cfg.compute.batch_size),
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        attempt=number_of_attempt,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "clip", wildcards.dataset, wildcards.shard, kb_per_image=2, attempt=attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "clip",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=1,
+            attempt=attempt,
         ),
     params:
         settings=cfg.network_settings("clip"),
@@ -227,14 +272,25 @@ rule encode_resnet_features:
         "benchmarks/encode_resnet_features/{dataset}/{size}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("resnet")
     resources:
         gpu=1,
         device=cfg.compute.device,
         batch_size=str(cfg.compute.batch_size),
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("resnet") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=2, attempt=attempt
+        attempt=number_of_attempt,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "resnet",
+            wildcards.dataset,
+            wildcards.shard,
+            kb_per_image=2,
+            attempt=attempt,
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "resnet",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=2,
+            attempt=attempt,
         ),
     params:
         settings=lambda wildcards: {

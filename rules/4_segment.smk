@@ -19,13 +19,23 @@ rule detect_boxes:
         "benchmarks/detect_boxes/{dataset}/{prompt}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("grounding_dino")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("grounding_dino") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=2, attempt=attempt
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "grounding_dino",
+            wildcards.dataset,
+            wildcards.shard,
+            kb_per_image=500,
+            attempt=attempt,
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "grounding_dino",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=2,
+            attempt=attempt,
         ),
     params:
         settings=cfg.detector_settings(),
@@ -56,8 +66,8 @@ rule gather_boxes:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=20,
+        mem_mb=more_each_time(2_000),
+        runtime=more_each_time(20),
     params:
         code=code_of("gather_boxes"),
     message:
@@ -84,13 +94,23 @@ rule segment_grounded_sam:
         method="|".join(cfg.method_names("grounded_sam") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("sam") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "sam",
+            wildcards.dataset,
+            wildcards.shard,
+            kb_per_image=500,
+            attempt=attempt,
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "sam",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=1,
+            attempt=attempt,
         ),
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
@@ -125,13 +145,23 @@ rule segment_sam_clip:
         method="|".join(cfg.method_names("sam_clip") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("clip")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "clip",
+            wildcards.dataset,
+            wildcards.shard,
+            kb_per_image=20,
+            attempt=attempt,
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "clip",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=1,
+            attempt=attempt,
         ),
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
@@ -166,13 +196,19 @@ rule segment_clip_surgery_sam:
         method="|".join(cfg.method_names("clip_surgery_sam") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("sam") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=1, attempt=attempt
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "sam", wildcards.dataset, wildcards.shard, kb_per_image=20, attempt=attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "sam",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=1,
+            attempt=attempt,
         ),
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
@@ -209,13 +245,23 @@ rule map_anomalies:
         method="|".join(cfg.method_names("saa_plus") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("sam") * attempt,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=3, attempt=attempt
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "sam",
+            wildcards.dataset,
+            wildcards.shard,
+            kb_per_image=600,
+            attempt=attempt,
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "sam",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=3,
+            attempt=attempt,
         ),
     params:
         settings=lambda wildcards: cfg.methods[wildcards.method].maps_settings(),
@@ -254,7 +300,11 @@ rule calibrate_saa_plus:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=4_000,
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            [(wildcards.dataset, wildcards.method, wildcards.prompt)],
+            kb_per_row=30,
+            attempt=attempt,
+        ),
         runtime=lambda wildcards, attempt: plan.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
@@ -286,9 +336,9 @@ rule segment_saa_plus:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
+        mem_mb=more_each_time(2_000),
         runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=1, attempt=attempt
+            wildcards.dataset, wildcards.shard, seconds_per_image=1, attempt=attempt
         ),
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
@@ -321,7 +371,7 @@ rule calibrate_pixel_difference:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
+        mem_mb=more_each_time(2_000),
         runtime=lambda wildcards, attempt: plan.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
@@ -357,9 +407,9 @@ rule segment_pixel_difference:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
+        mem_mb=more_each_time(2_000),
         runtime=lambda wildcards, attempt: plan.runtime_min(
-            wildcards.dataset, seconds_per_image=1, attempt=attempt
+            wildcards.dataset, wildcards.shard, seconds_per_image=1, attempt=attempt
         ),
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
@@ -389,8 +439,8 @@ rule segment_whole_image:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=20,
+        mem_mb=more_each_time(1_000),
+        runtime=more_each_time(20),
     params:
         code=code_of("segment_whole_image"),
     message:
@@ -416,8 +466,8 @@ rule gather_masks:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=60,
+        mem_mb=more_each_time(2_000),
+        runtime=more_each_time(60),
     params:
         code=code_of("gather_masks"),
     message:

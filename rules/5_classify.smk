@@ -22,8 +22,8 @@ rule classify_floor:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=10,
+        mem_mb=more_each_time(1_000),
+        runtime=more_each_time(10),
     params:
         labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
         code=code_of("classify_floor"),
@@ -52,11 +52,13 @@ rule classify_clip_zero_shot:
         method="|".join(cfg.method_names("clip_zero_shot") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: cfg.compute.threads
+    threads: plan.threads("clip")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb("clip") * attempt,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "clip", wildcards.dataset, None, kb_per_image=20, attempt=attempt
+        ),
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),

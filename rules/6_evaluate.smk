@@ -29,8 +29,8 @@ rule score_masks:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=60,
+        mem_mb=more_each_time(2_000),
+        runtime=more_each_time(60),
     params:
         ignore_border=lambda wildcards: cfg.datasets[wildcards.dataset].ignore_border,
         defects=lambda wildcards: {
@@ -61,8 +61,10 @@ rule score_areas:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=20,
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            [(wildcards.dataset, wildcards.method, wildcards.prompt)], attempt=attempt
+        ),
+        runtime=more_each_time(20),
     params:
         max_overkill_rate=cfg.requirements.max_overkill_rate,
         seed=cfg.evaluation.seed,
@@ -140,8 +142,10 @@ rule score_labels:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=20,
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            [(wildcards.dataset, wildcards.method, wildcards.prompt)], attempt=attempt
+        ),
+        runtime=more_each_time(20),
     params:
         labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
         code=code_of("score_labels"),

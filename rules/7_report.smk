@@ -58,8 +58,10 @@ rule tabulate_segmentation:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            plan.mask_runs(), attempt=attempt
+        ),
+        runtime=more_each_time(30),
     params:
         methods=plan.method_notes(),
         datasets=plan.dataset_notes(),
@@ -127,8 +129,10 @@ rule tabulate_classification:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            plan.label_runs(), attempt=attempt
+        ),
+        runtime=more_each_time(30),
     params:
         methods=plan.method_notes(),
         datasets=plan.dataset_notes(),
@@ -175,8 +179,8 @@ rule tabulate_confusion:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1_000,
-        runtime=10,
+        mem_mb=more_each_time(1_000),
+        runtime=more_each_time(10),
     params:
         methods=plan.method_notes(),
         code=code_of("tabulate_confusion"),
@@ -564,8 +568,10 @@ rule plot_overlays:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: plan.table_mb(
+            plan.runs_of(wildcards.dataset), attempt=attempt
+        ),
+        runtime=more_each_time(30),
     params:
         settings=cfg.report.model_dump(mode="json", include={"n_overlays", "seed"}),
         runs=lambda wildcards: plan.runs_of(wildcards.dataset),
@@ -600,7 +606,7 @@ rule plot_panels:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4_000,
+        mem_mb=more_each_time(4_000),
         runtime=lambda wildcards, attempt: plan.runtime_min(
             wildcards.dataset, seconds_per_image=5, attempt=attempt
         ),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
+from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, PersistenceBase
 
 from realitycheck.config import (
     AREA_SUFFIX,
@@ -37,6 +38,35 @@ onstart:
             f"another run is at work in {Path.cwd()}; wait until it has ended, or end it, or work "
             "in a folder of its own with --directory"
         ) from None
+    except NotImplementedError:
+        # A file system without locks, as on some clusters; then whoever starts two runs must know.
+        logger.warning(
+            f"{Path.cwd()}: no locks here; let no second run work in this folder"
+        )
+
+
+# Snakemake records under which params a file was made once its job has ended. Where Snakemake was
+# killed, a job that went on, as on a cluster, leaves a file without that record, or with the record of
+# the file before it: then no edit would show. Such a file counts as made under other params.
+recorded_metadata = PersistenceBase.metadata
+
+
+def metadata_of_same_file(persistence, target):
+    """Snakemake's record of a file, or, where it is not of the file as it is, one unlike any other."""
+    record = recorded_metadata(persistence, target)
+    try:
+        changed = Path(str(target)).stat().st_mtime
+    except FileNotFoundError:
+        return record
+    if record and record.endtime and abs(record.endtime - changed) < 0.01:
+        return record
+    return MetadataRecord(
+        record_format_version=RECORD_FORMAT_VERSION, params=["no record of this file"]
+    )
+
+
+if workflow.is_main_process:
+    PersistenceBase.metadata = metadata_of_same_file
 
 
 wildcard_constraints:
@@ -68,6 +98,20 @@ def shown(path, *, caption, category, **labels):
     return report(
         path, caption=f"captions/{caption}.rst", category=category, labels=labels
     )
+
+
+def more_each_time(first):
+    """Resource function: twice as much on every attempt as on the one before."""
+
+    def wanted(wildcards, attempt):
+        return first * 2 ** (attempt - 1)
+
+    return wanted
+
+
+def number_of_attempt(wildcards, attempt):
+    """Which attempt of a job this is, by which it halves its batches; the first is 1."""
+    return attempt
 
 
 def shards_of(pattern):

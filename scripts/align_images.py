@@ -5,21 +5,24 @@ from pathlib import Path
 from realitycheck.artifacts import TRANSFORMS, write_table
 from realitycheck.job import job_log, progress, run_facts
 from realitycheck.stages.align import align_shard
+from realitycheck.stages.finished import finished_rows
 
 with job_log(snakemake.log[0]):
-    settings = snakemake.params.settings
+    settings, code = snakemake.params.settings, snakemake.params.code
+    folder = Path(snakemake.output.transforms).parents[1]
     total, rows = align_shard(
         snakemake.input.manifest,
         snakemake.input.references,
         shard=snakemake.wildcards.shard,
         settings=settings,
-        folder=Path(snakemake.output.transforms).parents[1],
+        folder=folder,
         n_workers=snakemake.threads,
+        finished=finished_rows("align_images", folder, params={**settings, "code": code}),
     )
     what = f"{snakemake.wildcards.dataset}: images aligned"
     write_table(
         list(progress(rows, total=total, what=what)),
         snakemake.output.transforms,
         schema=TRANSFORMS,
-        facts=run_facts({**settings, "code": snakemake.params.code}),
+        facts=run_facts({**settings, "code": code}),
     )

@@ -1,23 +1,29 @@
 """Warp the truth masks with the transforms of their images, nearest neighbour."""
 
+from itertools import chain
 from pathlib import Path
 
-from realitycheck.artifacts import MANIFEST, TRANSFORMS, TRUTH, read_table, write_table
+from realitycheck.artifacts import (
+    MANIFEST,
+    TRANSFORMS,
+    TRUTH,
+    read_table,
+    read_together,
+    write_parts,
+)
 from realitycheck.job import job_log, progress, run_facts
 from realitycheck.stages.align import align_truth
 
 with job_log(snakemake.log[0]):
-    manifest = read_table(snakemake.input.manifest, schema=MANIFEST)
-    encoding = snakemake.params.truth_encoding
-    rows = align_truth(
-        manifest,
-        read_table(snakemake.input.transforms, schema=TRANSFORMS),
-        truth_encoding=encoding,
-        folder=Path(snakemake.output.truth).parent,
+    inputs, encoding = snakemake.input, snakemake.params.truth_encoding
+    n_images = len(read_table(inputs.manifest, schema=MANIFEST, columns=["image_id"]))
+    rows = (
+        align_truth(*part, truth_encoding=encoding, folder=Path(snakemake.output.truth).parent)
+        for part in read_together((inputs.manifest, MANIFEST), (inputs.transforms, TRANSFORMS))
     )
     what = f"{snakemake.wildcards.dataset}: masks aligned"
-    write_table(
-        list(progress(rows, total=len(manifest), what=what)),
+    write_parts(
+        progress(chain.from_iterable(rows), total=n_images, what=what),
         snakemake.output.truth,
         schema=TRUTH,
         facts=run_facts({"truth_encoding": encoding, "code": snakemake.params.code}),

@@ -7,6 +7,7 @@ from realitycheck.artifacts import BOXES, TRANSFORMS, read_table, write_table
 from realitycheck.job import device_lease, job_log, progress, run_facts
 from realitycheck.models.grounding_dino import load_grounding_dino
 from realitycheck.stages.detect import detect_shard
+from realitycheck.stages.finished import finished_rows
 from realitycheck.stages.timing import median_seconds, timed
 from realitycheck.stages.weights import weights_path
 
@@ -23,13 +24,17 @@ with (
         variant=settings["variant"],
         device=device,
     )
+    images_folder = Path(snakemake.input.transforms).parents[1]
     found = detect_shard(
         transforms,
         model,
         asked=asked,
         prompt=snakemake.wildcards.prompt,
         floor=settings["floor"],
-        images_folder=Path(snakemake.input.transforms).parents[1],
+        images_folder=images_folder,
+        finished=finished_rows(
+            "detect_boxes", images_folder, params=dict(snakemake.params.items()), device=device
+        ),
     )
     seconds: list[float] = []
     found = timed(found, seconds)

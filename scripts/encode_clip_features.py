@@ -34,7 +34,9 @@ with (
         settings=params.settings,
         weights=params.weights,
     )
-    size = batch_size(snakemake.resources.batch_size, device=device)
+    size = batch_size(
+        snakemake.resources.batch_size, device=device, attempt=snakemake.resources.attempt
+    )
     rows = encode_shard(transforms, store, compute, batch_size=size)
     what = f"{snakemake.wildcards.dataset}: images whose clip features are encoded"
     write_table(

@@ -32,7 +32,10 @@ with (
         keys=keys,
         images_folder=Path(snakemake.input.transforms).parents[1],
         settings=params.settings,
-        batch_size=8 * batch_size(snakemake.resources.batch_size, device=device),
+        batch_size=8
+        * batch_size(
+            snakemake.resources.batch_size, device=device, attempt=snakemake.resources.attempt
+        ),
     )
     facts = {**params.settings, "clip": params.clip}
     store = clip_store(

@@ -17,7 +17,9 @@ with (
     settings, weights = snakemake.params.settings, snakemake.params.weights
     transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS)
     colour = snakemake.wildcards.colour
-    size = batch_size(snakemake.resources.batch_size, device=device)
+    size = batch_size(
+        snakemake.resources.batch_size, device=device, attempt=snakemake.resources.attempt
+    )
     store = sam_store(
         Path(snakemake.output.index).parent, settings=settings, weights=weights, colour=colour
     )

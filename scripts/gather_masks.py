@@ -1,14 +1,27 @@
 """Put the shards' masks together, one row an image, and write each as PNG."""
 
+from itertools import chain
 from pathlib import Path
 
-from realitycheck.artifacts import MASKS, TRANSFORMS, check_rows, gather, masks_of, read_table
+from realitycheck.artifacts import (
+    MASKS,
+    TRANSFORMS,
+    check_rows,
+    gather,
+    masks_of,
+    read_parts,
+    read_table,
+)
 from realitycheck.job import job_log
 from realitycheck.stages.segment import write_mask_images
 
 with job_log(snakemake.log[0]):
-    transforms = read_table(snakemake.input.transforms, schema=TRANSFORMS, columns=["image_id"])
     output = snakemake.output.table
-    table = gather(snakemake.input.shards, output, schema=MASKS)
-    check_rows(table, transforms["image_id"], where=output)
-    write_mask_images(masks_of(table), Path(output).parent / "masks")
+    gather(snakemake.input.shards, output, schema=MASKS)
+    images, found = (
+        read_table(path, schema=schema, columns=["image_id"])
+        for path, schema in ((snakemake.input.transforms, TRANSFORMS), (output, MASKS))
+    )
+    check_rows(found, images["image_id"], where=output)
+    masks = chain.from_iterable(map(masks_of, read_parts(output, schema=MASKS)))
+    write_mask_images(masks, Path(output).parent / "masks")

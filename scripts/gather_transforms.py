@@ -4,6 +4,10 @@ from realitycheck.artifacts import MANIFEST, TRANSFORMS, check_rows, gather, rea
 from realitycheck.job import job_log
 
 with job_log(snakemake.log[0]):
-    manifest = read_table(snakemake.input.manifest, schema=MANIFEST, columns=["image_id"])
-    table = gather(snakemake.input.shards, snakemake.output.table, schema=TRANSFORMS)
-    check_rows(table, manifest["image_id"], where=snakemake.output.table)
+    output = snakemake.output.table
+    gather(snakemake.input.shards, output, schema=TRANSFORMS)
+    images, found = (
+        read_table(path, schema=schema, columns=["image_id"])
+        for path, schema in ((snakemake.input.manifest, MANIFEST), (output, TRANSFORMS))
+    )
+    check_rows(found, images["image_id"], where=output)

@@ -14,6 +14,7 @@ from realitycheck.job import device_lease, job_log, progress, run_facts
 from realitycheck.models.saliency import load_saliency
 from realitycheck.models.sam import load_sam
 from realitycheck.stages.encode import Lazily, keys_of
+from realitycheck.stages.finished import finished_rows
 from realitycheck.stages.saa_plus import map_anomalies
 from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
@@ -48,6 +49,13 @@ with (
         wanted=params.asked,
         settings=params.settings,
         floor=params.floor,
+        finished=finished_rows(
+            "map_anomalies",
+            Path(inputs.transforms).parents[1],
+            params=dict(params.items()),
+            tables=(inputs.boxes, inputs.embeddings, inputs.saliency),
+            device=device,
+        ),
     )
     what = f"{wildcards.dataset}, {wildcards.method}, {wildcards.prompt}: anomaly maps"
     write_table(

@@ -33,7 +33,10 @@ with (
         EncodingStore(Path(snakemake.input.embeddings).parent),
         keys=keys,
         settings=params.settings,
-        points_per_batch=8 * batch_size(snakemake.resources.batch_size, device=device),
+        points_per_batch=8
+        * batch_size(
+            snakemake.resources.batch_size, device=device, attempt=snakemake.resources.attempt
+        ),
     )
     facts = {**params.settings, "sam": params.sam}
     store = masks_store(

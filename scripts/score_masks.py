@@ -1,5 +1,6 @@
 """Score the masks of a method against the truth, and take any mask as the verdict NOK."""
 
+from itertools import chain
 from pathlib import Path
 
 from realitycheck.artifacts import (
@@ -8,29 +9,25 @@ from realitycheck.artifacts import (
     MASKS,
     SCORES,
     TRUTH,
-    read_table,
-    write_table,
+    read_together,
+    write_parts,
 )
 from realitycheck.job import job_log, run_facts
 from realitycheck.stages.evaluate import score_defects, score_masks
 
 with job_log(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
-    tables = (
-        read_table(inputs.manifest, schema=MANIFEST),
-        read_table(inputs.truth, schema=TRUTH),
-        read_table(inputs.masks, schema=MASKS),
-    )
+    tables = ((inputs.manifest, MANIFEST), (inputs.truth, TRUTH), (inputs.masks, MASKS))
     shared = {
         "truth_folder": Path(inputs.truth).parent,
         "ignore_border": params.ignore_border,
     }
     facts = run_facts({"ignore_border": params.ignore_border, "code": params.code})
-    write_table(
-        list(score_masks(*tables, **shared)), snakemake.output.scores, schema=SCORES, facts=facts
-    )
-    write_table(
-        list(score_defects(*tables, **shared, **params.defects)),
+    scores = (score_masks(*part, **shared) for part in read_together(*tables))
+    write_parts(chain.from_iterable(scores), snakemake.output.scores, schema=SCORES, facts=facts)
+    defects = (score_defects(*part, **shared, **params.defects) for part in read_together(*tables))
+    write_parts(
+        chain.from_iterable(defects),
         snakemake.output.defects,
         schema=DEFECTS,
         facts={**facts, **params.defects},

@@ -10,6 +10,7 @@ from realitycheck.models.sam import load_sam
 from realitycheck.stages.clip_encodings import TextFeatures, clip_store
 from realitycheck.stages.clip_surgery_sam import clip_surgery_sam_segmenter
 from realitycheck.stages.encode import Lazily, keys_of
+from realitycheck.stages.finished import finished_rows
 from realitycheck.stages.segment import segment_shard
 from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
@@ -30,10 +31,7 @@ with (
         ),
         Lazily(
             partial(
-                load_clip,
-                weights_path(inputs.clip),
-                variant=params.clip["variant"],
-                device=device,
+                load_clip, weights_path(inputs.clip), variant=params.clip["variant"], device=device
             )
         ),
     )
@@ -52,7 +50,19 @@ with (
         prompts=params.prompts,
         settings=params.settings,
     )
-    rows = segment_shard(transforms, segment_one, method=wildcards.method, prompt=wildcards.prompt)
+    rows = segment_shard(
+        transforms,
+        segment_one,
+        method=wildcards.method,
+        prompt=wildcards.prompt,
+        finished=finished_rows(
+            "segment_clip_surgery_sam",
+            Path(snakemake.input.transforms).parents[1],
+            params=dict(params.items()),
+            tables=(inputs.patches, inputs.embeddings),
+            device=device,
+        ),
+    )
     what = f"{wildcards.dataset}, {wildcards.method}, {wildcards.prompt}: images segmented"
     write_table(
         list(progress(rows, total=len(transforms), what=what)),

@@ -14,6 +14,7 @@ from realitycheck.artifacts import (
 from realitycheck.job import device_lease, job_log, progress, run_facts
 from realitycheck.models.sam import load_sam
 from realitycheck.stages.encode import keys_of
+from realitycheck.stages.finished import finished_rows
 from realitycheck.stages.grounded_sam import grounded_sam_segmenter
 from realitycheck.stages.segment import segment_shard
 from realitycheck.stages.timing import seconds_before
@@ -41,7 +42,19 @@ with (
         settings=params.settings,
         floor=params.floor,
     )
-    rows = segment_shard(transforms, segment_one, method=wildcards.method, prompt=wildcards.prompt)
+    rows = segment_shard(
+        transforms,
+        segment_one,
+        method=wildcards.method,
+        prompt=wildcards.prompt,
+        finished=finished_rows(
+            "segment_grounded_sam",
+            Path(snakemake.input.transforms).parents[1],
+            params=dict(params.items()),
+            tables=(snakemake.input.boxes, snakemake.input.embeddings),
+            device=device,
+        ),
+    )
     what = f"{wildcards.dataset}, {wildcards.method}, {wildcards.prompt}: images segmented"
     write_table(
         list(progress(rows, total=len(transforms), what=what)),

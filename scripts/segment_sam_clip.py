@@ -8,6 +8,7 @@ from realitycheck.job import device_lease, job_log, progress, run_facts
 from realitycheck.models.clip import load_clip
 from realitycheck.stages.clip_encodings import TextFeatures, clip_store
 from realitycheck.stages.encode import Lazily, keys_of
+from realitycheck.stages.finished import finished_rows
 from realitycheck.stages.sam_clip import sam_clip_segmenter
 from realitycheck.stages.segment import segment_shard
 from realitycheck.stages.timing import seconds_before
@@ -45,7 +46,19 @@ with (
         prompts=params.prompts,
         settings=params.settings,
     )
-    rows = segment_shard(transforms, segment_one, method=wildcards.method, prompt=wildcards.prompt)
+    rows = segment_shard(
+        transforms,
+        segment_one,
+        method=wildcards.method,
+        prompt=wildcards.prompt,
+        finished=finished_rows(
+            "segment_sam_clip",
+            Path(snakemake.input.transforms).parents[1],
+            params=dict(params.items()),
+            tables=(inputs.masks, inputs.crops),
+            device=device,
+        ),
+    )
     what = f"{wildcards.dataset}, {wildcards.method}, {wildcards.prompt}: images segmented"
     write_table(
         list(progress(rows, total=len(transforms), what=what)),

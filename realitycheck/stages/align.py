@@ -14,8 +14,10 @@ import pandas as pd
 
 from realitycheck.alignment import Aligner, covered, warp_image, warp_mask
 from realitycheck.artifacts import MANIFEST, REFERENCES, check_rows, image_file, read_table
-from realitycheck.images import read_image, read_truth, write_png
+from realitycheck.images import ImageError, read_image, read_truth, write_png
 from realitycheck.provenance import in_shard
+from realitycheck.stages.finished import finished_first
+from realitycheck.store import FinishedRows
 
 _IDENTITY = np.eye(3)
 
@@ -48,8 +50,11 @@ def align_shard(
     settings: Mapping[str, Any],
     folder: str | Path,
     n_workers: int,
+    finished: FinishedRows | None = None,
 ) -> tuple[int, Iterator[dict[str, Any]]]:
     """Align the images of one shard and write each as PNG.
+
+    An image that a killed job finished is not aligned again if its PNG is still as it was written.
 
     Args:
         manifest_path: Manifest of the data set.
@@ -58,6 +63,7 @@ def align_shard(
         settings: `alignment` (method, motion, quarter_turns) and `intensity`.
         folder: Where the aligned images go.
         n_workers: Threads.
+        finished: Where the rows of finished images are kept.
 
     Returns:
         The number of images, and the rows of the transforms table as they are finished.
@@ -66,13 +72,15 @@ def align_shard(
     images = table[[in_shard(image_id, shard) for image_id in table["image_id"]]]
     intensity = settings["intensity"]
     wanted = set(images["category"])
+    references = read_table(references_path, schema=REFERENCES)
+    reference_digests = dict(zip(references["category"], references["sha256"], strict=True))
     aligners = {
         category: Aligner(reference, **settings["alignment"])
         for category, reference in read_references(references_path, intensity=intensity).items()
         if category in wanted
     }
 
-    def align_one(row: Any) -> dict[str, Any]:
+    def align_one(row: Any) -> list[dict[str, Any]]:
         image = read_image(Path(row.image_path), intensity=intensity)
         aligner = aligners.get(row.category)
         found: dict[str, Any] = {
@@ -95,21 +103,40 @@ def align_shard(
                 height, width = aligner.shape
                 image = warp_image(image, matrix, height_px=height, width_px=width)
         write_png(image, image_file(folder, row.image_id))
-        return {
-            "dataset": row.dataset,
-            "image_id": row.image_id,
-            "category": row.category,
-            **found,
-            **{f"m{r}{c}": float(matrix[r, c]) for r in range(3) for c in range(3)},
-            "width_px": image.shape[1],
-            "height_px": image.shape[0],
-            "pixels_sha256": pixels_digest(image),
-        }
+        return [
+            {
+                "dataset": row.dataset,
+                "image_id": row.image_id,
+                "category": row.category,
+                **found,
+                **{f"m{r}{c}": float(matrix[r, c]) for r in range(3) for c in range(3)},
+                "width_px": image.shape[1],
+                "height_px": image.shape[0],
+                "pixels_sha256": pixels_digest(image),
+            }
+        ]
+
+    def content_of(row: Any) -> list[Any]:
+        reference = reference_digests.get(row.category)
+        return [row.dataset, row.image_id, row.category, row.sha256, reference]
+
+    def has_picture(rows: list[dict[str, Any]]) -> bool:
+        path = image_file(folder, rows[0]["image_id"])
+        try:
+            return pixels_digest(read_image(path)) == rows[0]["pixels_sha256"]
+        except ImageError:
+            return False
+
+    def align_or_find(row: Any) -> dict[str, Any]:
+        ((found,),) = finished_first(
+            [row], align_one, finished, content_of=content_of, is_intact=has_picture
+        )
+        return found
 
     def rows() -> Iterator[dict[str, Any]]:
         cv2.setNumThreads(1)  # the threads are ours
         with ThreadPoolExecutor(n_workers) as pool:
-            yield from pool.map(align_one, images.itertuples())
+            yield from pool.map(align_or_find, images.itertuples())
 
     return len(images), rows()
 

@@ -17,7 +17,9 @@ from realitycheck.models.grounding_dino import (
     boxes_to_pixels,
     detect,
 )
+from realitycheck.stages.finished import finished_first, image_content
 from realitycheck.stages.saa_plus_prompts import used_captions
+from realitycheck.store import FinishedRows
 
 
 def detect_shard(
@@ -28,8 +30,11 @@ def detect_shard(
     prompt: str,
     floor: float,
     images_folder: str | Path,
+    finished: FinishedRows | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Detect boxes for every caption; the image backbone runs once an image.
+
+    What a killed job finished is not done again.
 
     Args:
         transforms: Rows of the shard's aligned images.
@@ -39,11 +44,13 @@ def detect_shard(
         prompt: Name of the prompt set.
         floor: Lowest score that is stored.
         images_folder: Folder of the aligned images.
+        finished: Where the rows of finished images are kept.
 
     Yields:
         The rows of the boxes table for one image, none where nothing passes the floor.
     """
-    for row in transforms.itertuples():
+
+    def rows_of(row: Any) -> list[dict[str, Any]]:
         image = read_image(image_file(images_folder, row.image_id))
         captions = list(asked["texts"])
         if asked["saa_plus"] is not None:
@@ -73,7 +80,9 @@ def detect_shard(
                         "relative_box": found.boxes[index].tolist(),
                     }
                 )
-        yield rows
+        return rows
+
+    yield from finished_first(transforms.itertuples(), rows_of, finished, content_of=image_content)
 
 
 def stored_detections(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.store import EncodingStore
+
+log = logging.getLogger(__name__)
 
 
 def encode_shard(
@@ -22,7 +25,8 @@ def encode_shard(
 ) -> Iterator[dict[str, Any]]:
     """Encode the images of a shard that the store does not hold yet.
 
-    Finished images are kept at once, so a killed job costs at most one batch.
+    Finished images are kept at once, so a killed job costs at most one batch. A batch that is too
+    large for the device's memory is halved, and so are those after it.
 
     Args:
         transforms: Rows of the shard's aligned images.
@@ -35,17 +39,22 @@ def encode_shard(
         Rows of the encodings table, in the order of `transforms`.
     """
     content_of = content_of or (lambda row: row.pixels_sha256)
-    all_rows = list(transforms.itertuples())
-    for start in range(0, len(all_rows), batch_size):
-        rows = all_rows[start : start + batch_size]
+    pending = list(transforms.itertuples())
+    while pending:
+        rows = pending[:batch_size]
         keys = [store.key(content_of(row)) for row in rows]
         missing = [(row, key) for row, key in zip(rows, keys, strict=True) if not store.has(key)]
         if missing:
             started = time.perf_counter()
-            made = compute([row for row, _ in missing])
+            made = _computed(compute, [row for row, _ in missing])
+            if made is None:
+                batch_size = len(missing) // 2
+                log.warning("out of memory; going on with batches of %d", batch_size)
+                continue
             seconds = (time.perf_counter() - started) / len(missing)
             for (_, key), arrays in zip(missing, made, strict=True):
                 store.put(key, arrays, seconds=seconds)
+        pending = pending[len(rows) :]
         for row, key in zip(rows, keys, strict=True):
             error = store.get(key).get("storage_error")
             yield {
@@ -55,6 +64,23 @@ def encode_shard(
                 "storage_error": None if error is None else error.item(),
                 "latency_s": store.seconds(key),
             }
+
+
+def _computed(
+    compute: Callable[[Sequence[Any]], Sequence[Mapping[str, np.ndarray]]], rows: Sequence[Any]
+) -> Sequence[Mapping[str, np.ndarray]] | None:
+    """Compute a batch; None where it is too large for the device's memory, and can be smaller."""
+    try:
+        return compute(rows)
+    except RuntimeError as error:
+        # By name: this module does without torch.
+        if type(error).__name__ != "OutOfMemoryError" or len(rows) == 1:
+            raise
+    # The error has gone, and with it what it held; now torch can give the memory back.
+    import torch
+
+    torch.cuda.empty_cache()
+    return None
 
 
 def keys_of(index: pd.DataFrame) -> dict[str, str]:

@@ -44,10 +44,10 @@ def score_masks(
     """
     check_rows(truth, manifest["image_id"], where="truth table")
     check_rows(masks, manifest["image_id"], where="masks table")
-    about = manifest.merge(truth, on=["dataset", "image_id"]).set_index("image_id")
-    verdicts = masks.set_index("image_id")
+    about = _by_image(manifest.merge(truth, on=["dataset", "image_id"]))
+    verdicts = _by_image(masks)
     for image_id, mask in masks_of(masks):
-        image, verdict = about.loc[image_id], verdicts.loc[image_id]
+        image, verdict = about[image_id], verdicts[image_id]
         measured: dict[str, Any] = dict.fromkeys(
             ("iou", "intersection_px", "union_px", "truth_px")
         ) | {"predicted_px": int(mask.sum())}
@@ -202,7 +202,7 @@ def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dic
         ArtifactError: If the verdicts are of other images than the manifest.
     """
     check_rows(verdicts, manifest["image_id"], where="verdicts table")
-    about = manifest.set_index("image_id")
+    about = _by_image(manifest)
     for image_id, samples in verdicts.groupby("image_id", sort=True):
         answered = samples[samples["label_predicted"].notna()]
         n_nok = int((answered["label_predicted"] == "NOK").sum())
@@ -211,11 +211,16 @@ def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dic
         label = None
         if len(answered):
             label = "NOK" if 2 * n_nok >= len(answered) else "OK"
-        yield _row(about.loc[image_id], first) | {
+        yield _row(about[image_id], first) | {
             "image_id": image_id,
             "label_predicted": label,
             **dict.fromkeys(("iou", "intersection_px", "union_px", "truth_px", "predicted_px")),
         }
+
+
+def _by_image(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Rows of a table by image id; many times as fast to look up as in the table."""
+    return {row["image_id"]: row for row in table.to_dict("records")}
 
 
 def _row(image: Any, verdict: Any) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from realitycheck.methods.thresholds import cross_fit_thresholds
 from realitycheck.models.saliency import resize_saliency, saliency_map
 from realitycheck.models.sam import SamModel, box_decoder
 from realitycheck.stages.detect import stored_detections
+from realitycheck.stages.finished import finished_first, image_content
 from realitycheck.stages.saa_plus_prompts import prompts_of_category
-from realitycheck.store import EncodingStore
+from realitycheck.store import EncodingStore, FinishedRows
 
 # ------------------------------------------------------------------------------------ anomaly maps
 
@@ -41,8 +42,9 @@ def map_anomalies(
     wanted: Any,
     settings: Mapping[str, Any],
     floor: float,
+    finished: FinishedRows | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Make the anomaly map of every image of a shard.
+    """Make the anomaly map of every image of a shard; what a killed job finished is kept.
 
     Args:
         transforms: Rows of the shard's aligned images.
@@ -58,6 +60,7 @@ def map_anomalies(
         wanted: Its prompts of SAA+.
         settings: Variant, switches, thresholds.
         floor: Floor that the boxes were stored down to.
+        finished: Where the rows of finished images are kept.
 
     Yields:
         Rows of the anomaly maps table.
@@ -65,7 +68,8 @@ def map_anomalies(
     switches = switched("saa_plus", settings["variant"], settings["switches"])
     by_image = dict(tuple(boxes.groupby("image_id")))
     nothing = boxes.iloc[:0]
-    for row in transforms.itertuples():
+
+    def rows_of(row: Any) -> list[dict[str, Any]]:
         started = time.perf_counter()
         size = (int(row.height_px), int(row.width_px))
         told = prompts_of_category(wanted, row.category)
@@ -73,9 +77,7 @@ def map_anomalies(
         stored = by_image.get(row.image_id, nothing)
         embedding = embeddings.get(embedding_keys[row.image_id])["embedding"]
 
-        def stands_out(
-            object_masks: np.ndarray, row: Any = row, told: Any = told, size: Any = size
-        ) -> np.ndarray:
+        def stands_out(object_masks: np.ndarray) -> np.ndarray:
             if told.n_objects > 1:
                 return saliency_map(
                     saliency_network(),
@@ -99,20 +101,26 @@ def map_anomalies(
             box_threshold=settings["box_threshold"],
             text_threshold=settings["text_threshold"],
         )
-        yield {
-            "dataset": row.dataset,
-            "image_id": row.image_id,
-            "prompt": prompt,
-            "height_px": size[0],
-            "width_px": size[1],
-            "mask_rles": [encode_mask(mask) for mask in found.masks],
-            "mask_scores": found.scores[found.best].tolist(),
-            "n_boxes": len(found.boxes),
-            "object_area": found.object_area,
-            "score": found.segmentation.score,
-            "status": found.segmentation.status,
-            "latency_s": time.perf_counter() - started,
-        }
+        return [
+            {
+                "dataset": row.dataset,
+                "image_id": row.image_id,
+                "prompt": prompt,
+                "height_px": size[0],
+                "width_px": size[1],
+                "mask_rles": [encode_mask(mask) for mask in found.masks],
+                "mask_scores": found.scores[found.best].tolist(),
+                "n_boxes": len(found.boxes),
+                "object_area": found.object_area,
+                "score": found.segmentation.score,
+                "status": found.segmentation.status,
+                "latency_s": time.perf_counter() - started,
+            }
+        ]
+
+    rows = finished_first(transforms.itertuples(), rows_of, finished, content_of=image_content)
+    for (row,) in rows:
+        yield row
 
 
 def anomaly_map(row: Any) -> np.ndarray:

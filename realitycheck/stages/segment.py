@@ -13,6 +13,8 @@ import pandas as pd
 from realitycheck.artifacts import encode_mask, image_file
 from realitycheck.images import write_png
 from realitycheck.methods.segmentation import Segmentation
+from realitycheck.stages.finished import finished_first, image_content
+from realitycheck.store import FinishedRows
 
 
 def segment_shard(
@@ -21,34 +23,43 @@ def segment_shard(
     *,
     method: str,
     prompt: str,
+    finished: FinishedRows | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Run a method on every image of a shard.
+    """Run a method on every image of a shard; what a killed job finished is not done again.
 
     Args:
         transforms: Rows of the shard's aligned images.
         segment_one: The method: from a row of `transforms` to a segmentation.
         method: Name of the method block.
         prompt: Name of the prompt set.
+        finished: Where the rows of finished images are kept.
 
     Yields:
         Rows of the masks table.
     """
-    for row in transforms.itertuples():
+
+    def rows_of(row: Any) -> list[dict[str, Any]]:
         started = time.perf_counter()
         found = segment_one(row)
-        yield {
-            "dataset": row.dataset,
-            "image_id": row.image_id,
-            "method": method,
-            "prompt": prompt,
-            "mask_height_px": found.mask.shape[0],
-            "mask_width_px": found.mask.shape[1],
-            "mask_rle": encode_mask(found.mask),
-            "score": found.score,
-            "n_regions": found.n_regions,
-            "status": found.status,
-            "latency_s": time.perf_counter() - started,
-        }
+        return [
+            {
+                "dataset": row.dataset,
+                "image_id": row.image_id,
+                "method": method,
+                "prompt": prompt,
+                "mask_height_px": found.mask.shape[0],
+                "mask_width_px": found.mask.shape[1],
+                "mask_rle": encode_mask(found.mask),
+                "score": found.score,
+                "n_regions": found.n_regions,
+                "status": found.status,
+                "latency_s": time.perf_counter() - started,
+            }
+        ]
+
+    rows = finished_first(transforms.itertuples(), rows_of, finished, content_of=image_content)
+    for (row,) in rows:
+        yield row
 
 
 def write_mask_images(masks: Iterable[tuple[str, np.ndarray]], folder: str | Path) -> int:

@@ -13,6 +13,7 @@ from realitycheck.artifacts import (
     BOXES,
     ENCODINGS,
     MASKS,
+    PART_ROWS,
     SCORES,
     TRUTH,
     ArtifactError,
@@ -23,8 +24,11 @@ from realitycheck.artifacts import (
     image_file,
     masks_of,
     read_facts,
+    read_parts,
     read_table,
+    read_together,
     write_atomically,
+    write_parts,
     write_table,
     write_text,
 )
@@ -106,8 +110,8 @@ def test_table_without_rows_keeps_its_columns(schema, tmp_path):
         found = pq.read_schema(tmp_path / f"{name}.parquet")
         assert found.names == schema.columns
         assert found.types == [kind for _, kind in schema.fields]
-    both = gather([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "c", schema=schema)
-    assert both.empty
+    gather([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "c", schema=schema)
+    assert read_table(tmp_path / "c", schema=schema).empty
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.name)
@@ -286,6 +290,43 @@ def test_gathering_refuses_an_image_in_two_shards(tmp_path):
     write([encoding(1)], tmp_path / "b")
     with pytest.raises(ArtifactError, match="1 of 2 rows repeat one"):
         gather([tmp_path / "a", tmp_path / "b"], tmp_path / "c", schema=ENCODINGS)
+
+
+def test_rows_written_as_they_come_are_the_same_table(tmp_path):
+    """Whoever reads it need not know how it was written."""
+    rows = [score(n) for n in range(1, 8)]
+    write(rows, tmp_path / "whole", SCORES, seed=3)
+    write_parts(iter(rows), tmp_path / "parts", schema=SCORES, facts={"seed": 3}, part_rows=2)
+    whole, parts = (read_table(tmp_path / name, schema=SCORES) for name in ("whole", "parts"))
+    pd.testing.assert_frame_equal(whole, parts)
+    assert read_facts(tmp_path / "whole") == read_facts(tmp_path / "parts")
+    sizes = [len(p) for p in read_parts(tmp_path / "parts", schema=SCORES, part_rows=3)]
+    assert sizes == [3, 3, 1]
+    assert pq.ParquetFile(tmp_path / "parts").num_row_groups == 4
+    write_parts([], tmp_path / "none", schema=SCORES, facts={})
+    assert read_table(tmp_path / "none", schema=SCORES).empty
+
+
+@pytest.mark.parametrize("order", [(1, 3, 2), (1, 2, 2), (2, 3, 1)])
+def test_rows_that_come_unsorted_are_refused(order, tmp_path):
+    """Only in order is it seen, without holding all of them, that none comes twice."""
+    rows = (score(n) for n in order)
+    with pytest.raises(ArtifactError, match="expected rows sorted by .*, each once, found"):
+        write_parts(rows, tmp_path / "t", schema=SCORES, facts={}, part_rows=1)
+    assert not (tmp_path / "t").exists()
+
+
+def test_tables_are_read_side_by_side(tmp_path):
+    """The same images meet in every part; a table of other images is noticed."""
+    n_rows = PART_ROWS + 5
+    for name in "ab":
+        write([encoding(n) for n in range(n_rows)], tmp_path / name)
+    parts = list(read_together((tmp_path / "a", ENCODINGS), (tmp_path / "b", ENCODINGS)))
+    assert [len(first) for first, _ in parts] == [PART_ROWS, 5]
+    assert all(first["image_id"].equals(second["image_id"]) for first, second in parts)
+    write([encoding(1)], tmp_path / "c")
+    with pytest.raises(ArtifactError, match=f"found: .*a {n_rows}, .*c 1"):
+        list(read_together((tmp_path / "a", ENCODINGS), (tmp_path / "c", ENCODINGS)))
 
 
 def test_rows_must_be_those_of_the_manifest():

@@ -4,9 +4,12 @@ import importlib
 import re
 import sys
 
+import pandas as pd
 import pytest
 
+from realitycheck.config import load_settings
 from realitycheck.images import write_png
+from realitycheck.report.tables import MASK_KINDS
 
 COMMON = ["--n-images", "1", "--image-size-px", "96", "--points-per-side", "3", "--threads", "1"]
 
@@ -97,6 +100,42 @@ def test_variant_effects_list_every_switch(benchmark, tmp_path):
     ):
         assert sum(row.startswith(f"| `{method}`") for row in rows) == n_rows
     assert "strip_special: true` | 1.000 | 0 of 1" in printed
+
+
+@pytest.fixture
+def scale(repository, monkeypatch):
+    """The benchmark of very many images."""
+    monkeypatch.syspath_prepend(str(repository / "benchmarks"))
+    return importlib.import_module("scale")
+
+
+def test_scale_scores_every_generated_image(scale, tmp_path):
+    """Its steps are the calls of the scripts, and lose no image among the shards."""
+    scale.write_inputs(tmp_path, 60, 3)
+    scale.gather_masks(tmp_path, 3)
+    scale.score(tmp_path)
+    scale.tabulate(tmp_path)
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert len(scores) == 60
+    assert (scores["label"] == "NOK").sum() == 60 // scale.NOK_SHARE
+    assert scores.loc[scores["label"] == "NOK", "truth_px"].eq(100).all()
+
+
+def test_scale_plans_a_checked_data_set(scale, tmp_path):
+    """What is written for it passes for what the prepare stage writes."""
+    scale.prepared(tmp_path, 40)
+    said = scale.plan(tmp_path, 3, "--rerun-triggers", "mtime")
+    assert re.fullmatch(r"wall \d+\.\d s, processor \d+\.\d s, (\d+) jobs", said)
+    assert int(said.split()[-2]) > 3 * 6
+
+
+def test_overhead_is_measured_on_every_mask_method(repository, monkeypatch):
+    """With fewer jobs there would be less to plan."""
+    monkeypatch.syspath_prepend(str(repository / "benchmarks"))
+    settings = load_settings(importlib.import_module("workflow_overhead").settings_of(300, 2))
+    kinds = {settings.methods[name].kind for name in settings.mask_methods()}
+    assert kinds == set(MASK_KINDS) - {"whole_image"}
+    assert settings.datasets["chips"].n_ok + settings.datasets["chips"].n_nok == 300
 
 
 def test_variants_page_names_every_switch(repository):

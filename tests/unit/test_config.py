@@ -230,13 +230,13 @@ def test_all_faults_are_listed_together(tmp_path):
     raw = {
         "datasets": {"chips": sat(n_okk=3, shards=0), "mine": {"format": "folder"}},
         "methods": {"grounded_sam": {"box_treshold": 0.3}},
-        "compute": {"threads": 0},
+        "compute": {"device": "tpu"},
     }
     with pytest.raises(SettingsError, match="the settings have 5 faults:\n  - ") as caught:
         load_settings(raw)
     paths = [fault.split(":")[0] for fault in caught.value.faults]
     assert sorted(paths) == [
-        "compute.threads",
+        "compute.device",
         "datasets.chips.n_okk",
         "datasets.chips.shards",
         "datasets.mine.root",

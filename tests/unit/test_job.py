@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 
 import pytest
@@ -131,10 +132,20 @@ def test_index_counts_among_the_visible_gpus(two_gpus, monkeypatch):
 def test_gpu_given_by_the_scheduler_needs_no_lease(two_gpus, monkeypatch, tmp_path):
     """On a cluster each job sees its own GPU only, and they may all be called 0."""
     monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with device_lease("cuda"), device_lease("cuda"), device_lease("cuda") as third:
         assert third == "cuda"
     assert two_gpus == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_allocation_of_several_gpus_is_leased_within(two_gpus, monkeypatch):
+    """The whole workflow may run inside one job of the scheduler; its jobs then share nothing."""
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with device_lease("cuda"), device_lease("cuda"):
+        pass
+    assert two_gpus == [0, 1]
 
 
 def test_auto_takes_the_best_device_there_is(monkeypatch):
@@ -172,6 +183,12 @@ def test_batch_is_as_told_or_fits_the_device():
     assert batch_size("auto", device="cuda") > 1
 
 
+def test_batch_is_halved_on_every_further_attempt():
+    """The attempt before may have run out of memory; at one image there is no less to ask for."""
+    asked = [batch_size("6", device="cuda", attempt=n) for n in (1, 2, 3, 4)]
+    assert asked == [6, 3, 1, 1]
+
+
 def test_failing_job_logs_everything_and_prints_what_to_do(tmp_path, capsys):
     """The terminal is for the person, the log for whoever looks for the cause."""
     path = tmp_path / "logs" / "job.log"
@@ -201,6 +218,24 @@ def test_log_holds_messages_and_warnings_of_its_own_job_only(tmp_path):
     assert "earlier" not in text
     assert "after" not in text
     assert len(logging.getLogger().handlers) == n_handlers
+
+
+def test_job_waits_for_the_one_of_a_killed_run(tmp_path):
+    """Its output must be the later one, or that of old settings would stay."""
+    path = tmp_path / "job.log"
+    order = []
+
+    def again():
+        with job_log(path):
+            order.append("later")
+
+    with job_log(path):
+        later = threading.Thread(target=again)
+        later.start()
+        later.join(0.3)
+        order.append("earlier")
+    later.join()
+    assert order == ["earlier", "later"]
 
 
 def test_finished_job_raises_nothing(tmp_path, capsys):

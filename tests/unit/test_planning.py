@@ -138,28 +138,62 @@ def test_record_that_was_written_anew_is_read_anew(plan):
 
 def test_time_asked_for_follows_images_and_shards_and_doubles(plan):
     """A job that was killed for its time comes back with twice of it: 10 min + 6000 images at 2 s
-    in 2 shards are 110 min."""
-    record("manifests/pets/digests.json", counts={"test": 6000})
-    asked = [plan.runtime_min("pets", seconds_per_image=2, attempt=n) for n in (1, 2, 3)]
+    in 2 shards are 110 min; training images are counted for themselves."""
+    record("manifests/pets/digests.json", counts={"test": 6000, "train": 1200})
+    asked = [plan.runtime_min("pets", "0-of-2", seconds_per_image=2, attempt=n) for n in (1, 2, 3)]
     assert asked == [110, 220, 440]
-    assert plan.runtime_min("chips", seconds_per_image=3) == 10 + 5
+    assert plan.runtime_min("pets", "train-1-of-2", seconds_per_image=2) == 10 + 20
+    assert plan.runtime_min("pets", seconds_per_image=2) == 10 + 200, "a job of all images"
+    assert plan.runtime_min("chips", seconds_per_image=3) == 10 + 5, "before the images are counted"
 
 
-def test_large_networks_get_more_memory_than_small_ones(plan, tmp_path):
+def with_sam(variant, tmp_path, **compute):
+    """Plan of a run with a SAM of some size."""
+    settings = {
+        "datasets": {"chips": {"format": "synthetic_sat"}},
+        "models": {"sam": {"variant": variant, "weights": "sam.pth"}},
+        "compute": compute,
+    }
+    return Plan(load_settings(settings, folder=tmp_path))
+
+
+def test_large_networks_get_more_memory_threads_and_time_than_small_ones(plan, tmp_path):
     """ViT-H alone holds 2.4 GB of weights; own dimensions are taken for the largest."""
-    wanted = {}
-    for variant in ("vit_h", "vit_b", "miniature", {"encoder_width": 8}):
-        settings = load_settings(
-            {
-                "datasets": {"chips": {"format": "synthetic_sat"}},
-                "models": {"sam": {"variant": variant, "weights": "sam.pth"}},
-            },
-            folder=tmp_path,
-        )
-        wanted[str(variant)] = Plan(settings).memory_mb("sam")
-    assert wanted["vit_h"] > wanted["vit_b"] > wanted["miniature"] >= 1000
-    assert wanted["{'encoder_width': 8}"] == wanted["vit_h"]
-    assert plan.memory_mb("grounding_dino") >= 1000
+    asked = []
+    for variant in ({"encoder_width": 8}, "vit_h", "vit_b", "miniature"):
+        found = with_sam(variant, tmp_path)
+        memory = found.memory_mb("sam", "chips", "0-of-1", kb_per_image=2)
+        time = found.network_min("sam", "chips", "0-of-1", seconds_per_image=20)
+        asked.append((memory, found.threads("sam"), time))
+    assert asked[0] == asked[1] > asked[2] > asked[3]
+    assert asked[1][2] == 10 + 100 * 20 // 60
+    assert all(memory >= 1000 for memory, _, _ in asked)
+    assert with_sam("vit_h", tmp_path, threads=3).threads("sam") == 3, "as told"
+
+
+def test_network_on_a_processor_gets_more_time(tmp_path):
+    """A job that was planned for a GPU would be killed there every time."""
+    told = {"seconds_per_image": 2}
+    on_gpu = with_sam("vit_h", tmp_path, device="cuda").network_min("sam", "chips", None, **told)
+    on_cpu = with_sam("vit_h", tmp_path, device="cpu").network_min("sam", "chips", None, **told)
+    assert on_cpu - 10 > 5 * (on_gpu - 10), "beside the start-up"
+
+
+def test_memory_asked_for_follows_the_shard_and_doubles(plan):
+    """Rows of a large shard are kept until they are written; after being killed it is twice."""
+    record("manifests/pets/digests.json", counts={"test": 200_000})
+    base = plan.memory_mb("sam", "pets", "0-of-2", kb_per_image=0)
+    asked = [plan.memory_mb("sam", "pets", "0-of-2", kb_per_image=20, attempt=n) for n in (1, 2)]
+    assert asked == [base + 2000, 2 * (base + 2000)]
+
+
+def test_memory_of_a_table_follows_its_rows(plan):
+    """Table 2 of 100,000 images and ten runs has a million rows at once."""
+    record("manifests/pets/digests.json", counts={"test": 100_000})
+    runs = [("pets", f"method{n}", "plain") for n in range(10)]
+    base = plan.table_mb([])
+    assert plan.table_mb(runs, kb_per_row=2) == base + 2000
+    assert plan.table_mb(runs, kb_per_row=2, attempt=3) == 4 * (base + 2000)
 
 
 def test_every_data_set_has_its_floors_and_its_own_methods(plan):

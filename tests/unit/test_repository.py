@@ -133,6 +133,56 @@ def test_every_rule_with_a_script_asks_for_memory_and_time(jobs):
     assert lacking == []
 
 
+def test_every_rule_of_a_network_asks_for_a_gpu_and_may_ask_for_less_at_once(jobs):
+    """GPU jobs queue on the GPUs; one that ran out of memory comes back with smaller batches."""
+    on_device = [rule for rule in jobs if "device" in rule["resources"]]
+    assert len(on_device) > 10
+    assert [rule["name"] for rule in on_device if "gpu" not in rule["resources"]] == []
+    batched = [rule for rule in jobs if "batch_size" in rule["resources"]]
+    assert [rule["name"] for rule in batched if "attempt" not in rule["resources"]] == []
+
+
+def test_rules_with_network_run_where_snakemake_does(jobs):
+    """The nodes of a cluster have no network; the login node has, and is shared by many."""
+    networked = {rule["name"] for rule in jobs if "api_calls" in rule["resources"]}
+    assert networked == {"ask_lvlm", "fetch_dataset", "fetch_weights"}
+    assert networked <= {rule["name"] for rule in jobs if rule["is_local"]}
+
+
+@pytest.fixture(scope="module")
+def profiles(repository):
+    """Content of every profile by its name."""
+    return {
+        path.parent.name: yaml.safe_load(path.read_text(encoding="utf-8"))
+        for path in sorted((repository / "profiles").glob("*/profile.yaml"))
+    }
+
+
+def test_default_profile_holds_nothing_that_another_names(profiles):
+    """It is taken in addition to any other and wins, key by key."""
+    assert set(profiles) == {"default", "workstation", "slurm", "haicore"}
+    default = set(profiles.pop("default"))
+    for name, profile in profiles.items():
+        assert default & set(profile) == set(), name
+
+
+def test_typed_gpus_are_asked_for_by_every_rule_that_needs_one(profiles, jobs):
+    """A rule left out would land on a slice of a GPU; one with both forms would be refused."""
+    wanted = {rule["name"] for rule in jobs if "gpu" in rule["resources"]}
+    asked = profiles["haicore"]["set-resources"]
+    assert set(asked) == wanted
+    assert all(each == {"gpu": 0, "gres": "gpu:full:1"} for each in asked.values())
+
+
+def test_cluster_profiles_differ_in_names_only(profiles):
+    """What was learnt about the executor holds on every cluster."""
+    slurm, haicore = dict(profiles["slurm"]), dict(profiles["haicore"])
+    del haicore["set-resources"]
+    assert slurm == haicore
+    assert slurm["slurm-status-command"] == "squeue"
+    assert not {"group", "groups", "slurm-array-jobs", "keep-incomplete"} & set(slurm)
+
+
 def test_rules_scripts_and_logs_are_called_alike(jobs, repository):
     """Who knows one name finds all; a rule that inherits from another shares its script."""
     scripts = {path.stem for path in (repository / "scripts").glob("*.py")}
@@ -158,7 +208,7 @@ def test_scripts_are_thin(repository):
     """What deserves a test lives in the package."""
     for path in sorted((repository / "scripts").glob("*.py")):
         text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) < 70, path.name
+        assert len(text.splitlines()) < 80, path.name
         assert text.startswith('"""'), path.name
         assert "with job_log(" in text or "job_log(snakemake.log[0])," in text, path.name
         assert "snakemake.config" not in text, path.name

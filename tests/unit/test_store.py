@@ -3,9 +3,10 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from realitycheck.store import EncodingStore
+from realitycheck.store import EncodingStore, FinishedRows
 
 
 @pytest.fixture
@@ -61,12 +62,17 @@ def test_key_follows_everything_an_entry_depends_on(tmp_path):
     assert all(len(k) == 40 for k in keys)
 
 
-def test_missing_entry_says_how_to_make_it(store):
-    """The folder is safe to delete, but the tables beside it still name its entries."""
-    with pytest.raises(
-        FileNotFoundError, match="missing or damaged; delete the shard tables in .*"
-    ):
-        store.get(store.key("image"))
+def test_missing_entry_is_made_again_by_another_run(store, arrays):
+    """The table that lists it goes, so its job runs again; tables of other entries stay."""
+    store.put(store.key("kept"), arrays)
+    lists = {}
+    for name, image in (("0-of-2", "lost"), ("own/1-of-2", "lost"), ("own/0-of-2", "kept")):
+        lists[name] = store.folder / f"{name}.parquet"
+        lists[name].parent.mkdir(exist_ok=True)
+        pd.DataFrame({"key": [store.key(image)]}).to_parquet(lists[name])
+    with pytest.raises(FileNotFoundError, match="missing or damaged; run again, which computes"):
+        store.get(store.key("lost"))
+    assert [name for name, path in lists.items() if path.exists()] == ["own/0-of-2"]
 
 
 def test_every_flipped_byte_is_noticed(store, arrays, caplog):
@@ -141,3 +147,57 @@ def test_seconds_are_kept_and_guarded(store, arrays):
     assert not store.has(key)
     store.put(key, arrays)
     assert store.seconds(key) is None
+
+
+# ------------------------------------------------------------------------------------ finished rows
+
+ROWS = [
+    {"score": np.float32(0.1), "box": np.arange(2.0), "text": "void", "n": np.int64(3), "x": None}
+]
+
+
+def test_finished_rows_come_back_as_plain_values(tmp_path):
+    """A number that went through the file must not differ in its last digit."""
+    finished = FinishedRows(tmp_path, facts={"threshold": 0.3})
+    assert finished.get(["image", "ab"]) is None
+    finished.put(["image", "ab"], ROWS)
+    (row,) = finished.get(["image", "ab"])
+    assert row == {
+        "score": float(np.float32(0.1)),
+        "box": [0, 1],
+        "text": "void",
+        "n": 3,
+        "x": None,
+    }
+    finished.put(["image", "cd"], [])
+    assert finished.get(["image", "cd"]) == [], "nothing was found, and that is finished, too"
+
+
+def test_finished_rows_are_found_under_their_own_settings_only(tmp_path):
+    """After an edit the rows of before would be wrong."""
+    FinishedRows(tmp_path, facts={"threshold": 0.3, "code": "a"}).put("image", ROWS)
+    for facts in ({"threshold": 0.4, "code": "a"}, {"threshold": 0.3, "code": "b"}):
+        assert FinishedRows(tmp_path, facts=facts).get("image") is None
+    assert FinishedRows(tmp_path, facts={"code": "a", "threshold": 0.3}).get("other") is None
+    assert FinishedRows(tmp_path, facts={"code": "a", "threshold": 0.3}).get("image")
+
+
+def test_damaged_finished_rows_count_as_absent(tmp_path, caplog):
+    """Every flipped byte and every broken end is noticed."""
+    finished = FinishedRows(tmp_path, facts={})
+    finished.put("image", ROWS)
+    path = finished.path("image")
+    sound = path.read_bytes()
+    caplog.set_level(logging.CRITICAL)
+    damaged = [sound[:n] for n in (0, 5, len(sound) - 1)]
+    damaged += [sound[:n] + bytes([sound[n] ^ 0x81]) + sound[n + 1 :] for n in range(len(sound))]
+    for content in damaged:
+        path.write_bytes(content)
+        assert finished.get("image") is None
+        assert not path.exists()
+
+
+def test_rows_of_unknown_things_are_refused(tmp_path):
+    """What does not come back as it was must not be kept."""
+    with pytest.raises(TypeError, match="rows must hold plain values, found object"):
+        FinishedRows(tmp_path, facts={}).put("image", [{"x": object()}])

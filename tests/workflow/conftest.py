@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,8 @@ class WorkflowRun:
         text = yaml.safe_dump(self.settings, sort_keys=False)
         (self.folder / "settings.yaml").write_text(text, encoding="utf-8")
         entry = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "Snakefile")]
-        return [*entry, "--configfile", "settings.yaml", "--cores", str(cores), *arguments]
+        pace = [] if cores is None else ["--cores", str(cores)]
+        return [*entry, "--configfile", "settings.yaml", *pace, *arguments]
 
     def snakemake(self, *arguments, cores=1):
         """Run Snakemake, whatever comes of it; its stderr ends up in stdout."""
@@ -204,13 +206,21 @@ class WorkflowRun:
         names = shard_names(self.settings["datasets"]["parts"]["shards"])
         return next(name for name in names if bucket_of(image_id) in buckets_of(name))
 
-    def kill_after(self, seconds, *, cores=2):
-        """Start a run in a process group of its own and kill that whole group.
+    def kill_when(self, n_finished, *, delay_s, jobs_too, cores=2):
+        """Start a run and kill it by SIGKILL.
+
+        Args:
+            n_finished: Jobs of this start that are to have ended before.
+            delay_s: Seconds from then on.
+            jobs_too: Whether its jobs are killed with it; else they go on by themselves.
+            cores: Of the run.
 
         Returns:
-            Whether the run was still at work.
+            The number of jobs that had ended, and the process group, in which jobs may go on; None
+            where the run ended before.
         """
-        with (self.folder / "killed.log").open("a") as log:
+        path = self.folder / "killed.log"
+        with path.open("w") as log:
             process = subprocess.Popen(
                 self.command(cores=cores),
                 cwd=self.folder,
@@ -220,13 +230,15 @@ class WorkflowRun:
                 stderr=log,
                 start_new_session=True,
             )
-            try:
-                process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                return True
-        return False
+        while process.poll() is None and path.read_text().count("Finished jobid") < n_finished:
+            time.sleep(0.02)
+        try:
+            process.wait(delay_s)
+        except subprocess.TimeoutExpired:
+            (os.killpg if jobs_too else os.kill)(process.pid, signal.SIGKILL)
+            process.wait()
+            return path.read_text().count("Finished jobid"), process.pid
+        return None
 
 
 def _environment():

@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -56,6 +57,8 @@ DRAWN = {
     "render_report": {"report.html"},
 }
 DRAWN_EACH = {rule: 2 if rule == "plot_detection_probability" else 1 for rule in DRAWN}
+#: Folders of the folder data set with a table for each shard.
+PER_SHARD = ("aligned/parts/shards", "encodings/parts/sam_rgb", "detections/parts/plain/shards")
 
 
 def figures(*datasets):
@@ -152,15 +155,72 @@ def test_added_prompt_set_leaves_the_others_alone(run):
     }
 
 
+def test_another_alignment_method_runs_what_sees_the_aligned_images(run):
+    """Of this data set, and only of it; the inputs are not checked again."""
+    run.settings["datasets"]["parts"]["alignment"] = {"method": "none"}
+    assert run.planned_jobs() == {
+        "align_images": 2,
+        "gather_transforms": 1,
+        "align_masks": 1,
+        "encode_images": 2,
+        "detect_boxes": 2,
+        "gather_boxes": 1,
+        "segment_grounded_sam": 2,
+        "segment_whole_image": 2,
+        "gather_masks": 2,
+        "score_masks": 2,
+        **ONE_EACH,
+        **DRAWN_EACH,
+        "plot_overlays": 1,
+        "export_annotations": 1,
+        "export_images": 1,
+        "export_truth": 1,
+    }
+    # Images that are as they were before keep what was computed from them.
+    before = run.encodings()
+    aligned = run.read("aligned/parts/transforms.parquet").set_index("image_id")["pixels_sha256"]
+    run.finish(
+        "results/aligned/parts/transforms.parquet", "results/encodings/parts/sam_rgb/0-of-2.parquet"
+    )
+    moved = run.read("aligned/parts/transforms.parquet").set_index("image_id")["pixels_sha256"]
+    in_shard = [name for name in moved.index if run.shard_of(name) == "0-of-2"]
+    n_other = int((aligned[in_shard] != moved[in_shard]).sum())
+    assert len(run.encodings()) == len(before) + n_other
+
+
 def test_another_number_of_shards_computes_no_encoding_again(run):
     """Shards say how many GPUs one wants to use; the stored encodings are the images' own."""
     before = run.encodings()
     assert len(before) == 17
     run.settings["datasets"]["parts"]["shards"] = 1
     index = "encodings/parts/sam_rgb/0-of-1.parquet"
-    renewed = run.renewed(f"results/{index}")
-    assert index in renewed
+    boxes = "detections/parts/plain/shards/0-of-1.parquet"
+    renewed = run.renewed(f"results/{index}", f"results/{boxes}")
+    assert {index, boxes} <= renewed
     assert run.encodings() == before
+    assert [path for path in renewed if "/finished/" in path] == [], "no image anew"
+
+
+def test_run_moved_elsewhere_lists_nothing(run):
+    """Nothing in it names the folder it lies in."""
+    moved = run.folder.parent / "elsewhere" / "deeper"
+    moved.parent.mkdir()
+    run.folder.rename(moved)
+    run.folder = moved
+    assert "Nothing to be done" in run.finish("--dry-run")
+
+
+def test_renamed_results_are_made_again_without_a_network(run):
+    """Snakemake knows its outputs by path: of renamed ones nothing says how they were made."""
+    before = run.encodings()
+    run.results.rename(run.folder / "archive")
+    run.settings["results_dir"] = "archive"
+    shard = "predictions/parts/grounded_sam/plain/shards/0-of-2.parquet"
+    ran = run.rules_run(f"archive/{shard}")
+    assert {"align_images", "encode_images", "detect_boxes", "segment_grounded_sam"} <= set(ran)
+    archive = run.folder / "archive"
+    entries = {str(path.relative_to(archive)) for path in archive.rglob("*.safetensors")}
+    assert entries == set(before)
 
 
 # --------------------------------------------------------------------------------------------- code
@@ -201,6 +261,17 @@ def test_edited_constant_runs_the_jobs_that_use_it(run_with_own_code):
     }
 
 
+@pytest.mark.slow
+def test_edited_code_of_the_report_makes_tables_and_figures_only(run_with_own_code):
+    """A report is written in seconds, whatever its scores cost."""
+    run = run_with_own_code
+    with (run.code / "realitycheck" / "report" / "figures.py").open("a", encoding="utf-8") as file:
+        file.write("\n_CHANGED = 1\n")
+    planned = run.planned_files()
+    assert {**TABLES, **figures("sat", "parts")}.items() <= planned.items()
+    assert {rule.partition("_")[0] for rule in planned} <= {"tabulate", "plot", "render", "export"}
+
+
 # --------------------------------------------------------------------------------------------- data
 
 
@@ -212,36 +283,34 @@ def test_touched_image_is_checked_and_nothing_else_runs(run):
 
 
 def test_new_images_cost_their_own_shard_and_encodings_only(run):
-    """Two more images: the shard they fall in is aligned, the other is left alone.
+    """Ten more images: the shard they fall in is aligned, the other is left alone.
 
-    Of that shard only the new images are encoded.
+    Of that shard only the new images are aligned, encoded and searched. They are defective ones, so
+    that none of them becomes the reference.
     """
     shards = {}
-    for letter in "abcdefghijklmnopqrstuvwxyz":
-        shards.setdefault(run.shard_of(f"product/OK/new_{letter}"), []).append(f"new_{letter}")
-    shard, names = min((shard, names[:2]) for shard, names in shards.items() if len(names) > 1)
+    for number in range(60):
+        shards.setdefault(run.shard_of(f"product/NOK/new_{number}"), []).append(f"new_{number}")
+    shard, names = min((shard, names[:10]) for shard, names in shards.items())
+    assert len(names) == 10
     for name in names:
-        path, image_id = run.add_part("OK", name)
+        path, image_id = run.add_part("NOK", name)
         assert path.is_file()
         assert run.shard_of(image_id) == shard
     before = run.encodings()
-    targets = [
-        f"results/{place}/{i}-of-2.parquet"
-        for place in ("aligned/parts/shards", "encodings/parts/sam_rgb")
-        for i in range(2)
-    ]
+    targets = [f"results/{place}/{i}-of-2.parquet" for place in PER_SHARD for i in range(2)]
     renewed = run.renewed(*targets)
     after = run.encodings()
     assert {path: after[path] for path in before} == before
-    assert len(after) == len(before) + 2
+    assert len(after) == len(before) + 10
     assert {path for path in renewed if path.endswith("-of-2.parquet")} == {
-        f"aligned/parts/shards/{shard}.parquet",
-        f"encodings/parts/sam_rgb/{shard}.parquet",
+        f"{place}/{shard}.parquet" for place in PER_SHARD
     }
+    for rule in ("align_images", "detect_boxes"):
+        assert sum(f"/finished/{rule}/" in path for path in renewed) == 10
     remaining = run.planned_files()
-    assert remaining["detect_boxes"] == {f"detections/parts/plain/shards/{shard}.parquet"}
     assert not any("/sat/" in path for paths in remaining.values() for path in paths)
-    assert not {"align_images", "encode_images", "prepare_dataset"} & set(remaining)
+    assert not {"align_images", "encode_images", "detect_boxes", "prepare_dataset"} & set(remaining)
     assert {"tabulate_segmentation", "score_masks", "score_labels"} <= set(remaining)
 
 

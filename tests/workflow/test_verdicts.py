@@ -12,12 +12,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
 
 KEY = "AIza-a-key-that-must-appear-nowhere-9876543210"
-N_IMAGES = 12
+N_IMAGES = 16
 SETTINGS = {
     "datasets": {
         "sat": {
             "format": "synthetic_sat",
-            "n_ok": 8,
+            "n_ok": 12,
             "n_nok": 4,
             "n_train": 3,
             "image_size_px": 96,
@@ -104,6 +104,7 @@ def files_with(folder, *words):
     ]
 
 
+@pytest.mark.slow
 def test_gemini_on_a_server_of_this_machine_gives_table_2_once(run, servers):
     """Asked, asked again, with another word in one prompt, and without the key.
 
@@ -120,7 +121,7 @@ def test_gemini_on_a_server_of_this_machine_gives_table_2_once(run, servers):
         table = table_2(run)
         for prompt in ("basic", "refined"):
             row = table.loc[("gemini", prompt)]
-            assert (row["n_answered"], row["n_ok"], row["n_nok"]) == (N_IMAGES, 8, 4)
+            assert (row["n_answered"], row["n_ok"], row["n_nok"]) == (N_IMAGES, 12, 4)
             assert row["f2_floor"] > 0 and row["cost_per_1000_parts_usd"] > 0
         for other in ("resnet_mlp", "pixel_difference", "pixel_difference_area"):
             assert table.loc[(other, "none"), "n_answered"] == N_IMAGES
@@ -134,6 +135,18 @@ def test_gemini_on_a_server_of_this_machine_gives_table_2_once(run, servers):
         assert run.planned_jobs()["ask_lvlm"] == 1
         run.finish()
         assert len(server.paid) == 3 * N_IMAGES
+        # Another model would be asked its own questions; of the rest, only the report would follow.
+        run.settings["methods"]["gemini"]["model"] = "gemini-2.5-flash"
+        planned = run.planned_jobs()
+        assert (planned.pop("ask_lvlm"), planned.pop("score_labels")) == (2, 2)
+        assert {"tabulate_classification", "tabulate_confusion"} <= planned.keys()
+        assert {rule.partition("_")[0] for rule in planned} <= {
+            "tabulate",
+            "plot",
+            "render",
+            "export",
+        }
+        run.settings["methods"]["gemini"]["model"] = "gemini-2.5-pro"
         # Every output gone: all verdicts come back out of the ledger.
         shutil.rmtree(run.results / "verdicts" / "sat" / "gemini")
         run.finish()
@@ -182,6 +195,7 @@ def test_without_a_key_the_row_says_so(run, monkeypatch):
     assert row["unanswered_status"] == f"not_asked {N_IMAGES}"
 
 
+@pytest.mark.slow
 def test_photographs_are_asked_about_too(shared, new_run, servers, tmp_path):
     """Thirty photographs of cookies, in a folder of one's own."""
     source = shared / "data" / "cookies"

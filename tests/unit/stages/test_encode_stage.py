@@ -1,5 +1,7 @@
 """What networks compute without a prompt is computed once."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from realitycheck.models.sam import SamDimensions, SamModel, build_parts, encode
 from realitycheck.stages.align import pixels_digest
 from realitycheck.stages.encode import Lazily, encode_shard
 from realitycheck.stages.sam_embeddings import sam_embedder, sam_store, storage_error
+from realitycheck.store import EncodingStore
 
 SMALL = SamDimensions(16, 1, 2, (0,), image_size_px=64, window_size=2, prompt_width=16)
 
@@ -159,3 +162,25 @@ def test_shard_without_images_yields_nothing(images, sam, tmp_path):
         batch_size=2,
     )
     assert list(rows) == []
+
+
+def test_batch_that_is_too_large_is_halved_and_the_rest_goes_on_so(tmp_path):
+    """The device's memory is not known beforehand; at one image there is no less to try."""
+    images = pd.DataFrame(
+        {"dataset": "chips", "image_id": list("abcdefg"), "pixels_sha256": list("1234567")}
+    )
+    sizes = []
+
+    def compute(rows, largest=2):
+        sizes.append(len(rows))
+        if len(rows) > largest:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [{"x": np.array([ord(row.image_id)])} for row in rows]
+
+    store = EncodingStore(tmp_path)
+    rows = list(encode_shard(images, store, compute, batch_size=5))
+    assert [row["image_id"] for row in rows] == list("abcdefg")
+    assert sizes == [5, 2, 2, 2, 1]
+    assert store.get(rows[6]["key"])["x"] == ord("g")
+    with pytest.raises(torch.OutOfMemoryError):
+        list(encode_shard(images, EncodingStore(tmp_path / "b"), partial(compute, largest=0)))
