@@ -68,7 +68,7 @@ def plot_detection_probability(
             "No defect has a ground truth, so there is nothing to be found or missed.", title=title
         )
     n_rows = -(-len(probability) // _N_COLUMNS)
-    panel_width, panel_height, head = 3.55, 2.45, 0.55
+    panel_width, panel_height, head = 3.55, 2.45, 0.75
     width = 0.2 + _N_COLUMNS * panel_width
     bottom = 0.42
     top = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
@@ -91,7 +91,11 @@ def plot_detection_probability(
             own = [_of_run(table, row) for table in (curve, bins)]
             _draw_detection(axes, row, *own, limits=limits)
             name = "\n".join(textwrap.wrap(run_label(row), 46)[:2])
-            axes.set_title(name, loc="left", weight="bold", size=8, parse_math=False)
+            reason = "" if len(own[0]) else _why_no_curve(row)
+            pad = 4 + 9 * len(reason.splitlines())
+            axes.set_title(name, loc="left", weight="bold", size=8, parse_math=False, pad=pad)
+            above = {"transform": axes.transAxes, "va": "bottom", "parse_math": False}
+            axes.text(0, 1.02, reason, size=7, color=_FAINT, **above)
             if number % _N_COLUMNS == 0:
                 axes.set_ylabel("share of defects found")
     return figure
@@ -158,21 +162,11 @@ def _draw_detection(
             color=_FAINT,
         )
     axes.annotate("n", (0.005, 1.09), xycoords=("axes fraction", "data"), size=6.5, color=_FAINT)
-    if not len(curve):
-        why = str(row["reason"]) if pd.notna(row["reason"]) and row["reason"] else row["status"]
-        words = textwrap.fill(f"No curve: {why}", 40)
-        axes.text(
-            0.5,
-            0.52,
-            words,
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-            size=7.5,
-            color=_INK,
-            parse_math=False,
-            bbox={"facecolor": "white", "alpha": 0.88, "edgecolor": _FAINT, "linewidth": 0.6},
-        )
+
+
+def _why_no_curve(row: pd.Series) -> str:
+    reason = row["reason"] if pd.notna(row["reason"]) and row["reason"] else row["status"]
+    return textwrap.fill(f"No curve: {reason}", 54, max_lines=3, placeholder="…")
 
 
 def _size_limits(

@@ -322,6 +322,9 @@ def test_nothing_sticks_out(width, scheme, page, tmp_path):
         ".filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML)"
     )
     assert wide == []
+    page.execute_async_script(
+        "Promise.all([...document.images].map(i => i.decode())).then(arguments[0])"
+    )
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     taken = page.execute_cdp_cmd(
         "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
