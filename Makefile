@@ -33,7 +33,7 @@ demo: setup
 	@echo "Report: results/report.html   tables: results/tables/   figures: results/figures/"
 
 test: setup lint
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

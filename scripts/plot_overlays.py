@@ -4,7 +4,8 @@ from pathlib import Path
 
 from realitycheck.job import job_log
 from realitycheck.report.figures import save_figure
-from realitycheck.stages.report import overlay_figure, read_scores
+from realitycheck.stages.overlays import overlay_figure
+from realitycheck.stages.report import read_scores
 
 with job_log(snakemake.log[0]):
     params, dataset = snakemake.params, snakemake.wildcards.dataset

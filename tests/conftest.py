@@ -14,15 +14,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
-def pytest_collection_modifyitems(items):
-    """Leave out tests that take minutes, with the reason shown, unless they are asked for."""
-    if os.environ.get("REALITYCHECK_SLOW") == "1":
-        return
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes; set REALITYCHECK_SLOW=1"))
-
-
 @pytest.fixture(autouse=True)
 def fixed_chance():
     """Networks and pictures that a test draws are the same in every run and every order."""

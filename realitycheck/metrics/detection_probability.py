@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from realitycheck.metrics.intervals import clopper_pearson
 
@@ -336,7 +336,7 @@ def _crossing(excess, level: float, direction: float) -> float:
 def _allowed(confidence: float) -> float:
     if not 0.5 < confidence < 1:
         raise ValueError(f"confidence must lie inside (0.5, 1), but is {confidence}")
-    return float(stats.chi2.ppf(2 * confidence - 1, 1))
+    return float(special.chdtri(1, 2 - 2 * confidence))
 
 
 def _checked(areas: Sequence[float], hits: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:

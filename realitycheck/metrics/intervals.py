@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from realitycheck.metrics.classification import Confusion, f_beta
 
@@ -76,9 +76,9 @@ def clopper_pearson(
         tail /= 2
     low, high = 0.0, 1.0
     if side != "upper" and n_hits > 0:
-        low = float(stats.beta.ppf(tail, n_hits, n_trials - n_hits + 1))
+        low = float(special.betaincinv(n_hits, n_trials - n_hits + 1, tail))
     if side != "lower" and n_hits < n_trials:
-        high = float(stats.beta.isf(tail, n_hits + 1, n_trials - n_hits))
+        high = float(special.betainccinv(n_hits + 1, n_trials - n_hits, tail))
     return low, high
 
 

@@ -128,9 +128,11 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     corrected = np.full(p_values.shape, np.nan)
     is_known = np.isfinite(p_values)
     if is_known.any():
-        from statsmodels.stats.multitest import multipletests
-
-        corrected[is_known] = multipletests(p_values[is_known], method="holm")[1]
+        known = p_values[is_known]
+        upwards = np.argsort(known, kind="stable")
+        stepped = np.minimum(1.0, np.arange(len(known), 0, -1) * known[upwards])
+        known[upwards] = np.maximum.accumulate(stepped)
+        corrected[is_known] = known
     return corrected
 
 

@@ -37,6 +37,7 @@ from realitycheck.report.tables import METHOD_NAMES, NO_PROMPT
 from realitycheck.stages.align import read_references
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.stages.encode import keys_of
+from realitycheck.stages.overlays import shown_images
 from realitycheck.stages.panel_views import (
     Viewer,
     clip_surgery_sam_viewer,
@@ -46,7 +47,7 @@ from realitycheck.stages.panel_views import (
     sam_clip_viewer,
     truth_of,
 )
-from realitycheck.stages.report import UNTRAINED, read_scores, shown_images
+from realitycheck.stages.report import UNTRAINED, read_scores
 from realitycheck.store import EncodingStore
 
 # ------------------------------------------------------------------------------------- whole panels

@@ -4,8 +4,6 @@ import shutil
 import subprocess
 import time
 
-import pytest
-
 GPU_RULES = {"encode_images": 2, "segment_grounded_sam": 2}
 #: The profile's pace suits jobs of minutes.
 PACE = (
@@ -39,7 +37,6 @@ def watch(process, slurm, *, until):
     return seen, cancelled
 
 
-@pytest.mark.slow
 def test_jobs_get_gpus_of_their_own_and_a_cancelled_one_comes_again(run, finished_run, slurm):
     """Through sbatch, with profiles/slurm as it is: every job of a network asks for a GPU and gets
     one, two at a time different ones; CPU jobs ask for none; and the table is that of one machine.

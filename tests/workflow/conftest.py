@@ -38,6 +38,8 @@ WORKFLOW = (
     "rules",
     "scripts",
 )
+#: Rules without a job of their own.
+TARGETS = ("all", "tables", "figures", "exports", "detections")
 N_SHARDS = 2
 PART_SIZE = (96, 80)
 
@@ -144,7 +146,7 @@ class WorkflowRun:
         """Number of jobs by rule in a dry run, targets left out."""
         text = self.finish("--dry-run", *arguments)
         rows = re.findall(r"^(\w+) +(\d+)$", text.partition("Job stats:")[2], re.MULTILINE)
-        return {name: int(n) for name, n in rows if name not in ("all", "total")}
+        return {name: int(n) for name, n in rows if name not in (*TARGETS, "total")}
 
     def planned_files(self):
         """Outputs by rule that a run would write anew, as paths below results."""
@@ -180,7 +182,7 @@ class WorkflowRun:
         """Finish a run; return how often each rule's jobs ran, targets left out."""
         text = self.finish(*arguments)
         found = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", text, re.MULTILINE)
-        return dict(collections.Counter(name for name in found if name != "all"))
+        return dict(collections.Counter(name for name in found if name not in TARGETS))
 
     def encodings(self):
         """Entries of the store of a run, by path, with their time of change."""
@@ -206,11 +208,12 @@ class WorkflowRun:
         names = shard_names(self.settings["datasets"]["parts"]["shards"])
         return next(name for name in names if bucket_of(image_id) in buckets_of(name))
 
-    def kill_when(self, n_finished, *, delay_s, jobs_too, cores=2):
+    def kill_when(self, n_finished, *targets, delay_s, jobs_too, cores=2):
         """Start a run and kill it by SIGKILL.
 
         Args:
             n_finished: Jobs of this start that are to have ended before.
+            targets: Of the run.
             delay_s: Seconds from then on.
             jobs_too: Whether its jobs are killed with it; else they go on by themselves.
             cores: Of the run.
@@ -222,7 +225,7 @@ class WorkflowRun:
         path = self.folder / "killed.log"
         with path.open("w") as log:
             process = subprocess.Popen(
-                self.command(cores=cores),
+                self.command(*targets, cores=cores),
                 cwd=self.folder,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,

@@ -25,7 +25,6 @@ def photographs(shared, unstarted_run):
     return run
 
 
-@pytest.mark.slow
 def test_photographs_run_to_tables_with_a_row_for_each(photographs):
     """What a first-time user does with a folder of their own."""
     photographs.finish()
@@ -50,7 +49,6 @@ def test_photographs_run_to_tables_with_a_row_for_each(photographs):
     assert "normal-01" in twins["example"]
 
 
-@pytest.mark.slow
 def test_one_broken_photograph_gives_one_error_before_any_encoding(photographs):
     """A half-copied file is the commonest fault of all."""
     path = sorted((photographs.folder / "data" / "cookies" / "images").rglob("*.jpg"))[7]

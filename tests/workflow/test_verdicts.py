@@ -104,7 +104,6 @@ def files_with(folder, *words):
     ]
 
 
-@pytest.mark.slow
 def test_gemini_on_a_server_of_this_machine_gives_table_2_once(run, servers):
     """Asked, asked again, with another word in one prompt, and without the key.
 
@@ -133,23 +132,18 @@ def test_gemini_on_a_server_of_this_machine_gives_table_2_once(run, servers):
         assert "Nothing to be done" in run.finish()
         run.settings["prompts"]["sat"]["refined"]["lvlm"] = "Does this {object} show {defects}?"
         assert run.planned_jobs()["ask_lvlm"] == 1
-        run.finish()
+        run.finish("results/tables/classification.parquet")
         assert len(server.paid) == 3 * N_IMAGES
         # Another model would be asked its own questions; of the rest, only the report would follow.
         run.settings["methods"]["gemini"]["model"] = "gemini-2.5-flash"
-        planned = run.planned_jobs()
+        planned = run.planned_jobs("tables")
         assert (planned.pop("ask_lvlm"), planned.pop("score_labels")) == (2, 2)
         assert {"tabulate_classification", "tabulate_confusion"} <= planned.keys()
-        assert {rule.partition("_")[0] for rule in planned} <= {
-            "tabulate",
-            "plot",
-            "render",
-            "export",
-        }
+        assert {rule.partition("_")[0] for rule in planned} == {"tabulate"}
         run.settings["methods"]["gemini"]["model"] = "gemini-2.5-pro"
         # Every output gone: all verdicts come back out of the ledger.
         shutil.rmtree(run.results / "verdicts" / "sat" / "gemini")
-        run.finish()
+        run.finish("results/tables/classification.parquet")
         assert len(server.paid) == 3 * N_IMAGES
     assert KEY not in said
     assert files_with(run.folder, KEY.encode(), KEY[6:20].encode()) == []
@@ -195,7 +189,6 @@ def test_without_a_key_the_row_says_so(run, monkeypatch):
     assert row["unanswered_status"] == f"not_asked {N_IMAGES}"
 
 
-@pytest.mark.slow
 def test_photographs_are_asked_about_too(shared, new_run, servers, tmp_path):
     """Thirty photographs of cookies, in a folder of one's own."""
     source = shared / "data" / "cookies"
@@ -203,7 +196,12 @@ def test_photographs_are_asked_about_too(shared, new_run, servers, tmp_path):
         pytest.skip("the photographs are not in the shared folder")
     settings = copy.deepcopy(SETTINGS)
     settings["datasets"] = {
-        "cookies": {"format": "folder", "root": "data/cookies", "may_leave_site": True}
+        "cookies": {
+            "format": "folder",
+            "root": "data/cookies",
+            "split": {"kind": "all", "train_fraction": 0.2},
+            "may_leave_site": True,
+        }
     }
     settings["prompts"] = {"cookies": SETTINGS["prompts"]["sat"]}
     settings["methods"] = {"gemini": SETTINGS["methods"]["gemini"] | {"max_side_px": 128}}
@@ -212,7 +210,9 @@ def test_photographs_are_asked_about_too(shared, new_run, servers, tmp_path):
     with answered_by(servers.gemini.GeminiServer()) as server:
         run.settings["methods"]["gemini"]["base_url"] = server.url
         run.finish("results/tables/classification.parquet")
-        assert len(server.paid) == 2 * 30 and server.repeats() == 0
+        n_scored = len(run.read("manifests/cookies.parquet"))
+        assert n_scored + len(run.read("manifests/cookies/train.parquet")) == 30
+        assert len(server.paid) == 2 * n_scored and server.repeats() == 0
     table = table_2(run)
-    assert table.loc[("gemini", "basic"), "n_answered"] == 30
+    assert table.loc[("gemini", "basic"), "n_answered"] == n_scored
     assert table["f2_floor"].notna().all()

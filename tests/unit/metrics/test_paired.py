@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from realitycheck.metrics.paired import (
     exact_mcnemar,
@@ -110,6 +111,12 @@ def test_holm_agrees_with_its_definition(p_values):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         expected[index] = highest
     np.testing.assert_allclose(holm(p_values), expected, atol=1e-12)
+
+
+def test_holm_agrees_with_statsmodels():
+    """Ties and a p value of 1 among them."""
+    p_values = [0.03, 0.001, 1.0, 0.01, 0.01, 0.2, 0.04]
+    np.testing.assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1])
 
 
 def test_undefined_p_values_count_for_nothing():
