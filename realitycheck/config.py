@@ -679,11 +679,20 @@ class ModelsSettings(_Strict):
     resnet: ResnetModel = ResnetModel()
 
 
+#: Networks whose image encoders run in `compute.precision`.
+REDUCIBLE_NETWORKS = ("sam", "clip")
+
+
 class ComputeSettings(_Strict):
     """Where and how the networks run."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["float32"] = "float32"
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="arithmetic of the image encoders of SAM and CLIP. bfloat16 is about twice as "
+        "fast where the processor or GPU has it, and changes masks slightly; detector, decoders, "
+        "text and residual networks stay in float32",
+    )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto", description="CPU threads of a job that runs a network; auto: by its size"
@@ -900,7 +909,11 @@ class Settings(_Strict):
     def network_settings(self, network: str) -> dict[str, Any]:
         """What a network's answers depend on, weights apart."""
         block = getattr(self.models, network).model_dump(mode="json")
-        return {"variant": block["variant"], "precision": self.compute.precision}
+        is_low = network in REDUCIBLE_NETWORKS
+        return {
+            "variant": block["variant"],
+            "precision": self.compute.precision if is_low else "float32",
+        }
 
     def method_settings(self, method: str) -> dict[str, Any]:
         """A method block, without the name it has in tables."""

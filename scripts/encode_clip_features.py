@@ -27,6 +27,7 @@ with (
         ),
         encoder="clip",
         images_folder=Path(snakemake.input.transforms).parents[1],
+        precision=params.settings["precision"],
     )
     store = features_store(
         Path(snakemake.output.index).parent,

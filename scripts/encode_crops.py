@@ -36,6 +36,7 @@ with (
         * batch_size(
             snakemake.resources.batch_size, device=device, attempt=snakemake.resources.attempt
         ),
+        precision=params.clip["precision"],
     )
     facts = {**params.settings, "clip": params.clip}
     store = clip_store(

@@ -27,6 +27,7 @@ with (
         ),
         images_folder=Path(snakemake.input.transforms).parents[1],
         settings=params.settings,
+        precision=params.clip["precision"],
     )
     facts = {**params.settings, "clip": params.clip}
     store = clip_store(

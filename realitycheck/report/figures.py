@@ -575,7 +575,7 @@ def write_text(figure: Figure, x: float, y: float, text: str, **style: Any) -> N
 
 
 def _row_label(record: dict[str, Any]) -> str:
-    parts = [_wrap(str(record["image_id"]), 19)]
+    parts = [_wrap(str(record["image_id"]).rpartition("/")[2], 19)]
     kinds = [record.get("category"), record.get("defect_type")]
     about = ", ".join(str(kind) for kind in kinds if kind is not None and not pd.isna(kind))
     return "\n".join([*parts, *([_wrap(about, 19)] if about else [])])

@@ -40,6 +40,7 @@ def crop_encoder(
     images_folder: str | Path,
     settings: Mapping[str, Any],
     batch_size: int,
+    precision: str = "float32",
 ) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
     """Encode the crops of stored automatic masks.
 
@@ -50,6 +51,7 @@ def crop_encoder(
         images_folder: Folder of the aligned images.
         settings: Variant and switches of `sam_clip`.
         batch_size: Crops of one forward pass.
+        precision: See `clip.arithmetic`.
 
     Returns:
         A function from rows of the transforms table to `features`, (M, D), of each.
@@ -70,6 +72,7 @@ def crop_encoder(
                 swap_canvas=switches.swap_canvas,
                 inclusive_bbox=switches.inclusive_bbox,
                 batch_size=batch_size,
+                precision=precision,
             )
             found.append({"features": features})
         return found
@@ -78,7 +81,11 @@ def crop_encoder(
 
 
 def patch_encoder(
-    model: Callable[[], Any], *, images_folder: str | Path, settings: Mapping[str, Any]
+    model: Callable[[], Any],
+    *,
+    images_folder: str | Path,
+    settings: Mapping[str, Any],
+    precision: str = "float32",
 ) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
     """Encode patches by CLIP Surgery.
 
@@ -86,6 +93,7 @@ def patch_encoder(
         model: Gives CLIP.
         images_folder: Folder of the aligned images.
         settings: Variant, switches and input size of `clip_surgery_sam`.
+        precision: See `clip.arithmetic`.
 
     Returns:
         A function from rows of the transforms table to `tokens`, (1 + g², D), of each.
@@ -106,7 +114,7 @@ def patch_encoder(
                 for row in rows
             ]
         )
-        tokens = encode_tokens(model(), pixels, surgery=switches.surgery)
+        tokens = encode_tokens(model(), pixels, surgery=switches.surgery, precision=precision)
         return [{"tokens": np.asarray(each, np.float32)} for each in tokens]
 
     return compute

@@ -36,6 +36,7 @@ def feature_encoder(
     encoder: str,
     images_folder: str | Path,
     input_size_px: int | None = None,
+    precision: str = "float32",
 ) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
     """Encode whole images.
 
@@ -44,6 +45,7 @@ def feature_encoder(
         encoder: `clip` or `resnet`.
         images_folder: Folder of the aligned images.
         input_size_px: `resnet`: side of its input.
+        precision: `clip`: see `clip.arithmetic`.
 
     Returns:
         A function from rows of the transforms table to the arrays of each: `feature`, (D,), of
@@ -53,7 +55,10 @@ def feature_encoder(
     def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
         images = [read_image(image_file(images_folder, row.image_id)) for row in rows]
         if encoder == "clip":
-            return [{"feature": feature} for feature in encode_crops(model(), images)]
+            return [
+                {"feature": feature}
+                for feature in encode_crops(model(), images, precision=precision)
+            ]
         maps = feature_maps(model(), images, input_size_px=input_size_px)
         return [{f"stage_{n}": each for n, each in enumerate(own, start=1)} for own in maps]
 

@@ -480,3 +480,20 @@ def test_demo_states_what_each_finding_leads_to(repository):
     demo = yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
     assert set(demo["audit"]) == set(AuditSettings.model_fields)
     assert {AuditSettings.model_fields[name].default for name in demo["audit"]} == {"stop", "flag"}
+
+
+def test_reduced_precision_is_that_of_the_image_encoders_only():
+    """What a stored encoding depends on; the detector and the residual networks stay as they are."""
+    found = load_settings(settings(compute={"precision": "bfloat16"}))
+    assert found.encoder_settings()["precision"] == "bfloat16"
+    precisions = {
+        name: found.network_settings(name)["precision"]
+        for name in ("sam", "clip", "grounding_dino", "saliency", "resnet")
+    }
+    assert precisions == {
+        "sam": "bfloat16",
+        "clip": "bfloat16",
+        "grounding_dino": "float32",
+        "saliency": "float32",
+        "resnet": "float32",
+    }
