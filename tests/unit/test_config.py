@@ -483,7 +483,7 @@ def test_demo_states_what_each_finding_leads_to(repository):
 
 
 def test_reduced_precision_is_that_of_the_image_encoders_only():
-    """What a stored encoding depends on; the detector and the residual networks stay as they are."""
+    """What an encoding depends on; the detector and the residual networks stay as they are."""
     found = load_settings(settings(compute={"precision": "bfloat16"}))
     assert found.encoder_settings()["precision"] == "bfloat16"
     precisions = {
