@@ -245,8 +245,43 @@ class SyntheticSatDataset(_DatasetSettings):
     generated: ClassVar[bool] = True
 
 
+class SyntheticPetsDataset(_DatasetSettings):
+    """Drawn pets on everyday backgrounds: cats are NOK, dogs are OK."""
+
+    format: Literal["synthetic_pets"]
+    split: SplitSettings = SplitSettings(kind="official")
+    reference: str | dict[str, str] = "none"
+    n_ok: int = Field(60, ge=1, description="dogs that are scored")
+    n_nok: int = Field(60, ge=1, description="cats, which are to be found")
+    n_train: int = Field(20, ge=0, description="further dogs, for thresholds")
+    image_size_px: int = Field(256, ge=96, le=1024, description="width and height")
+    seed: int = Field(0, ge=0)
+    generated: ClassVar[bool] = True
+
+
+class SyntheticTexturesDataset(_DatasetSettings):
+    """Drawn textures with defects: carpet, grid, leather, tile, wood."""
+
+    format: Literal["synthetic_textures"]
+    split: SplitSettings = SplitSettings(kind="official")
+    categories: tuple[Literal["carpet", "grid", "leather", "tile", "wood"], ...] = Field(
+        ("carpet", "grid", "leather", "tile", "wood"), min_length=1, description="surfaces"
+    )
+    n_ok: int = Field(12, ge=1, description="good images of each surface that are scored")
+    n_nok: int = Field(12, ge=1, description="defective images of each surface that are scored")
+    n_train: int = Field(8, ge=0, description="further good images of each surface")
+    image_size_px: int = Field(256, ge=96, le=1024, description="width and height")
+    seed: int = Field(0, ge=0)
+    generated: ClassVar[bool] = True
+
+
 DatasetSettings = Annotated[
-    FolderDataset | MvtecAdDataset | OxfordPetDataset | SyntheticSatDataset,
+    FolderDataset
+    | MvtecAdDataset
+    | OxfordPetDataset
+    | SyntheticSatDataset
+    | SyntheticPetsDataset
+    | SyntheticTexturesDataset,
     Field(discriminator="format"),
 ]
 
@@ -592,7 +627,7 @@ METHOD_KINDS = (
 class SamModel(_Strict):
     """Segment Anything."""
 
-    variant: Literal["vit_h", "vit_l", "vit_b", "miniature"] | dict[str, Any] = Field(
+    variant: Literal["vit_h", "vit_l", "vit_b", "everyday", "miniature"] | dict[str, Any] = Field(
         "vit_h", description="a known name, or the model's dimensions"
     )
     weights: str | None = Field(None, description="checkpoint; default: the known file's place")
@@ -613,7 +648,7 @@ class SamModel(_Strict):
 class GroundingDinoModel(_Strict):
     """GroundingDINO with the folder of its BERT tokenizer and configuration."""
 
-    variant: Literal["swint_ogc", "miniature"] | dict[str, Any] = Field(
+    variant: Literal["swint_ogc", "everyday", "miniature"] | dict[str, Any] = Field(
         "swint_ogc", description="a known name, or the model's dimensions"
     )
     weights: str | None = None
@@ -633,14 +668,15 @@ class ClipModel(_Strict):
     """CLIP, also the base of CLIP Surgery."""
 
     variant: str | dict[str, int] = Field(
-        "ViT-B-16", description="ViT-B-16, miniature, another ViT of open_clip, or dimensions"
+        "ViT-B-16",
+        description="ViT-B-16, everyday, miniature, another ViT of open_clip, or dimensions",
     )
     weights: str | None = None
 
     @field_validator("variant", mode="after")
     @classmethod
     def _check_variant(cls, variant: str | dict[str, int]) -> str | dict[str, int]:
-        if variant not in ("ViT-B-16", "miniature"):
+        if variant not in ("ViT-B-16", "everyday", "miniature"):
             from realitycheck.models.clip import known_sizes
 
             known_sizes(variant)
@@ -650,7 +686,7 @@ class ClipModel(_Strict):
 class SaliencyModel(_Strict):
     """The residual network behind SAA+'s saliency."""
 
-    variant: Literal["wide_resnet50_2", "miniature"] | dict[str, list[int]] = Field(
+    variant: Literal["wide_resnet50_2", "everyday", "miniature"] | dict[str, list[int]] = Field(
         "wide_resnet50_2", description="a known name, or {layers: [4 numbers], channels: [4]}"
     )
     weights: str | None = None
@@ -910,6 +946,13 @@ class Settings(_Strict):
         """A vision language model's block; where its key lies, never the key."""
         block = self.methods[method]
         return {**self.method_settings(method), "service": block.service}
+
+    def is_everyday(self, method: str) -> bool:
+        """Whether a method runs on the shipped networks of drawn everyday scenes, and no others."""
+        networks = [getattr(self.models, net) for net in self.methods[method].networks]
+        return bool(networks) and all(
+            block.variant == "everyday" and block.weights is None for block in networks
+        )
 
     def is_untrained(self, method: str) -> bool:
         """Whether a method runs on untrained miniature networks, whose scores mean nothing."""

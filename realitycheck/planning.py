@@ -273,6 +273,43 @@ class Plan:
                 notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}
         return notes | {floor: {"kind": floor} for floor in (*MASK_FLOORS, *LABEL_FLOORS)}
 
+    def self_tested(self) -> dict[str, Any]:
+        """Easy data sets, and the kind of every method that must not fail on them.
+
+        Empty where no drawn pets, or no everyday networks alone, take part.
+        """
+        datasets = [
+            name
+            for name, block in self.settings.datasets.items()
+            if block.format == "synthetic_pets" and self.runs_of(name)
+        ]
+        kinds = {
+            name: self.settings.methods[name].kind
+            for name in self.settings.mask_methods()
+            if self.settings.is_everyday(name)
+        }
+        return {"datasets": datasets, "kinds": kinds} if datasets and kinds else {}
+
+    def measures_domain_gap(self) -> bool:
+        """Whether the gap to the everyday scenes is measured: by the network trained on them."""
+        return "resnet" in self.settings.used_networks() and (
+            self.settings.models.resnet.variant == "everyday"
+        )
+
+    def automatic_masks(self, dataset: str) -> list[str]:
+        """Tables of SAM's automatic masks of a data set; none where no method asks for them."""
+        names = [
+            name
+            for name in self.settings.methods_of(dataset)
+            if self.settings.methods[name].kind == "sam_clip"
+        ]
+        if not names:
+            return []
+        owner = self.encoding_owner(names[0], "masks")
+        folder = f"{self.settings.results_dir}/encodings/{dataset}/automatic_masks/{owner}"
+        shards = shard_names(self.settings.datasets[dataset].shards)
+        return [f"{folder}/{shard}.parquet" for shard in shards]
+
     def runs_of(self, dataset: str) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) of one data set with masks, floors left out."""
         return [run for run in self.settings.mask_runs() if run[0] == dataset]

@@ -517,6 +517,75 @@ rule tabulate_audit:
         "../scripts/tabulate_audit.py"
 
 
+rule run_self_test:
+    """Say whether the easy data set was easy; if not, the set-up is broken, not the model."""
+    input:
+        segmentation="<results>/tables/segmentation.parquet",
+    output:
+        multiext("<results>/tables/self_test", parquet=".parquet", csv=".csv", md=".md"),
+    log:
+        "logs/run_self_test/all.log",
+    benchmark:
+        "benchmarks/run_self_test/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=10,
+    params:
+        datasets=plan.self_tested().get("datasets", []),
+        kinds=plan.self_tested().get("kinds", {}),
+        code=code_of("run_self_test"),
+    message:
+        "Self-test"
+    script:
+        "../scripts/run_self_test.py"
+
+
+rule measure_domain_gap:
+    """How far each data set lies from what the small networks know, and the scores against it."""
+    input:
+        checked=ancient(checked_inputs),
+        manifests=expand("<results>/manifests/{dataset}.parquet", dataset=cfg.datasets),
+        transforms=expand(
+            "<results>/aligned/{dataset}/transforms.parquet", dataset=cfg.datasets
+        ),
+        masks=[
+            path for dataset in cfg.datasets for path in plan.automatic_masks(dataset)
+        ],
+        segmentation="<results>/tables/segmentation.parquet",
+        weights=ancient("<results>/weights/resnet.json"),
+    output:
+        multiext(
+            "<results>/tables/domain_gap", parquet=".parquet", csv=".csv", md=".md"
+        ),
+        png="<results>/figures/domain_gap.png",
+        svg="<results>/figures/domain_gap.svg",
+    log:
+        "logs/measure_domain_gap/all.log",
+    benchmark:
+        "benchmarks/measure_domain_gap/all.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: cfg.compute.threads
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb("resnet") * attempt,
+        runtime=30,
+    params:
+        variant=cfg.network_settings("resnet")["variant"],
+        weights=lambda wildcards: plan.weights_digest("resnet"),
+        masks={dataset: plan.automatic_masks(dataset) for dataset in cfg.datasets},
+        datasets=plan.dataset_notes(),
+        code=code_of("measure_domain_gap"),
+    message:
+        "Domain gap"
+    script:
+        "../scripts/measure_domain_gap.py"
+
+
 rule tables:
     """Every table."""
     input:
@@ -529,6 +598,8 @@ rule tables:
         rules.tabulate_comparison.output,
         rules.tabulate_pixel_scores.output,
         rules.tabulate_audit.output,
+        rules.run_self_test.output if plan.self_tested() else [],
+        rules.measure_domain_gap.output if plan.measures_domain_gap() else [],
 
 
 rule plot_overlays:

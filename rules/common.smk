@@ -1,5 +1,6 @@
 """What all stages share: settings, one run at a time, wildcard constraints, input functions."""
 
+import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -254,3 +255,10 @@ def scores_of_shown(wildcards):
         f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
         plan.runs_of(wildcards.dataset),
     )
+
+
+def say_self_test():
+    """Say at the end of a run what its self-test found, where there is one."""
+    table = Path(cfg.results_dir, "tables", "self_test.md")
+    if plan.self_tested() and table.is_file():
+        print(table.read_text(encoding="utf-8").split("\n", 1)[0], file=sys.stderr)

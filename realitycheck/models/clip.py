@@ -59,6 +59,9 @@ MINIATURE_SIZES = {
 }
 """Sizes of the variant `miniature`: those of `miniature_clip.write_miniature_clip`."""
 
+EVERYDAY_SIZES = MINIATURE_SIZES | {"embed_dim": 64, "vision_width": 128, "vision_layers": 7}
+"""Sizes of the variant `everyday`, which is trained on drawn scenes."""
+
 _FILE_FACTS = ("input_resolution", "context_length", "vocab_size")
 """Integers that OpenAI's archives carry beside the weights."""
 
@@ -83,8 +86,8 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
     """Return the sizes that a variant stands for.
 
     Args:
-        variant: `miniature`, a model name that open_clip knows (`ViT-B-16`), or a mapping with any
-            of the keys of `MINIATURE_SIZES`.
+        variant: `miniature`, `everyday`, a model name that open_clip knows (`ViT-B-16`), or a
+            mapping with any of the keys of `MINIATURE_SIZES`.
 
     Returns:
         The sizes, without unit except `image_size` and `patch_size`, which are in pixels. A mapping
@@ -103,13 +106,15 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
         return {key: int(value) for key, value in variant.items()}
     if variant == "miniature":
         return dict(MINIATURE_SIZES)
+    if variant == "everyday":
+        return dict(EVERYDAY_SIZES)
     from open_clip import get_model_config
 
     found = get_model_config(variant)
     if not found or not isinstance(found.get("vision_cfg", {}).get("layers"), int):
         raise ValueError(
-            f"CLIP variant: expected 'miniature', a ViT of open_clip such as 'ViT-B-16', or a "
-            f"mapping of sizes, found {variant!r}"
+            "CLIP variant: expected 'miniature', 'everyday', a ViT of open_clip such as "
+            f"'ViT-B-16', or a mapping of sizes, found {variant!r}"
         )
     vision, text = found["vision_cfg"], found["text_cfg"]
     return {

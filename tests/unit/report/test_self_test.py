@@ -1,0 +1,43 @@
+"""An easy data set must be easy; where it is not, the set-up is broken."""
+
+import pandas as pd
+import pytest
+
+from realitycheck.report.self_test import markdown, self_test, stored_bands, verdict
+
+
+def table(**iou):
+    rows = [("pets", method, "plain", value) for method, value in iou.items()]
+    rows.append(("textures", "grounded_sam", "plain", 0.0))
+    return pd.DataFrame(rows, columns=["dataset", "method", "prompt", "iou"])
+
+
+KINDS = {"grounded_sam": "grounded_sam", "mine": "grounded_sam", "saa_plus": "saa_plus"}
+BANDS = {"grounded_sam": 0.5}
+
+
+def test_scores_within_their_band_pass():
+    """Other data sets, and methods without a band, play no part."""
+    tested = self_test(
+        table(grounded_sam=0.5, saa_plus=0.0), datasets=["pets"], kinds=KINDS, bands=BANDS
+    )
+    assert list(tested["method"]) == ["grounded_sam"]
+    assert verdict(tested) == "Self-test passed: 1 of 1 runs reach their band."
+
+
+@pytest.mark.parametrize("iou", [0.49, float("nan")])
+def test_score_below_its_band_says_that_the_set_up_is_broken(iou):
+    """The reader must not take it for what the model can do; no score at all is a failure too."""
+    tested = self_test(
+        table(grounded_sam=0.8, mine=iou), datasets=["pets"], kinds=KINDS, bands=BANDS
+    )
+    assert list(tested["passed"]) == [True, False]
+    assert "the set-up is broken, not the model" in verdict(tested)
+    assert "mine on pets" in verdict(tested)
+    assert "FAILED" in markdown(tested)
+
+
+def test_stored_bands_ask_for_something():
+    """A band of 0 could never fail."""
+    assert stored_bands()
+    assert all(0.05 < least < 1 for least in stored_bands().values())
