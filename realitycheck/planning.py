@@ -126,7 +126,7 @@ class Plan:
 
     def _needs(self, network: str) -> _Needs:
         variant = getattr(self.settings.models, network).variant
-        if variant == "miniature":
+        if variant in ("miniature", "everyday"):
             return _MINIATURE
         if isinstance(variant, str):
             return _NEEDS.get((network, variant), _SMALL_NETWORK)
@@ -295,6 +295,13 @@ class Plan:
         return "resnet" in self.settings.used_networks() and (
             self.settings.models.resnet.variant == "everyday"
         )
+
+    def further_tables(self) -> list[str]:
+        """Tables of a run that only the everyday networks give, by their names."""
+        return [
+            *(["self_test"] if self.self_tested() else []),
+            *(["domain_gap"] if self.measures_domain_gap() else []),
+        ]
 
     def automatic_masks(self, dataset: str) -> list[str]:
         """Tables of SAM's automatic masks of a data set; none where no method asks for them."""
@@ -559,6 +566,8 @@ class Plan:
         names = ["slip_overkill", "iou_distribution"]
         if any(block.published_as for block in self.settings.datasets.values()):
             names.append("published_scores")
+        if self.measures_domain_gap() and masked:
+            names.insert(0, "domain_gap")
         names += [f"detection_probability_{name}" for name in masked]
         names += [f"overlays_{name}" for name in masked]
         return [f"{self.settings.results_dir}/figures/{name}.png" for name in names]

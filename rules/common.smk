@@ -259,6 +259,9 @@ def scores_of_shown(wildcards):
 
 def say_self_test():
     """Say at the end of a run what its self-test found, where there is one."""
-    table = Path(cfg.results_dir, "tables", "self_test.md")
+    table = Path(cfg.results_dir, "tables", "self_test.parquet")
     if plan.self_tested() and table.is_file():
-        print(table.read_text(encoding="utf-8").split("\n", 1)[0], file=sys.stderr)
+        from realitycheck.artifacts import SELF_TEST, read_table
+        from realitycheck.report.self_test import verdict
+
+        print(verdict(read_table(table, schema=SELF_TEST)), file=sys.stderr)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Everyday images of the bank.
+BANK_SIZE = 64
 #: Principal directions of the bank in which sets are compared; few, since sets are small.
 N_DIRECTIONS = 16
 

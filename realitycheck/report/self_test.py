@@ -14,7 +14,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-COLUMNS = ("dataset", "method", "prompt", "iou", "least_iou", "passed")
+from realitycheck.artifacts import SELF_TEST
+from realitycheck.report.evidence_text import named_run, text_by_run
+from realitycheck.report.table_text import TableText, score_text
 
 
 @cache
@@ -34,41 +36,36 @@ def self_test(
     """Hold the scores on easy data sets against their bands.
 
     Args:
-        segmentation: Table 1, with `dataset`, `method`, `prompt`, `iou`.
+        segmentation: Table 1.
         datasets: The easy data sets.
         kinds: Kind of each method that runs on everyday networks; others are not tested.
         bands: Least mean IoU by kind; default: the stored ones.
 
     Returns:
-        One row a tested run, columns `COLUMNS`. A run without a mean IoU has not passed.
+        One row a tested run, columns of `SELF_TEST`. A run without a mean IoU has not passed.
     """
     bands = stored_bands() if bands is None else bands
     rows: list[dict[str, Any]] = []
-    for row in segmentation.itertuples(index=False):
-        least = bands.get(kinds.get(row.method, ""))
-        if row.dataset in datasets and least is not None:
-            rows.append(
-                {
-                    "dataset": row.dataset,
-                    "method": row.method,
-                    "prompt": row.prompt,
-                    "iou": row.iou,
-                    "least_iou": least,
-                    "passed": bool(row.iou >= least),
-                }
-            )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    for _, row in segmentation.iterrows():
+        least = bands.get(kinds.get(row["method"], ""))
+        if row["dataset"] in datasets and least is not None:
+            kept = {name: row[name] for name in SELF_TEST.columns if name in row}
+            rows.append(kept | {"least_iou": least, "passed": bool(row["mean_iou"] >= least)})
+    return pd.DataFrame(rows, columns=SELF_TEST.columns)
 
 
 def verdict(tested: pd.DataFrame) -> str:
     """Say in a sentence what the self-test found."""
     failed = tested[~tested["passed"].astype(bool)]
     if failed.empty:
-        return f"Self-test passed: {len(tested)} of {len(tested)} runs reach their band."
+        return (
+            f"Self-test passed: {len(tested)} of {len(tested)} easy runs reach the score that "
+            "these networks are known to reach."
+        )
     found = "; ".join(
-        f"{row.method} on {row.dataset} has a mean IoU of {row.iou:.2f}, expected at least "
-        f"{row.least_iou:.2f}"
-        for row in failed.itertuples(index=False)
+        f"{named_run(row['method_name'], row['prompt'])} on {row['dataset_name']} has a mean "
+        f"IoU of {score_text(row['mean_iou'])}, expected at least {score_text(row['least_iou'])}"
+        for _, row in failed.iterrows()
     )
     return (
         f"SELF-TEST FAILED: the set-up is broken, not the model, and no score of this run can be "
@@ -77,12 +74,18 @@ def verdict(tested: pd.DataFrame) -> str:
     )
 
 
-def markdown(tested: pd.DataFrame) -> str:
-    """Write the self-test for people."""
-    lines = ["| Data set | Method | mean IoU | at least | |", "| --- | --- | ---: | ---: | --- |"]
-    lines += [
-        f"| {row.dataset} | {row.method} | {row.iou:.3f} | {row.least_iou:.3f} | "
-        f"{'passed' if row.passed else 'FAILED'} |"
-        for row in tested.itertuples(index=False)
-    ]
-    return "\n".join([verdict(tested), "", *lines, ""])
+def self_test_text(tested: pd.DataFrame) -> TableText:
+    """Put the self-test into words, the verdict below it."""
+
+    def cells(row: pd.Series) -> list[str]:
+        scores = [score_text(row["mean_iou"]), score_text(row["least_iou"])]
+        return [*scores, "passed" if row["passed"] else "FAILED"]
+
+    return text_by_run(
+        "Self-test",
+        ["Data set", "Method", "Prompt", "Mean IoU", "At least", "Result"],
+        tested,
+        cells,
+        n_text_columns=3,
+        legend=[verdict(tested)],
+    )

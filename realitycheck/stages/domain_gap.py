@@ -6,34 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import ENCODINGS, MANIFEST, image_file, read_table
+from realitycheck.artifacts import DOMAIN_GAP, ENCODINGS, MANIFEST, image_file, read_table
 from realitycheck.datasets.everyday import draw_scene
 from realitycheck.images import read_image
 from realitycheck.metrics.domain_gap import (
+    BANK_SIZE,
     FeatureBank,
     frechet_distance,
     make_bank,
     nearest_neighbour_ratio,
 )
 from realitycheck.models.resnet_features import feature_maps
-from realitycheck.report.tables import METHOD_NAMES
 from realitycheck.stages.encode import keys_of
 from realitycheck.store import EncodingStore
 
 if TYPE_CHECKING:
     import torch
 
-#: Scenes of the bank, and their seed, which no training used.
-BANK_SIZE, BANK_SEED = 64, 3000
+#: Seed of the bank's scenes, which no training used.
+BANK_SEED = 3000
 _INPUT_PX = 256
-COLUMNS = (
-    *("dataset", "name", "n_images", "frechet_distance", "nearest_neighbour_ratio"),
-    *("masks_per_image", "median_predicted_iou"),
-)
 
 
 def image_features(model: torch.nn.Module, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -101,7 +96,7 @@ def domain_gap_table(
         masks: Tables of stored automatic masks of each.
 
     Returns:
-        One row a data set, columns `COLUMNS`.
+        One row a data set, columns of `DOMAIN_GAP`.
     """
     bank = everyday_bank(model)
     rows = []
@@ -116,65 +111,11 @@ def domain_gap_table(
         rows.append(
             {
                 "dataset": dataset,
-                "name": about["name"],
+                "dataset_name": about["name"],
                 "n_images": len(features),
-                "frechet_distance": frechet_distance(bank, features),
+                "frechet_distance": frechet_distance(bank, features) if len(features) > 1 else None,
                 "nearest_neighbour_ratio": nearest_neighbour_ratio(bank, features),
                 **mask_statistics(masks[dataset]),
             }
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """Write the table for people."""
-
-    def number(value: float | None, digits: int) -> str:
-        return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"
-
-    lines = [
-        "| Data set | images | Fréchet distance | nearest neighbour | masks an image | quality |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    lines += [
-        f"| {row.name} | {row.n_images} | {number(row.frechet_distance, 1)} | "
-        f"{number(row.nearest_neighbour_ratio, 2)} | {number(row.masks_per_image, 1)} | "
-        f"{number(row.median_predicted_iou, 2)} |"
-        for row in table.itertuples(index=False)
-    ]
-    note = (
-        f"Distances of image features to {BANK_SIZE} drawn everyday scenes, the domain that the "
-        "small networks were trained on. Nearest neighbour: 1 is the distance of everyday scenes "
-        "to each other. Masks: what SAM cuts out by itself, and the median quality it expects."
-    )
-    return "\n".join([*lines, "", note, ""])
-
-
-def gap_figure(table: pd.DataFrame, segmentation: pd.DataFrame) -> matplotlib.figure.Figure:
-    """Draw every method's mean IoU against the domain gap of its data set.
-
-    Args:
-        table: From `domain_gap_table`.
-        segmentation: Table 1; rows without a mean IoU are left out, prompts are averaged.
-    """
-    figure = matplotlib.figure.Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = figure.subplots()
-    gaps = table.set_index("dataset")["nearest_neighbour_ratio"]
-    scored = segmentation[segmentation["dataset"].isin(gaps.index) & segmentation["iou"].notna()]
-    for method, rows in scored.groupby("method", sort=False):
-        means = rows.groupby("dataset")["iou"].mean()
-        means = means.reindex(gaps.sort_values().index).dropna()
-        name = METHOD_NAMES.get(str(method), str(method).replace("_", " "))
-        axes.plot(gaps[means.index], means, marker="o", linewidth=1, label=name)
-    for row in table.itertuples(index=False):
-        axes.axvline(row.nearest_neighbour_ratio, color="#ccc", linewidth=0.6, zorder=0)
-        axes.annotate(
-            row.name, (row.nearest_neighbour_ratio, 1.0), fontsize=7, rotation=20, va="bottom"
-        )
-    axes.set(
-        xlabel="distance to everyday scenes (1: theirs to each other)",
-        ylabel="mean IoU of defective images",
-        ylim=(-0.03, 1.0),
-    )
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+    return pd.DataFrame(rows, columns=DOMAIN_GAP.columns)
