@@ -244,6 +244,13 @@ def score_map_files(wildcards):
         files["references"] = ancient(files["references"])
     if "clip" in cfg.methods[wildcards.method].networks:
         files["clip"] = ancient(f"{cfg.results_dir}/weights/clip.json")
+        # The job that makes the masks stores the texts; beside it, CLIP would be loaded for them.
+        files["after"] = ancient(
+            plan.paths(
+                f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/masks.parquet",
+                [(wildcards.dataset, wildcards.method, wildcards.prompt)],
+            )
+        )
     return files
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from realitycheck.metrics.classification import Confusion, f_beta
 
@@ -71,6 +71,9 @@ def clopper_pearson(
         )
     if side not in ("two-sided", "upper", "lower"):
         raise ValueError(f"side must be two-sided, upper or lower, but is {side!r}")
+    # Takes half a second to import, and most jobs that import this module count nothing.
+    from scipy import stats
+
     tail = 1 - _check_confidence(confidence)
     if side == "two-sided":
         tail /= 2

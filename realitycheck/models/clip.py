@@ -12,6 +12,7 @@ selection; CLIP_Surgery for the 85 templates.
 from __future__ import annotations
 
 import contextlib
+import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -70,6 +71,24 @@ _ensembles: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], np.ndarray]] = 
 )
 
 
+@contextlib.contextmanager
+def without_transformers() -> Iterator[None]:
+    """Let `open_clip` be imported without Hugging Face's transformers.
+
+    It takes them along for text towers that none of our models has, where they are installed, and
+    that is half of its time: some two seconds a job. It stays as it is where something else has
+    imported them before.
+    """
+    if "transformers" in sys.modules:
+        yield
+        return
+    sys.modules["transformers"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["transformers"]
+
+
 @cache
 def surgery_templates() -> tuple[str, ...]:
     """Return the 85 templates of CLIP_Surgery, each with one `{}` for the phrase.
@@ -77,7 +96,8 @@ def surgery_templates() -> tuple[str, ...]:
     They are the 80 templates that CLIP's authors used for ImageNet, in their order, followed by
     `SCENE_TEMPLATES`.
     """
-    from open_clip import OPENAI_IMAGENET_TEMPLATES
+    with without_transformers():
+        from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     return (*(template("{}") for template in OPENAI_IMAGENET_TEMPLATES), *SCENE_TEMPLATES)
 
@@ -108,7 +128,8 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
         return dict(MINIATURE_SIZES)
     if variant == "everyday":
         return dict(EVERYDAY_SIZES)
-    from open_clip import get_model_config
+    with without_transformers():
+        from open_clip import get_model_config
 
     found = get_model_config(variant)
     if not found or not isinstance(found.get("vision_cfg", {}).get("layers"), int):
@@ -188,7 +209,8 @@ def build_clip(sizes: Mapping[str, int]) -> torch.nn.Module:
     Raises:
         ValueError: If a width is no multiple of 64.
     """
-    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+    with without_transformers():
+        from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
     for key in ("vision_width", "text_width"):
         if sizes[key] % 64:
@@ -349,7 +371,8 @@ def _batches(items: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
 
 @cache
 def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
+    with without_transformers():
+        from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()
 

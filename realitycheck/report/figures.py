@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from realitycheck.images import resize_mask
 from realitycheck.report.table_text import BOLD_ABOVE_IOU
 from realitycheck.report.tables import NO_PROMPT
 
@@ -125,15 +126,6 @@ def iou_notes(scores: pd.DataFrame) -> dict[tuple[str, str], str]:
         is_plain = pd.isna(status) or status == "ok"
         notes[key] = note if is_plain else f"{note} ({str(status).replace('_', ' ')})"
     return notes
-
-
-def mask_like(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Bring a mask of another size, bool (h, w), to an image (H, W, 3), by nearest neighbour."""
-    height, width = image.shape[:2]
-    if mask.shape == (height, width):
-        return mask
-    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    return resized.astype(bool)
 
 
 def draw_overlay(
@@ -599,21 +591,6 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     is_smaller = height * width < image.shape[0] * image.shape[1]
     method = cv2.INTER_AREA if is_smaller else cv2.INTER_NEAREST
     return cv2.resize(image, (width, height), interpolation=method)
-
-
-def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize a mask so that a cell is set if any of its pixels is."""
-    if mask.shape == (height, width):
-        return mask
-    if height >= mask.shape[0] and width >= mask.shape[1]:
-        enlarged = cv2.resize(
-            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
-        )
-        return enlarged.astype(bool)
-    rows, columns = np.nonzero(mask)
-    reduced = np.zeros((height, width), dtype=bool)
-    reduced[rows * height // mask.shape[0], columns * width // mask.shape[1]] = True
-    return reduced
 
 
 def _check_image(image: np.ndarray, mask: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from realitycheck.report.figures import resize_mask
+from realitycheck.images import resize_mask
 
 #: Longer side of the grid that outlines for the screen are drawn on.
 SCREEN_SIDE = 320

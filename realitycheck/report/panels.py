@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from realitycheck.report.figures import YELLOW, draw_overlay, mask_like
+from realitycheck.images import mask_like
+from realitycheck.report.figures import YELLOW, draw_overlay
 
 #: What a status of the masks table means, for people.
 STATUS_WORDS = {

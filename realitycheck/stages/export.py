@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import image_file, masks_of, write_atomically
-from realitycheck.images import read_image
-from realitycheck.report.figures import mask_like
+from realitycheck.images import mask_like, read_image
 from realitycheck.report.outlines import regions_of
 from realitycheck.report.tables import method_name
 

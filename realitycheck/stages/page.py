@@ -36,9 +36,8 @@ from realitycheck.artifacts import (
     read_table,
     write_text,
 )
-from realitycheck.images import read_image
+from realitycheck.images import mask_like, read_image
 from realitycheck.provenance import package_version, versions
-from realitycheck.report.figures import mask_like
 from realitycheck.report.gallery import Gallery, Run
 from realitycheck.report.outlines import screen_path
 from realitycheck.report.page import FigureOnPage, PageTables, render_page

@@ -21,9 +21,9 @@ from realitycheck.artifacts import (
     read_table,
 )
 from realitycheck.config import AREA_SUFFIX, NO_PROMPT, UNTRAINED_NOTE
-from realitycheck.images import read_image
+from realitycheck.images import mask_like, read_image
 from realitycheck.metrics.agreement import agreement_of
-from realitycheck.report.figures import choose_images, iou_notes, mask_like, plot_overlays
+from realitycheck.report.figures import choose_images, iou_notes, plot_overlays
 from realitycheck.report.tables import (
     ANSWER_COLUMNS,
     KEYS,
