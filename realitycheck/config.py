@@ -504,6 +504,27 @@ class PixelDifferenceMethod(_MethodSettings):
     needs_reference: ClassVar[bool] = True
 
 
+class FewShotMethod(_MethodSettings):
+    """A few good training images are remembered; what looks like none of them is marked."""
+
+    kind: Literal["few_shot"]
+    n_good: int = Field(16, ge=2, description="good training images of a category remembered")
+    input_size_px: int = Field(512, ge=64, le=2048, multiple_of=16, description="of the network")
+    position_weight: float = Field(
+        1.0, ge=0, description="how far a patch's place counts; 0 for parts that are not aligned"
+    )
+    max_patches: int = Field(20_000, ge=100, description="of a memory bank; more are thinned out")
+    smoothing_sigma_px: float = Field(2.0, ge=0, description="Gaussian smoothing of the score map")
+    max_overkill_rate: Fraction = Field(
+        0.05, description="share of good training images that the threshold may reject"
+    )
+    min_area_px: int = Field(20, ge=1, description="smaller regions are dust")
+    seed: int = Field(0, ge=0, description="of what is remembered")
+    prompt_key: ClassVar[str | None] = None
+    gives_score_map: ClassVar[bool] = True
+    networks: ClassVar[tuple[str, ...]] = ("resnet",)
+
+
 class PriceSettings(_Strict):
     """Rates of a model, in USD per million tokens."""
 
@@ -604,6 +625,7 @@ MethodSettings = Annotated[
     | ClipSurgerySamMethod
     | SaaPlusMethod
     | PixelDifferenceMethod
+    | FewShotMethod
     | LvlmMethod
     | ClipZeroShotMethod
     | ResnetMlpMethod,
@@ -615,6 +637,7 @@ METHOD_KINDS = (
     "clip_surgery_sam",
     "saa_plus",
     "pixel_difference",
+    "few_shot",
     "lvlm",
     "clip_zero_shot",
     "resnet_mlp",
@@ -1156,6 +1179,20 @@ def _cross_faults(settings: Settings) -> list[str]:
                     f"prompts.{dataset}: method '{method}' needs a text prompt here; add for "
                     f"example prompts: {{{dataset}: {{plain: {{{example}}}}}}}, "
                     f"or list the methods to run under datasets.{dataset}.methods"
+                )
+        has_training = getattr(block, "n_train", block.split.train_fraction)
+        for method in settings.methods_of(dataset):
+            kept_none = block.split.kind == "all" or block.generated
+            if settings.methods[method].kind == "few_shot" and kept_none and not has_training:
+                remedy = (
+                    f"set datasets.{dataset}.n_train"
+                    if block.generated
+                    else f"set datasets.{dataset}.split: {{kind: all, train_fraction: 0.2}}"
+                )
+                faults.append(
+                    f"methods.{method}: few_shot learns from good training images, and data set "
+                    f"'{dataset}' keeps none back; {remedy}, or list the methods to run under "
+                    f"datasets.{dataset}.methods"
                 )
         for method in block.methods or ():
             if settings.methods[method].needs_reference and block.reference == "none":

@@ -435,6 +435,13 @@ class Plan:
                 "maps": shards(f"{predictions}/{maps}/{prompt}/maps"),
                 "thresholds": thresholds,
             }
+        if block.kind == "few_shot":
+            return {
+                "manifest": f"{manifests}/{dataset}.parquet",
+                "bank": f"{predictions}/{method}/{prompt}/bank.safetensors",
+                "features": shards(f"{encodings}/resnet_features_{block.input_size_px}"),
+                "thresholds": thresholds,
+            }
         return {
             "manifest": f"{manifests}/{dataset}.parquet",
             "references": f"{manifests}/{dataset}/references.parquet",
@@ -494,7 +501,9 @@ class Plan:
                     "method": method,
                     "prompt": prompt,
                     "uses_reference": self.uses_reference(dataset, own, prompt),
-                    "uses_training_images": block.kind == "pixel_difference" or rule == "good",
+                    "uses_training_images": (
+                        block.kind in ("pixel_difference", "few_shot") or rule == "good"
+                    ),
                     "uses_test_truth": _why_test_truth(rule),
                     "told": self.told(dataset, own, prompt),
                     "saa_plus": (
@@ -533,12 +542,13 @@ class Plan:
     def map_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
         """Files that a method's score maps are made again from, by name; a list has one a shard."""
         names = {
-            "saa_plus": "maps",
-            "clip_surgery_sam": "patches",
-            "pixel_difference": "references",
+            "saa_plus": ("maps",),
+            "clip_surgery_sam": ("patches",),
+            "pixel_difference": ("references",),
+            "few_shot": ("bank", "features"),
         }
-        name = names[self.settings.methods[method].kind]
-        return {name: self.panel_files(dataset, method, prompt)[name]}
+        files = self.panel_files(dataset, method, prompt)
+        return {name: files[name] for name in names[self.settings.methods[method].kind]}
 
     def asked(self, dataset: str, method: str, prompt: str) -> Any:
         """What a method is told: the phrases of a prompt set, SAA+'s prompts, or nothing."""

@@ -140,6 +140,24 @@ def calibration_shards_of(pattern):
     return paths
 
 
+def training_shards_of(pattern):
+    """Input function: a path for every shard of training images."""
+
+    def paths(wildcards):
+        names = shard_names(cfg.datasets[wildcards.dataset].shards, training=True)
+        return expand(pattern, shard=names, allow_missing=True)
+
+    return paths
+
+
+def few_shot_training_features(wildcards):
+    """Features of every training image, for the memory bank."""
+    size = cfg.methods[wildcards.method].input_size_px
+    return training_shards_of(
+        f"{cfg.results_dir}/encodings/{wildcards.dataset}/resnet_features_{size}/{{shard}}.parquet"
+    )(wildcards)
+
+
 def manifest_of_shard(wildcards):
     """Manifest that a shard's images stand in."""
     name = "{dataset}/train" if is_training(wildcards.shard) else "{dataset}"
