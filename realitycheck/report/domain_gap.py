@@ -36,7 +36,7 @@ def domain_gap_text(table: pd.DataFrame) -> TableText:
         for row in table.itertuples(index=False)
     ]
     return simple_table(
-        "Domain gap: how far each data set lies from what the networks know",
+        "Domain gap",
         [
             *("Data set", "Images", "Nearest neighbour", "Fréchet distance"),
             *("Masks an image", "Expected IoU"),
@@ -76,7 +76,7 @@ def plot_domain_gap(
     if scored.empty:
         return sentence_figure("No defective part has a ground truth and a mask.", title=title)
     width, left, axes_width, axes_height, foot = 7.2, 0.6, 4.0, 3.2, 0.55
-    names_height = 0.9
+    names_height = 0.75
     top = (0.3 if banner else 0.0) + (0.32 if title else 0.06) + names_height
     height = top + axes_height + foot
     with matplotlib.rc_context(STYLE):
