@@ -5,6 +5,12 @@ the study, the pixel difference, and `few_shot`, which remembers good training p
 is among these. Prints their mean IoU, and the paired tests of `few_shot` against each of the others
 on the same defective parts, corrected by Holm over all pairs.
 
+Measured, seed 1, 32 defective parts of 256 px, 16 of 24 good training parts remembered; the settings
+were chosen on the demo's images, of seed 0. Mean IoU with its 95 % interval:
+    few_shot 0.24 [0.17, 0.32], pixel difference 0.04 [0.01, 0.12], SAA+ 0.03 [0.01, 0.09],
+    CLIPSurgery + SAM 0.00, SAM + CLIP 0.00, GroundingDINO + SAM 0.00.
+few_shot is better than each of the others: by 0.19 at least, p = 0.0001, corrected 0.0015.
+
 Usage: python benchmarks/adaptation.py /tmp/adaptation --seed 1
 """
 
@@ -41,7 +47,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="working folder; what is there is used again")
     parser.add_argument("--seed", type=int, default=1, help="of the images")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("--n-ok", type=int, default=20)
+    parser.add_argument("--n-ok", type=int, default=6)
     parser.add_argument("--n-nok", type=int, default=32)
     parser.add_argument("--n-train", type=int, default=24)
     parser.add_argument("--image-size-px", type=int, default=256)
