@@ -5,7 +5,7 @@ the study, the pixel difference, and `few_shot`, which remembers good training p
 is among these. Prints their mean IoU, and the paired tests of `few_shot` against each of the others
 on the same defective parts, corrected by Holm over all pairs.
 
-Measured, seed 1, 32 defective parts of 256 px, 16 of 24 good training parts remembered; the settings
+Measured, seed 1, 32 defective parts of 256 px, 16 of 24 good training parts remembered; settings
 were chosen on the demo's images, of seed 0. Mean IoU with its 95 % interval:
     few_shot 0.24 [0.17, 0.32], pixel difference 0.04 [0.01, 0.12], SAA+ 0.03 [0.01, 0.09],
     CLIPSurgery + SAM 0.00, SAM + CLIP 0.00, GroundingDINO + SAM 0.00.
