@@ -47,3 +47,7 @@ rule all:
         rules.exports.input,
         rules.render_report.output,
         rules.detections.input,
+
+
+onsuccess:
+    say_self_test()

@@ -559,6 +559,36 @@ AUDIT = Schema(
     {"check": frozenset(AUDIT_CHECKS)},
 )
 
+DOMAIN_GAP = Schema(
+    "domain gap",
+    (
+        ("dataset", _text),
+        ("n_images", _int),
+        ("frechet_distance", _real),  # of image features to the bank's; null for a single image
+        ("nearest_neighbour_ratio", _real),  # 1: as near as everyday scenes to each other
+        ("masks_per_image", _real),  # that SAM cuts out by itself; null where nobody asked it to
+        ("median_predicted_iou", _real),  # quality that SAM expects of them
+        ("dataset_name", _text),
+    ),
+    ("dataset",),
+)
+
+SELF_TEST = Schema(
+    "self-test",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("mean_iou", _real),  # null: there is no score, so it has not passed
+        ("least_iou", _real),  # the stored band
+        ("passed", _bool),
+        ("dataset_name", _text),
+        ("method_name", _text),
+    ),
+    ("dataset", "method", "prompt"),
+    unit_interval=("mean_iou", "least_iou"),
+)
+
 PANELS = Schema(
     "panels",
     (

@@ -245,8 +245,43 @@ class SyntheticSatDataset(_DatasetSettings):
     generated: ClassVar[bool] = True
 
 
+class SyntheticPetsDataset(_DatasetSettings):
+    """Drawn pets on everyday backgrounds: cats are NOK, dogs are OK."""
+
+    format: Literal["synthetic_pets"]
+    split: SplitSettings = SplitSettings(kind="official")
+    reference: str | dict[str, str] = "none"
+    n_ok: int = Field(60, ge=1, description="dogs that are scored")
+    n_nok: int = Field(60, ge=1, description="cats, which are to be found")
+    n_train: int = Field(20, ge=0, description="further dogs, for thresholds")
+    image_size_px: int = Field(256, ge=96, le=1024, description="width and height")
+    seed: int = Field(0, ge=0)
+    generated: ClassVar[bool] = True
+
+
+class SyntheticTexturesDataset(_DatasetSettings):
+    """Drawn textures with defects: carpet, grid, leather, tile, wood."""
+
+    format: Literal["synthetic_textures"]
+    split: SplitSettings = SplitSettings(kind="official")
+    categories: tuple[Literal["carpet", "grid", "leather", "tile", "wood"], ...] = Field(
+        ("carpet", "grid", "leather", "tile", "wood"), min_length=1, description="surfaces"
+    )
+    n_ok: int = Field(12, ge=1, description="good images of each surface that are scored")
+    n_nok: int = Field(12, ge=1, description="defective images of each surface that are scored")
+    n_train: int = Field(8, ge=0, description="further good images of each surface")
+    image_size_px: int = Field(256, ge=96, le=1024, description="width and height")
+    seed: int = Field(0, ge=0)
+    generated: ClassVar[bool] = True
+
+
 DatasetSettings = Annotated[
-    FolderDataset | MvtecAdDataset | OxfordPetDataset | SyntheticSatDataset,
+    FolderDataset
+    | MvtecAdDataset
+    | OxfordPetDataset
+    | SyntheticSatDataset
+    | SyntheticPetsDataset
+    | SyntheticTexturesDataset,
     Field(discriminator="format"),
 ]
 
@@ -469,6 +504,27 @@ class PixelDifferenceMethod(_MethodSettings):
     needs_reference: ClassVar[bool] = True
 
 
+class FewShotMethod(_MethodSettings):
+    """A few good training images are remembered; what looks like none of them is marked."""
+
+    kind: Literal["few_shot"]
+    n_good: int = Field(16, ge=2, description="good training images of a category remembered")
+    input_size_px: int = Field(512, ge=64, le=2048, multiple_of=16, description="of the network")
+    position_weight: float = Field(
+        1.0, ge=0, description="how far a patch's place counts; 0 for parts that are not aligned"
+    )
+    max_patches: int = Field(20_000, ge=100, description="of a memory bank; more are thinned out")
+    smoothing_sigma_px: float = Field(2.0, ge=0, description="Gaussian smoothing of the score map")
+    max_overkill_rate: Fraction = Field(
+        0.05, description="share of good training images that the threshold may reject"
+    )
+    min_area_px: int = Field(20, ge=1, description="smaller regions are dust")
+    seed: int = Field(0, ge=0, description="of what is remembered")
+    prompt_key: ClassVar[str | None] = None
+    gives_score_map: ClassVar[bool] = True
+    networks: ClassVar[tuple[str, ...]] = ("resnet",)
+
+
 class PriceSettings(_Strict):
     """Rates of a model, in USD per million tokens."""
 
@@ -569,6 +625,7 @@ MethodSettings = Annotated[
     | ClipSurgerySamMethod
     | SaaPlusMethod
     | PixelDifferenceMethod
+    | FewShotMethod
     | LvlmMethod
     | ClipZeroShotMethod
     | ResnetMlpMethod,
@@ -580,6 +637,7 @@ METHOD_KINDS = (
     "clip_surgery_sam",
     "saa_plus",
     "pixel_difference",
+    "few_shot",
     "lvlm",
     "clip_zero_shot",
     "resnet_mlp",
@@ -592,7 +650,7 @@ METHOD_KINDS = (
 class SamModel(_Strict):
     """Segment Anything."""
 
-    variant: Literal["vit_h", "vit_l", "vit_b", "miniature"] | dict[str, Any] = Field(
+    variant: Literal["vit_h", "vit_l", "vit_b", "everyday", "miniature"] | dict[str, Any] = Field(
         "vit_h", description="a known name, or the model's dimensions"
     )
     weights: str | None = Field(None, description="checkpoint; default: the known file's place")
@@ -613,7 +671,7 @@ class SamModel(_Strict):
 class GroundingDinoModel(_Strict):
     """GroundingDINO with the folder of its BERT tokenizer and configuration."""
 
-    variant: Literal["swint_ogc", "miniature"] | dict[str, Any] = Field(
+    variant: Literal["swint_ogc", "everyday", "miniature"] | dict[str, Any] = Field(
         "swint_ogc", description="a known name, or the model's dimensions"
     )
     weights: str | None = None
@@ -633,14 +691,15 @@ class ClipModel(_Strict):
     """CLIP, also the base of CLIP Surgery."""
 
     variant: str | dict[str, int] = Field(
-        "ViT-B-16", description="ViT-B-16, miniature, another ViT of open_clip, or dimensions"
+        "ViT-B-16",
+        description="ViT-B-16, everyday, miniature, another ViT of open_clip, or dimensions",
     )
     weights: str | None = None
 
     @field_validator("variant", mode="after")
     @classmethod
     def _check_variant(cls, variant: str | dict[str, int]) -> str | dict[str, int]:
-        if variant not in ("ViT-B-16", "miniature"):
+        if variant not in ("ViT-B-16", "everyday", "miniature"):
             from realitycheck.models.clip import known_sizes
 
             known_sizes(variant)
@@ -650,7 +709,7 @@ class ClipModel(_Strict):
 class SaliencyModel(_Strict):
     """The residual network behind SAA+'s saliency."""
 
-    variant: Literal["wide_resnet50_2", "miniature"] | dict[str, list[int]] = Field(
+    variant: Literal["wide_resnet50_2", "everyday", "miniature"] | dict[str, list[int]] = Field(
         "wide_resnet50_2", description="a known name, or {layers: [4 numbers], channels: [4]}"
     )
     weights: str | None = None
@@ -924,6 +983,13 @@ class Settings(_Strict):
         block = self.methods[method]
         return {**self.method_settings(method), "service": block.service}
 
+    def is_everyday(self, method: str) -> bool:
+        """Whether a method runs on the shipped networks of drawn everyday scenes, and no others."""
+        networks = [getattr(self.models, net) for net in self.methods[method].networks]
+        return bool(networks) and all(
+            block.variant == "everyday" and block.weights is None for block in networks
+        )
+
     def is_untrained(self, method: str) -> bool:
         """Whether a method runs on untrained miniature networks, whose scores mean nothing."""
         return any(
@@ -1126,6 +1192,20 @@ def _cross_faults(settings: Settings) -> list[str]:
                     f"prompts.{dataset}: method '{method}' needs a text prompt here; add for "
                     f"example prompts: {{{dataset}: {{plain: {{{example}}}}}}}, "
                     f"or list the methods to run under datasets.{dataset}.methods"
+                )
+        has_training = getattr(block, "n_train", block.split.train_fraction)
+        for method in settings.methods_of(dataset):
+            kept_none = block.split.kind == "all" or block.generated
+            if settings.methods[method].kind == "few_shot" and kept_none and not has_training:
+                remedy = (
+                    f"set datasets.{dataset}.n_train"
+                    if block.generated
+                    else f"set datasets.{dataset}.split: {{kind: all, train_fraction: 0.2}}"
+                )
+                faults.append(
+                    f"methods.{method}: few_shot learns from good training images, and data set "
+                    f"'{dataset}' keeps none back; {remedy}, or list the methods to run under "
+                    f"datasets.{dataset}.methods"
                 )
         for method in block.methods or ():
             if settings.methods[method].needs_reference and block.reference == "none":

@@ -256,6 +256,30 @@ def write_png(array: np.ndarray, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def mask_like(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Bring a mask of another size, bool (h, w), to an image (H, W, 3), by nearest neighbour."""
+    height, width = image.shape[:2]
+    if mask.shape == (height, width):
+        return mask
+    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return resized.astype(bool)
+
+
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize a mask so that a cell is set if any of its pixels is."""
+    if mask.shape == (height, width):
+        return mask
+    if height >= mask.shape[0] and width >= mask.shape[1]:
+        enlarged = cv2.resize(
+            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+        return enlarged.astype(bool)
+    rows, columns = np.nonzero(mask)
+    reduced = np.zeros((height, width), dtype=bool)
+    reduced[rows * height // mask.shape[0], columns * width // mask.shape[1]] = True
+    return reduced
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
@@ -573,27 +597,3 @@ def _values(pixels: np.ndarray) -> str:
     found = np.unique(pixels)
     shown = ", ".join(str(value) for value in found[:8])
     return f"{len(found)} values: {shown}{', …' if len(found) > 8 else ''}"
-
-
-def mask_like(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Bring a mask of another size, bool (h, w), to an image (H, W, 3), by nearest neighbour."""
-    height, width = image.shape[:2]
-    if mask.shape == (height, width):
-        return mask
-    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    return resized.astype(bool)
-
-
-def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize a mask so that a cell is set if any of its pixels is."""
-    if mask.shape == (height, width):
-        return mask
-    if height >= mask.shape[0] and width >= mask.shape[1]:
-        enlarged = cv2.resize(
-            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
-        )
-        return enlarged.astype(bool)
-    rows, columns = np.nonzero(mask)
-    reduced = np.zeros((height, width), dtype=bool)
-    reduced[rows * height // mask.shape[0], columns * width // mask.shape[1]] = True
-    return reduced

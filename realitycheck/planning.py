@@ -126,7 +126,7 @@ class Plan:
 
     def _needs(self, network: str) -> _Needs:
         variant = getattr(self.settings.models, network).variant
-        if variant == "miniature":
+        if variant in ("miniature", "everyday"):
             return _MINIATURE
         if isinstance(variant, str):
             return _NEEDS.get((network, variant), _SMALL_NETWORK)
@@ -273,6 +273,50 @@ class Plan:
                 notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}
         return notes | {floor: {"kind": floor} for floor in (*MASK_FLOORS, *LABEL_FLOORS)}
 
+    def self_tested(self) -> dict[str, Any]:
+        """Easy data sets, and the kind of every method that must not fail on them.
+
+        Empty where no drawn pets, or no everyday networks alone, take part.
+        """
+        datasets = [
+            name
+            for name, block in self.settings.datasets.items()
+            if block.format == "synthetic_pets" and self.runs_of(name)
+        ]
+        kinds = {
+            name: self.settings.methods[name].kind
+            for name in self.settings.mask_methods()
+            if self.settings.is_everyday(name)
+        }
+        return {"datasets": datasets, "kinds": kinds} if datasets and kinds else {}
+
+    def measures_domain_gap(self) -> bool:
+        """Whether the gap to the everyday scenes is measured: by the network trained on them."""
+        return "resnet" in self.settings.used_networks() and (
+            self.settings.models.resnet.variant == "everyday"
+        )
+
+    def further_tables(self) -> list[str]:
+        """Tables of a run that only the everyday networks give, by their names."""
+        return [
+            *(["self_test"] if self.self_tested() else []),
+            *(["domain_gap"] if self.measures_domain_gap() else []),
+        ]
+
+    def automatic_masks(self, dataset: str) -> list[str]:
+        """Tables of SAM's automatic masks of a data set; none where no method asks for them."""
+        names = [
+            name
+            for name in self.settings.methods_of(dataset)
+            if self.settings.methods[name].kind == "sam_clip"
+        ]
+        if not names:
+            return []
+        owner = self.encoding_owner(names[0], "masks")
+        folder = f"{self.settings.results_dir}/encodings/{dataset}/automatic_masks/{owner}"
+        shards = shard_names(self.settings.datasets[dataset].shards)
+        return [f"{folder}/{shard}.parquet" for shard in shards]
+
     def runs_of(self, dataset: str) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) of one data set with masks, floors left out."""
         return [run for run in self.settings.mask_runs() if run[0] == dataset]
@@ -391,6 +435,13 @@ class Plan:
                 "maps": shards(f"{predictions}/{maps}/{prompt}/maps"),
                 "thresholds": thresholds,
             }
+        if block.kind == "few_shot":
+            return {
+                "manifest": f"{manifests}/{dataset}.parquet",
+                "bank": f"{predictions}/{method}/{prompt}/bank.safetensors",
+                "features": shards(f"{encodings}/resnet_features_{block.input_size_px}"),
+                "thresholds": thresholds,
+            }
         return {
             "manifest": f"{manifests}/{dataset}.parquet",
             "references": f"{manifests}/{dataset}/references.parquet",
@@ -450,7 +501,9 @@ class Plan:
                     "method": method,
                     "prompt": prompt,
                     "uses_reference": self.uses_reference(dataset, own, prompt),
-                    "uses_training_images": block.kind == "pixel_difference" or rule == "good",
+                    "uses_training_images": (
+                        block.kind in ("pixel_difference", "few_shot") or rule == "good"
+                    ),
                     "uses_test_truth": _why_test_truth(rule),
                     "told": self.told(dataset, own, prompt),
                     "saa_plus": (
@@ -489,12 +542,13 @@ class Plan:
     def map_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
         """Files that a method's score maps are made again from, by name; a list has one a shard."""
         names = {
-            "saa_plus": "maps",
-            "clip_surgery_sam": "patches",
-            "pixel_difference": "references",
+            "saa_plus": ("maps",),
+            "clip_surgery_sam": ("patches",),
+            "pixel_difference": ("references",),
+            "few_shot": ("bank", "features"),
         }
-        name = names[self.settings.methods[method].kind]
-        return {name: self.panel_files(dataset, method, prompt)[name]}
+        files = self.panel_files(dataset, method, prompt)
+        return {name: files[name] for name in names[self.settings.methods[method].kind]}
 
     def asked(self, dataset: str, method: str, prompt: str) -> Any:
         """What a method is told: the phrases of a prompt set, SAA+'s prompts, or nothing."""
@@ -522,6 +576,8 @@ class Plan:
         names = ["slip_overkill", "iou_distribution"]
         if any(block.published_as for block in self.settings.datasets.values()):
             names.append("published_scores")
+        if self.measures_domain_gap() and masked:
+            names.insert(0, "domain_gap")
         names += [f"detection_probability_{name}" for name in masked]
         names += [f"overlays_{name}" for name in masked]
         return [f"{self.settings.results_dir}/figures/{name}.png" for name in names]

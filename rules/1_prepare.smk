@@ -52,6 +52,7 @@ rule generate_dataset:
         mem_mb=more_each_time(1_000),
         runtime=more_each_time(60),
     params:
+        format=lambda wildcards: cfg.datasets[wildcards.dataset].format,
         settings=lambda wildcards: cfg.generator_settings(wildcards.dataset),
         code=code_of("generate_dataset"),
     message:

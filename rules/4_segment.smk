@@ -423,6 +423,85 @@ rule segment_pixel_difference:
         "../scripts/segment_pixel_difference.py"
 
 
+rule calibrate_few_shot:
+    """Remember good training images, and set the threshold by leaving each of them out."""
+    input:
+        checked=ancient(checked_inputs),
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        train=ancient("<results>/manifests/{dataset}/train.parquet"),
+        transforms=training_shards_of(
+            "<results>/aligned/{dataset}/shards/{shard}.parquet"
+        ),
+        features=few_shot_training_features,
+    output:
+        bank="<results>/predictions/{dataset}/{method}/{prompt}/bank.safetensors",
+        thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
+    log:
+        "logs/calibrate_few_shot/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/calibrate_few_shot/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("few_shot") or ["none"]),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=more_each_time(4_000),
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, seconds_per_image=10, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        train_images=lambda wildcards: plan.images_digest(
+            wildcards.dataset, "train_images"
+        ),
+        weights=lambda wildcards: plan.weights_digest("resnet"),
+        code=code_of("calibrate_few_shot"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, memory bank and thresholds from good images"
+    script:
+        "../scripts/calibrate_few_shot.py"
+
+
+rule segment_few_shot:
+    """Mark what looks like nothing that is remembered of good parts."""
+    input:
+        checked=ancient(checked_inputs),
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        features=lambda wildcards: (
+            f"{cfg.results_dir}/encodings/{wildcards.dataset}/resnet_features_"
+            f"{cfg.methods[wildcards.method].input_size_px}/{wildcards.shard}.parquet"
+        ),
+        bank="<results>/predictions/{dataset}/{method}/{prompt}/bank.safetensors",
+        thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
+    output:
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
+    log:
+        "logs/segment_few_shot/{dataset}/{method}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/segment_few_shot/{dataset}/{method}/{prompt}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("few_shot") or ["none"]),
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=more_each_time(4_000),
+        runtime=lambda wildcards, attempt: plan.runtime_min(
+            wildcards.dataset, wildcards.shard, seconds_per_image=10, attempt=attempt
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        weights=lambda wildcards: plan.weights_digest("resnet"),
+        code=code_of("segment_few_shot"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, {wildcards.shard}"
+    script:
+        "../scripts/segment_few_shot.py"
+
+
 rule segment_whole_image:
     """Floor: the whole image as the mask."""
     input:

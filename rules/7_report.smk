@@ -517,6 +517,122 @@ rule tabulate_audit:
         "../scripts/tabulate_audit.py"
 
 
+rule tabulate_self_test:
+    """Say whether the easy data set was easy; if not, the set-up is broken, not the model."""
+    input:
+        segmentation="<results>/tables/segmentation.parquet",
+    output:
+        parquet="<results>/tables/self_test.parquet",
+        csv=shown(
+            "<results>/tables/self_test.csv",
+            caption="tables/self_test",
+            category="Tables",
+            table="Self-test",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/self_test.md",
+            caption="tables/self_test",
+            category="Tables",
+            table="Self-test",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/self_test.tex",
+            caption="tables/self_test",
+            category="Tables",
+            table="Self-test",
+            form="LaTeX",
+        ),
+    log:
+        "logs/tabulate_self_test/all.log",
+    benchmark:
+        "benchmarks/tabulate_self_test/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=10,
+    params:
+        datasets=plan.self_tested().get("datasets", []),
+        kinds=plan.self_tested().get("kinds", {}),
+        code=code_of("tabulate_self_test"),
+    message:
+        "Self-test"
+    script:
+        "../scripts/tabulate_self_test.py"
+
+
+rule tabulate_domain_gap:
+    """How far each data set lies from what the small networks were trained on."""
+    input:
+        checked=ancient(checked_inputs),
+        manifests=ancient(
+            expand("<results>/manifests/{dataset}.parquet", dataset=cfg.datasets)
+        ),
+        transforms=expand(
+            "<results>/aligned/{dataset}/transforms.parquet", dataset=cfg.datasets
+        ),
+        masks=[
+            path for dataset in cfg.datasets for path in plan.automatic_masks(dataset)
+        ],
+        weights=ancient("<results>/weights/resnet.json"),
+    output:
+        parquet="<results>/tables/domain_gap.parquet",
+        csv=shown(
+            "<results>/tables/domain_gap.csv",
+            caption="tables/domain_gap",
+            category="Tables",
+            table="Domain gap",
+            form="CSV",
+        ),
+        md=shown(
+            "<results>/tables/domain_gap.md",
+            caption="tables/domain_gap",
+            category="Tables",
+            table="Domain gap",
+            form="Markdown",
+        ),
+        tex=shown(
+            "<results>/tables/domain_gap.tex",
+            caption="tables/domain_gap",
+            category="Tables",
+            table="Domain gap",
+            form="LaTeX",
+        ),
+    log:
+        "logs/tabulate_domain_gap/all.log",
+    benchmark:
+        "benchmarks/tabulate_domain_gap/all.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: plan.threads("resnet")
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=more_each_time(3_000),
+        runtime=lambda wildcards, attempt: sum(
+            plan.network_min(
+                "resnet", dataset, None, seconds_per_image=2, attempt=attempt
+            )
+            for dataset in cfg.datasets
+        ),
+    params:
+        variant=cfg.network_settings("resnet")["variant"],
+        weights=lambda wildcards: plan.weights_digest("resnet"),
+        masks={dataset: plan.automatic_masks(dataset) for dataset in cfg.datasets},
+        datasets=plan.dataset_notes(),
+        images=lambda wildcards: {
+            dataset: plan.images_digest(dataset, "images") for dataset in cfg.datasets
+        },
+        code=code_of("tabulate_domain_gap"),
+    message:
+        "Domain gap"
+    script:
+        "../scripts/tabulate_domain_gap.py"
+
+
 rule tables:
     """Every table."""
     input:
@@ -529,6 +645,8 @@ rule tables:
         rules.tabulate_comparison.output,
         rules.tabulate_pixel_scores.output,
         rules.tabulate_audit.output,
+        rules.tabulate_self_test.output if plan.self_tested() else [],
+        rules.tabulate_domain_gap.output if plan.measures_domain_gap() else [],
 
 
 rule plot_overlays:
@@ -802,6 +920,45 @@ rule plot_published_scores:
         "../scripts/plot_published_scores.py"
 
 
+rule plot_domain_gap:
+    """Every method's mean IoU against the domain gap of each data set."""
+    input:
+        gap="<results>/tables/domain_gap.parquet",
+        segmentation="<results>/tables/segmentation.parquet",
+    output:
+        png=shown(
+            "<results>/figures/domain_gap.png",
+            caption="domain_gap",
+            category="Figures",
+            figure="Domain gap",
+            form="PNG",
+        ),
+        svg=shown(
+            "<results>/figures/domain_gap.svg",
+            caption="domain_gap",
+            category="Figures",
+            figure="Domain gap",
+            form="SVG",
+        ),
+    log:
+        "logs/plot_domain_gap/all.log",
+    benchmark:
+        "benchmarks/plot_domain_gap/all.tsv"
+    conda:
+        "../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime=10,
+    params:
+        methods=plan.method_notes(),
+        code=code_of("plot_domain_gap"),
+    message:
+        "Domain gap: figure"
+    script:
+        "../scripts/plot_domain_gap.py"
+
+
 rule render_report:
     """One page with everything: decision, tables, figures, every image, and where all is from.
 
@@ -820,6 +977,7 @@ rule render_report:
                     "pixel_scores",
                 ),
                 "audit",
+                *plan.further_tables(),
             ],
         ),
         figures=plan.page_figures(),
@@ -867,6 +1025,7 @@ rule render_report:
         runs=plan.page_runs(),
         datasets=plan.dataset_notes(),
         methods=plan.method_notes(),
+        further=plan.further_tables(),
         about=plan.page_facts(),
         weights=lambda wildcards: plan.weights_digest(*cfg.used_networks()),
         code=code_of("render_report"),

@@ -1,5 +1,6 @@
 """What all stages share: settings, one run at a time, wildcard constraints, input functions."""
 
+import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -139,6 +140,24 @@ def calibration_shards_of(pattern):
     return paths
 
 
+def training_shards_of(pattern):
+    """Input function: a path for every shard of training images."""
+
+    def paths(wildcards):
+        names = shard_names(cfg.datasets[wildcards.dataset].shards, training=True)
+        return expand(pattern, shard=names, allow_missing=True)
+
+    return paths
+
+
+def few_shot_training_features(wildcards):
+    """Features of every training image, for the memory bank."""
+    size = cfg.methods[wildcards.method].input_size_px
+    return training_shards_of(
+        f"{cfg.results_dir}/encodings/{wildcards.dataset}/resnet_features_{size}/{{shard}}.parquet"
+    )(wildcards)
+
+
 def manifest_of_shard(wildcards):
     """Manifest that a shard's images stand in."""
     name = "{dataset}/train" if is_training(wildcards.shard) else "{dataset}"
@@ -243,6 +262,13 @@ def score_map_files(wildcards):
         files["references"] = ancient(files["references"])
     if "clip" in cfg.methods[wildcards.method].networks:
         files["clip"] = ancient(f"{cfg.results_dir}/weights/clip.json")
+        # The job that makes the masks stores the texts; beside it, CLIP would be loaded for them.
+        files["after"] = ancient(
+            plan.paths(
+                f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/masks.parquet",
+                [(wildcards.dataset, wildcards.method, wildcards.prompt)],
+            )
+        )
     return files
 
 
@@ -254,3 +280,13 @@ def scores_of_shown(wildcards):
         f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}/images.parquet",
         plan.runs_of(wildcards.dataset),
     )
+
+
+def say_self_test():
+    """Say at the end of a run what its self-test found, where there is one."""
+    table = Path(cfg.results_dir, "tables", "self_test.parquet")
+    if plan.self_tested() and table.is_file():
+        from realitycheck.artifacts import SELF_TEST, read_table
+        from realitycheck.report.self_test import verdict
+
+        print(verdict(read_table(table, schema=SELF_TEST)), file=sys.stderr)

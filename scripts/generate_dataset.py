@@ -8,4 +8,9 @@ from realitycheck.job import counting, job_log
 with job_log(snakemake.log[0]):
     folder = Path(snakemake.output.truth).parent
     with counting(f"{snakemake.wildcards.dataset}: images drawn") as count:
-        generate(folder, snakemake.params.settings, progress=count)
+        generate(
+            folder,
+            snakemake.params.settings,
+            format=snakemake.params.format,
+            progress=count,
+        )

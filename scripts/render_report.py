@@ -13,6 +13,7 @@ with job_log(snakemake.log[0]):
         datasets=params.datasets,
         methods=params.methods,
         figures=snakemake.input.figures,
+        further=params.further,
         about=params.about,
         benchmarks_folder="benchmarks",
         n_threads=snakemake.threads,

@@ -7,26 +7,29 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from realitycheck.datasets import synthetic_sat
+from realitycheck.datasets import synthetic_pets, synthetic_sat, synthetic_textures
 
 
 def generate(
     folder: str | Path,
     settings: Mapping[str, Any],
     *,
+    format: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Draw a data set and write it in the `folder` layout, with `truth.csv`.
 
     Args:
         folder: Where it goes.
-        settings: Counts, seed, and how the scans are drawn.
+        settings: Counts, seed, and how the images are drawn.
+        format: `synthetic_sat`, `synthetic_pets` or `synthetic_textures`.
         progress: Called with the number of images done and of all.
     """
-    drawn = {field.name for field in fields(synthetic_sat.SatSettings)}
-    synthetic_sat.generate(
-        folder,
-        settings=synthetic_sat.SatSettings(**{k: v for k, v in settings.items() if k in drawn}),
-        progress=progress,
-        **{k: v for k, v in settings.items() if k not in drawn},
-    )
+    if format == "synthetic_sat":
+        drawn = {field.name for field in fields(synthetic_sat.SatSettings)}
+        look = synthetic_sat.SatSettings(**{k: v for k, v in settings.items() if k in drawn})
+        counts = {k: v for k, v in settings.items() if k not in drawn}
+        synthetic_sat.generate(folder, settings=look, progress=progress, **counts)
+        return
+    module = {"synthetic_pets": synthetic_pets, "synthetic_textures": synthetic_textures}[format]
+    module.generate(folder, progress=progress, **settings)

@@ -71,6 +71,8 @@ def clopper_pearson(
         )
     if side not in ("two-sided", "upper", "lower"):
         raise ValueError(f"side must be two-sided, upper or lower, but is {side!r}")
+    # Takes half a second to import, and most jobs that import this module count nothing.
+
     tail = 1 - _check_confidence(confidence)
     if side == "two-sided":
         tail /= 2

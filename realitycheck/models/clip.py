@@ -12,6 +12,7 @@ selection; CLIP_Surgery for the 85 templates.
 from __future__ import annotations
 
 import contextlib
+import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -59,12 +60,33 @@ MINIATURE_SIZES = {
 }
 """Sizes of the variant `miniature`: those of `miniature_clip.write_miniature_clip`."""
 
+EVERYDAY_SIZES = MINIATURE_SIZES | {"embed_dim": 64, "vision_width": 128, "vision_layers": 7}
+"""Sizes of the variant `everyday`, which is trained on drawn scenes."""
+
 _FILE_FACTS = ("input_resolution", "context_length", "vocab_size")
 """Integers that OpenAI's archives carry beside the weights."""
 
 _ensembles: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], np.ndarray]] = (
     weakref.WeakKeyDictionary()
 )
+
+
+@contextlib.contextmanager
+def without_transformers() -> Iterator[None]:
+    """Let `open_clip` be imported without Hugging Face's transformers.
+
+    It takes them along for text towers that none of our models has, where they are installed, and
+    that is half of its time: some two seconds a job. It stays as it is where something else has
+    imported them before.
+    """
+    if "transformers" in sys.modules:
+        yield
+        return
+    sys.modules["transformers"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["transformers"]
 
 
 @cache
@@ -74,7 +96,8 @@ def surgery_templates() -> tuple[str, ...]:
     They are the 80 templates that CLIP's authors used for ImageNet, in their order, followed by
     `SCENE_TEMPLATES`.
     """
-    from open_clip import OPENAI_IMAGENET_TEMPLATES
+    with without_transformers():
+        from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     return (*(template("{}") for template in OPENAI_IMAGENET_TEMPLATES), *SCENE_TEMPLATES)
 
@@ -83,8 +106,8 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
     """Return the sizes that a variant stands for.
 
     Args:
-        variant: `miniature`, a model name that open_clip knows (`ViT-B-16`), or a mapping with any
-            of the keys of `MINIATURE_SIZES`.
+        variant: `miniature`, `everyday`, a model name that open_clip knows (`ViT-B-16`), or a
+            mapping with any of the keys of `MINIATURE_SIZES`.
 
     Returns:
         The sizes, without unit except `image_size` and `patch_size`, which are in pixels. A mapping
@@ -103,13 +126,16 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
         return {key: int(value) for key, value in variant.items()}
     if variant == "miniature":
         return dict(MINIATURE_SIZES)
-    from open_clip import get_model_config
+    if variant == "everyday":
+        return dict(EVERYDAY_SIZES)
+    with without_transformers():
+        from open_clip import get_model_config
 
     found = get_model_config(variant)
     if not found or not isinstance(found.get("vision_cfg", {}).get("layers"), int):
         raise ValueError(
-            f"CLIP variant: expected 'miniature', a ViT of open_clip such as 'ViT-B-16', or a "
-            f"mapping of sizes, found {variant!r}"
+            "CLIP variant: expected 'miniature', 'everyday', a ViT of open_clip such as "
+            f"'ViT-B-16', or a mapping of sizes, found {variant!r}"
         )
     vision, text = found["vision_cfg"], found["text_cfg"]
     return {
@@ -183,7 +209,8 @@ def build_clip(sizes: Mapping[str, int]) -> torch.nn.Module:
     Raises:
         ValueError: If a width is no multiple of 64.
     """
-    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+    with without_transformers():
+        from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
     for key in ("vision_width", "text_width"):
         if sizes[key] % 64:
@@ -344,7 +371,8 @@ def _batches(items: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
 
 @cache
 def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
+    with without_transformers():
+        from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()
 

@@ -5,6 +5,7 @@ Free of torch: the Snakefile and the settings ask here before any job runs.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from realitycheck.models.weights import KNOWN_WEIGHTS
 
 WEIGHTS_FOLDER = "resources/weights"
 MINIATURE_FOLDER = f"{WEIGHTS_FOLDER}/miniature"
+
+#: Networks that were trained on drawn scenes (`training/`); they ship inside the package.
+SHIPPED_FOLDER = Path(__file__).with_name("everyday")
+EVERYDAY_FOLDER = f"{WEIGHTS_FOLDER}/everyday"
 
 #: Settings key → names in `KNOWN_WEIGHTS`; more than one name is a folder of files.
 _OFFICIAL: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
@@ -39,6 +44,15 @@ _MINIATURE: dict[str, dict[str, str]] = {
     "resnet": {"weights": "resnet_miniature.safetensors"},
 }
 
+#: Settings key → file or folder in `SHIPPED_FOLDER`.
+_EVERYDAY: dict[str, dict[str, str]] = {
+    "sam": {"weights": "sam.safetensors"},
+    "grounding_dino": {"weights": "grounding_dino.safetensors", "text_encoder": "bert"},
+    "clip": {"weights": "clip.safetensors"},
+    "saliency": {"weights": "resnet.safetensors"},
+    "resnet": {"weights": "resnet.safetensors"},
+}
+
 _KEYS = {network: tuple(files) for network, files in _MINIATURE.items()}
 
 
@@ -51,17 +65,19 @@ class NetworkFile:
         path: Where it lies, relative to the working directory; None if the settings must say.
         official: Names in `KNOWN_WEIGHTS` to fetch it from; empty for a user's own file.
         is_miniature: Whether it is created here with random weights.
+        shipped: Its name in `SHIPPED_FOLDER`, where it comes with the package.
     """
 
     key: str
     path: str | None
     official: tuple[str, ...] = ()
     is_miniature: bool = False
+    shipped: str | None = None
 
     @property
     def is_obtainable(self) -> bool:
-        """Whether the file can be fetched or created, so that it may be absent before a run."""
-        return bool(self.official) or self.is_miniature
+        """Whether the file can be fetched, created or copied, so that it may be absent at first."""
+        return bool(self.official) or self.is_miniature or self.shipped is not None
 
 
 def network_files(network: str, block: Any) -> list[NetworkFile]:
@@ -78,11 +94,28 @@ def network_files(network: str, block: Any) -> list[NetworkFile]:
         if variant == "miniature":
             default = f"{MINIATURE_FOLDER}/{_MINIATURE[network][key]}"
             files.append(NetworkFile(key, given or default, is_miniature=given is None))
+        elif variant == "everyday":
+            name = _EVERYDAY[network][key]
+            path = given or f"{EVERYDAY_FOLDER}/{name}"
+            files.append(NetworkFile(key, path, shipped=name if given is None else None))
         elif (names := _OFFICIAL.get((network, variant or ""), {}).get(key)) is not None:
             files.append(NetworkFile(key, given or _official_path(key, names), official=names))
         else:
             files.append(NetworkFile(key, given))
     return files
+
+
+def shipped_files(name: str) -> dict[str, str]:
+    """List a shipped file, or the files of a shipped folder, with the sha256 each must have.
+
+    Args:
+        name: Of a file or folder in `SHIPPED_FOLDER`.
+
+    Returns:
+        sha256 by path below `SHIPPED_FOLDER`.
+    """
+    known = json.loads((SHIPPED_FOLDER / "sha256.json").read_text(encoding="utf-8"))
+    return {path: d for path, d in known.items() if path == name or path.startswith(f"{name}/")}
 
 
 def _official_path(key: str, names: tuple[str, ...]) -> str:

@@ -69,7 +69,8 @@ class GroundingDinoDimensions:
     long_side_limit_px: int = 1333
 
 
-#: Known models by name; "miniature" is the seeded small one of `realitycheck.models.miniatures`.
+#: Known models by name; "miniature" is the seeded small one of `realitycheck.models.miniatures`,
+#: "everyday" the small one that is trained on drawn scenes.
 GROUNDING_DINO_VARIANTS: dict[str, GroundingDinoDimensions] = {
     "swint_ogc": GroundingDinoDimensions(),
     "miniature": GroundingDinoDimensions(
@@ -82,6 +83,17 @@ GROUNDING_DINO_VARIANTS: dict[str, GroundingDinoDimensions] = {
         num_queries=40,
         short_side_px=192,
         long_side_limit_px=320,
+    ),
+    "everyday": GroundingDinoDimensions(
+        swin_width=24,
+        swin_depths=(1, 1, 2, 1),
+        swin_heads=(1, 2, 4, 8),
+        enc_layers=1,
+        dec_layers=2,
+        dim_feedforward=256,
+        num_queries=40,
+        short_side_px=256,
+        long_side_limit_px=384,
     ),
 }
 

@@ -81,7 +81,8 @@ class SamDimensions:
         return self.image_size_px // self.patch_size_px
 
 
-#: Known models by name; "miniature" is the seeded small one of `realitycheck.models.miniatures`.
+#: Known models by name; "miniature" is the seeded small one of `realitycheck.models.miniatures`,
+#: "everyday" the small one that is trained on drawn scenes.
 SAM_VARIANTS: dict[str, SamDimensions] = {
     "vit_h": SamDimensions(1280, 32, 16, (7, 15, 23, 31)),
     "vit_l": SamDimensions(1024, 24, 16, (5, 11, 17, 23)),
@@ -95,6 +96,19 @@ SAM_VARIANTS: dict[str, SamDimensions] = {
         window_size=7,
         prompt_width=64,
         decoder_mlp_width=128,
+        iou_head_width=64,
+    ),
+    "everyday": SamDimensions(
+        96,
+        4,
+        4,
+        (1, 3),
+        image_size_px=256,
+        patch_size_px=8,
+        window_size=8,
+        prompt_width=64,
+        decoder_mlp_width=128,
+        decoder_heads=4,
         iou_head_width=64,
     ),
 }

@@ -8,9 +8,10 @@ name. A pickle that holds anything but tensors and plain containers is refused, 
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -227,7 +228,7 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         try:
-            found = load_file(str(path))
+            found = _expand(load_file(str(path)), path)
         except SafetensorError as error:
             raise ValueError(
                 f"{path}: a broken safetensors file ({error}); delete it and fetch it again"
@@ -239,6 +240,73 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     else:
         found = _load_pickle(path, is_zip=container == "zip_pickle")
     return _flat_state(found, path)
+
+
+#: Metadata of a compact safetensors file: which rows of which tensor it holds, which names are one.
+_COMPACT_KEY = "realitycheck_compact"
+
+
+def save_compact(
+    state: Mapping[str, Tensor], path: str | Path, *, rows: Mapping[str, Sequence[int]]
+) -> Path:
+    """Write safetensors without what need not be stored; `load_state` gives all of it back.
+
+    Args:
+        state: Tensors by name.
+        path: Where to; appears complete or not at all.
+        rows: For some names the rows that are stored; all others must be zero.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: If a row that would be left out is not zero.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    stored: dict[str, Tensor] = {}
+    same_as: dict[str, str] = {}
+    by_content: dict[tuple, str] = {}
+    for name, tensor in state.items():
+        if name in rows:
+            left_out = tensor.clone()
+            left_out[list(rows[name])] = 0
+            if left_out.any():
+                raise ValueError(
+                    f"{path}: {name} has values in rows that are to be left out; store them too"
+                )
+            stored[f"{name}.rows"] = torch.tensor(list(rows[name]), dtype=torch.int32)
+            stored[f"{name}.values"] = tensor[list(rows[name])].contiguous()
+            continue
+        content = tensor.contiguous().view(torch.uint8) if tensor.ndim else tensor.reshape(1)
+        key = (tuple(tensor.shape), tensor.dtype, content.cpu().numpy().tobytes())
+        if tensor.numel() > 64 and key in by_content:
+            same_as[name] = by_content[key]
+            continue
+        by_content[key] = name
+        stored[name] = tensor.contiguous().clone()
+    plan = {"n_rows": {name: len(state[name]) for name in rows}, "same_as": same_as}
+    path = Path(path)
+    passing = path.with_name(path.name + ".part")
+    save_file(stored, passing, metadata={_COMPACT_KEY: json.dumps(plan)})
+    return passing.replace(path)
+
+
+def _expand(stored: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Give back what `save_compact` left out; other files come through unchanged."""
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        plan = json.loads((file.metadata() or {}).get(_COMPACT_KEY, "{}"))
+    for name, n_rows in plan.get("n_rows", {}).items():
+        values, rows = stored.pop(f"{name}.values"), stored.pop(f"{name}.rows")
+        full = values.new_zeros(n_rows, *values.shape[1:])
+        full[rows.long()] = values
+        stored[name] = full
+    for name, other in plan.get("same_as", {}).items():
+        stored[name] = stored[other]
+    return stored
 
 
 def _load_pickle(path: Path, *, is_zip: bool) -> object:

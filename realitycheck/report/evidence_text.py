@@ -66,7 +66,7 @@ def readiness_text(table: pd.DataFrame) -> TableText:
 
     first = table.iloc[0] if len(table) else None
     limits = [] if first is None else [_limits(first)]
-    return _by_run(
+    return text_by_run(
         "Readiness: can the product be inspected this way",
         header,
         table,
@@ -109,7 +109,7 @@ def detection_texts(table: pd.DataFrame, bins: pd.DataFrame) -> list[TableText]:
         return [found, *(_with_unit(row[name], unit) for name in ("a50", "a90", "a90_95"))]
 
     shares = sorted(set(table["min_covered_share"]))
-    estimated = _by_run(
+    estimated = text_by_run(
         "Probability of detection against defect size",
         sizes,
         table,
@@ -144,7 +144,7 @@ def detection_texts(table: pd.DataFrame, bins: pd.DataFrame) -> list[TableText]:
             ),
         ]
 
-    raw = _by_run(
+    raw = text_by_run(
         "Defects found by size",
         ["Data set", "Method", "Prompt", "Area", "Found", "Share [interval]"],
         keyed,
@@ -177,7 +177,7 @@ def breakdown_text(table: pd.DataFrame) -> TableText:
             percent_text(row["ok_mask_area_share"]),
         ]
 
-    return _by_run(
+    return text_by_run(
         "Scores by category, defect type and defect size",
         header,
         table,
@@ -227,8 +227,8 @@ def comparison_text(table: pd.DataFrame) -> TableText:
                 [
                     row["dataset_name"] if is_new else "",
                     _QUANTITY_WORDS[row["quantity"]],
-                    _named(row["method_name"], row["prompt"]),
-                    _named(row["other_method_name"], row["other_prompt"]),
+                    named_run(row["method_name"], row["prompt"]),
+                    named_run(row["other_method_name"], row["other_prompt"]),
                     str(row["n"]),
                     score_text(row["value"]),
                     score_text(row["other_value"]),
@@ -250,7 +250,7 @@ def pixel_text(table: pd.DataFrame) -> TableText:
         counts = [str(row["n_images"]), str(row["n_defective"])]
         return [*counts, *(score_text(row[name]) for name in ("auroc", "aupro", "f1_max"))]
 
-    return _by_run(
+    return text_by_run(
         "Pixel scores of score maps",
         header,
         table,
@@ -277,7 +277,7 @@ def audit_text(table: pd.DataFrame) -> TableText:
     def cells(row: pd.Series) -> list[str]:
         return [CHECK_WORDS[row["check"]], row["finding"], row["example"], str(row["n_affected"])]
 
-    return _by_run(
+    return text_by_run(
         "Audit",
         ["Data set", "Method", "Prompt", "Check", "Finding", "Example", "Images"],
         found,
@@ -323,7 +323,7 @@ def write_evidence(
     write_text("\n".join(parts), folder / f"{stem}.tex")
 
 
-def _by_run(
+def text_by_run(
     caption: str,
     header: list[str],
     table: pd.DataFrame,
@@ -393,7 +393,8 @@ def _prompt(prompt: str) -> str:
     return MISSING if prompt in (NO_PROMPT, "*") else prompt
 
 
-def _named(method: str, prompt: str) -> str:
+def named_run(method: str, prompt: str) -> str:
+    """Name a method, with its prompt where it takes one."""
     return method if prompt == NO_PROMPT else f"{method}, {prompt}"
 
 

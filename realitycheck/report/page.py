@@ -10,13 +10,14 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
 import jinja2
 import pandas as pd
 
+from realitycheck.report.domain_gap import domain_gap_text
 from realitycheck.report.gallery import Gallery
 from realitycheck.report.page_tables import (
     audit_findings,
@@ -30,6 +31,7 @@ from realitycheck.report.page_tables import (
     simple_table,
     without_empty_columns,
 )
+from realitycheck.report.self_test import self_test_text, verdict
 from realitycheck.report.table_text import (
     MISSING,
     TableText,
@@ -60,7 +62,7 @@ STATES = {
 
 @dataclass(frozen=True)
 class PageTables:
-    """The tables that the page shows."""
+    """The tables that the page shows; the last two where a run has them."""
 
     segmentation: pd.DataFrame
     classification: pd.DataFrame
@@ -71,6 +73,8 @@ class PageTables:
     comparison: pd.DataFrame
     pixel_scores: pd.DataFrame
     audit: pd.DataFrame
+    self_test: pd.DataFrame | None = None
+    domain_gap: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,8 @@ def render_page(
         "comparisons": comparison_tables(tables.comparison),
         "detection": detection_tables(tables.detection_probability, tables.detection_bins),
         "pixels": pixel_tables(tables.pixel_scores),
+        "self_test": _self_test(tables),
+        "domain_gap": None if tables.domain_gap is None else domain_gap_text(tables.domain_gap),
         "findings": audit_findings(tables.audit),
         "passed": audit_passed(tables.audit),
         "provenance": _provenance(about),
@@ -349,6 +355,17 @@ def _limit_fact(name: str, row: pd.Series, column: str, unit: str) -> dict[str, 
         "value": f"{row[column]:.2g} {unit}",
         "words": f"limit {limit:g}" if known else "no limit was set",
         "state": ("within" if row[column] <= limit else "over") if known else None,
+    }
+
+
+def _self_test(tables: PageTables) -> dict[str, Any] | None:
+    """Say in a sentence whether the easy data set was easy, with the table behind it."""
+    if tables.self_test is None:
+        return None
+    return {
+        "passed": bool(tables.self_test["passed"].all()),
+        "sentence": verdict(tables.self_test),
+        "table": replace(self_test_text(tables.self_test), legend=[]),
     }
 
 

@@ -45,6 +45,7 @@ SCORE_COLUMNS = [
 ]
 MASK_KINDS = (
     *("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference"),
+    "few_shot",
     *MASK_FLOORS,
 )
 METHOD_NAMES = {
@@ -53,6 +54,7 @@ METHOD_NAMES = {
     "clip_surgery_sam": "CLIPSurgery + SAM",
     "saa_plus": "SAA+",
     "pixel_difference": "Pixel difference",
+    "few_shot": "Few good parts",
     "lvlm": "LVLM",
     "resnet_mlp": "ResNet + MLP",
     "clip_zero_shot": "CLIP zero-shot",

@@ -19,12 +19,14 @@ from realitycheck.artifacts import (
     COMPARISON,
     DETECTION_BINS,
     DETECTION_PROBABILITY,
+    DOMAIN_GAP,
     MANIFEST,
     MASKS,
     PANELS,
     PIXEL_TABLE,
     READINESS,
     SCORES,
+    SELF_TEST,
     TRANSFORMS,
     TRUTH,
     VERDICTS,
@@ -75,6 +77,7 @@ _TABLES = {
     "pixel_scores": PIXEL_TABLE,
     "audit": AUDIT,
 }
+_FURTHER_TABLES = {"self_test": SELF_TEST, "domain_gap": DOMAIN_GAP}
 
 
 def write_page(
@@ -86,6 +89,7 @@ def write_page(
     figures: Sequence[str | Path],
     about: Mapping[str, Any],
     benchmarks_folder: str | Path,
+    further: Sequence[str] = (),
     max_bytes: int = MAX_PAGE_BYTES,
     n_threads: int = 1,
 ) -> dict[str, Any]:
@@ -99,6 +103,7 @@ def write_page(
         figures: PNG files of the figures, in their order.
         about: What the page says of the settings, as `Plan.page_facts` gives it.
         benchmarks_folder: Where the workflow noted how long its jobs took.
+        further: Names of tables that not every run gives, and this one does.
         max_bytes: A page with more keeps its pictures in the folder `report_images` beside it.
         n_threads: Pictures that are read and encoded at once.
 
@@ -107,7 +112,7 @@ def write_page(
     """
     path = Path(path)
     results = path.parent
-    tables = _read_tables(results / "tables")
+    tables = _read_tables(results / "tables", further)
     runs = [
         {
             **run,
@@ -160,9 +165,10 @@ def write_page(
     }
 
 
-def _read_tables(folder: Path) -> PageTables:
+def _read_tables(folder: Path, further: Sequence[str]) -> PageTables:
     """Read the tables of a run; tables 1 and 2 have their columns checked where they are made."""
-    read = {name: read_table(folder / f"{name}.parquet", schema=s) for name, s in _TABLES.items()}
+    schemas = _TABLES | {name: _FURTHER_TABLES[name] for name in further}
+    read = {name: read_table(folder / f"{name}.parquet", schema=s) for name, s in schemas.items()}
     for name in ("segmentation", "classification"):
         read[name] = pd.read_parquet(folder / f"{name}.parquet")
     return PageTables(**read)

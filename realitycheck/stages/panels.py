@@ -37,10 +37,12 @@ from realitycheck.report.tables import METHOD_NAMES, NO_PROMPT
 from realitycheck.stages.align import read_references
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.stages.encode import keys_of
+from realitycheck.stages.few_shot import few_shot_maps, read_banks, stored_patches
 from realitycheck.stages.overlays import shown_images
 from realitycheck.stages.panel_views import (
     Viewer,
     clip_surgery_sam_viewer,
+    few_shot_viewer,
     grounded_sam_viewer,
     pixel_difference_viewer,
     saa_plus_viewer,
@@ -247,11 +249,12 @@ def read_viewer(
         kind: Kind of the method.
         evidence: Files by name; of the shard: `boxes` (grounded_sam, saa_plus); `automatic_masks`,
             `crops` (sam_clip); `patches` (clip_surgery_sam); `saliency`, `maps` (saa_plus); of the
-            data set: `manifest`, `references` (pixel_difference).
+            data set: `manifest`, `references` (pixel_difference), `bank` (few_shot); of the shard
+            `features` (few_shot).
         settings: The method block.
         asked: Phrases of the prompt set, or, for SAA+, its prompts.
         texts: CLIP's features of texts, stored by the segment stage.
-        limits: Threshold of each image (saa_plus, pixel_difference).
+        limits: Threshold of each image (saa_plus, pixel_difference, few_shot).
         images_folder: Folder of the aligned images.
         truth_folder: Folder of the warped truth masks.
         intensity: How reference images become 8-bit RGB.
@@ -306,6 +309,17 @@ def read_viewer(
             truth_folder=truth_folder,
             settings=settings,
         )
+    if kind == "few_shot":
+        features = Path(evidence["features"])
+        map_of = few_shot_maps(
+            read_table(evidence["manifest"], schema=MANIFEST),
+            read_banks(evidence["bank"]),
+            stored_patches(
+                EncodingStore(features.parent), keys_of(read_table(features, schema=ENCODINGS))
+            ),
+            settings=settings,
+        )
+        return few_shot_viewer(map_of, limits=limits, truth_folder=truth_folder, settings=settings)
     raise ValueError(f"there are no panels for methods of kind '{kind}'")
 
 

@@ -23,6 +23,7 @@ from realitycheck.models.clip_surgery import similarity_map
 from realitycheck.stages.align import read_references
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.stages.encode import keys_of
+from realitycheck.stages.few_shot import few_shot_maps, read_banks, stored_patches
 from realitycheck.stages.pixel_difference import difference_of
 from realitycheck.stages.saa_plus import anomaly_map
 from realitycheck.store import EncodingStore
@@ -98,7 +99,7 @@ def map_reader(
     """Open what a method kept, and give its maps.
 
     Args:
-        kind: `saa_plus`, `clip_surgery_sam` or `pixel_difference`.
+        kind: `saa_plus`, `clip_surgery_sam`, `pixel_difference` or `few_shot`.
         files: What the plan names under `map_files`.
         texts: Features of texts, for CLIP Surgery.
         manifest: Scored images.
@@ -119,6 +120,16 @@ def map_reader(
             keys_of(read_shards(files["patches"], schema=ENCODINGS)),
             texts,
             prompts=prompts,
+            settings=settings,
+        )
+    if kind == "few_shot":
+        return few_shot_maps(
+            manifest,
+            read_banks(files["bank"]),
+            stored_patches(
+                EncodingStore(Path(files["features"][0]).parent),
+                keys_of(read_shards(files["features"], schema=ENCODINGS)),
+            ),
             settings=settings,
         )
     about = manifest.set_index("image_id")

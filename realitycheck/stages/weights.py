@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from realitycheck.download import fetch
+from realitycheck.download import DownloadError, fetch
+from realitycheck.models.files import SHIPPED_FOLDER, shipped_files
 from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
 from realitycheck.provenance import digest_of, stat_signature
 
@@ -35,6 +37,9 @@ def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) ->
     if any(file["is_miniature"] for file in files):
         _create_miniatures(network, files)
     for file in files:
+        if file.get("shipped"):
+            _copy_shipped(file["shipped"], Path(file["path"]))
+    for file in files:
         names = file["official"]
         for name in names:
             known = KNOWN_WEIGHTS[name]
@@ -54,11 +59,35 @@ def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) ->
         "network": network,
         "files": found,
         "digest": digest_of({key: value["sha256"] for key, value in found.items()})[:32],
-        "licences": sorted({KNOWN_WEIGHTS[n].licence for f in files for n in f["official"]}),
+        "licences": sorted(
+            {KNOWN_WEIGHTS[n].licence for f in files for n in f["official"]}
+            | {"Apache-2.0" for f in files if f.get("shipped")}
+        ),
         "is_untrained": any(file["is_miniature"] for file in files),
         "trigger": trigger,
         "signature": stat_signature(*(file["path"] for file in files)),
     }
+
+
+def _copy_shipped(name: str, target: Path) -> None:
+    """Copy a network's file or folder out of the package, unless it is there already.
+
+    Raises:
+        DownloadError: If a file, there or in the package, is not the one that was published.
+    """
+    for path, sha256 in shipped_files(name).items():
+        place = target / path.removeprefix(f"{name}/") if path != name else target
+        source = SHIPPED_FOLDER / path
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            passing = place.with_name(f".{place.name}.{os.getpid()}")
+            shutil.copyfile(source, passing)
+            os.replace(passing, place)
+        if (found := weights_digest(place)) != sha256:
+            raise DownloadError(
+                f"{place}: expected the file that ships with the package, sha256 {sha256}, found "
+                f"{found}; delete it, and if that does not help install the package again"
+            )
 
 
 def _create_miniatures(network: str, files: Sequence[Mapping[str, Any]]) -> None:

@@ -180,6 +180,12 @@ ONE_FAULT = {
         "datasets.chips.methods: 'pixel_difference' needs a reference image, but "
         "datasets.chips.reference is none; set reference: auto",
     ),
+    "nothing to remember": (
+        {"datasets": {"chips": sat(n_train=0)}, "methods": {"few_shot": {}}},
+        "methods.few_shot: few_shot learns from good training images, and data set 'chips' keeps "
+        "none back; set datasets.chips.n_train, or list the methods to run under "
+        "datasets.chips.methods",
+    ),
     "folder that is not there": (
         {"datasets": {"mine": {"format": "folder", "root": "nowhere"}}},
         "datasets.mine.root: there is no folder nowhere; give the folder that holds OK/ and NOK/",

@@ -263,6 +263,7 @@ def test_panels_find_what_other_rules_left():
                 "saa_plus": {},
                 "saa_plus_good": shared,
                 "pixel_difference": {},
+                "few_shot": {"input_size_px": 64},
             },
         }
     )
@@ -291,6 +292,10 @@ def test_panels_find_what_other_rules_left():
         "references": "results/manifests/chips/references.parquet",
         "thresholds": f"{predictions}/pixel_difference/none/thresholds.parquet",
     }
+    few = files("few_shot", "none")
+    assert few["bank"] == f"{predictions}/few_shot/none/bank.safetensors"
+    assert few["features"][1] == "results/encodings/chips/resnet_features_64/1-of-2.parquet"
+    assert set(plan.map_files("chips", "few_shot", "none")) == {"bank", "features"}
 
 
 def test_each_method_is_asked_what_it_understands():

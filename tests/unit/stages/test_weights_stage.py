@@ -138,3 +138,15 @@ def test_path_comes_from_the_checked_record(tmp_path):
     assert weights_path(record) == Path("a/b.pth")
     with pytest.raises(KeyError):
         weights_path(record, "text_encoder")
+
+
+def test_shipped_files_are_copied_and_checked(tmp_path, no_network):
+    """The everyday networks come with the package; an altered copy is told, not used."""
+    target = tmp_path / "everyday" / "sam.safetensors"
+    files = plain(NetworkFile("weights", str(target), shipped="sam.safetensors"))
+    record = obtain("sam", files, trigger="t")
+    assert (record["is_untrained"], record["licences"]) == (False, ["Apache-2.0"])
+    assert no_network == []
+    target.write_bytes(b"altered")
+    with pytest.raises(OSError, match="expected the file that ships with the package"):
+        obtain("sam", files, trigger="t")

@@ -1,0 +1,22 @@
+"""Draw the scores of every method against the domain gap of the data sets."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from realitycheck.artifacts import DOMAIN_GAP, read_table
+from realitycheck.job import job_log
+from realitycheck.report.domain_gap import plot_domain_gap
+from realitycheck.report.figures import save_figure
+from realitycheck.report.page_words import FIGURE_WORDS
+from realitycheck.stages.report import untrained_banner
+
+with job_log(snakemake.log[0]):
+    figure = plot_domain_gap(
+        read_table(snakemake.input.gap, schema=DOMAIN_GAP),
+        pd.read_parquet(snakemake.input.segmentation),
+        title=FIGURE_WORDS["domain_gap"]["title"],
+        banner=untrained_banner(snakemake.params.methods),
+    )
+    png = Path(snakemake.output.png)
+    save_figure(figure, png.parent, stem=png.stem)

@@ -1,0 +1,1 @@
+"""Training of the `everyday` networks, from scratch, on drawn scenes."""

@@ -1,0 +1,94 @@
+"""Turn trained networks into the files that ship with the package.
+
+    python -m training.export --trained FOLDER
+
+FOLDER holds the output folders of the four trainings, by their names. Written are half-precision
+safetensors in the official key layouts, small enough for a repository: rows of CLIP's vocabulary
+that no training text uses are left out and come back as zeros, and a tensor that appears under
+several names is stored once (`realitycheck.models.weights.save_compact`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from realitycheck.models.clip import surgery_templates
+from realitycheck.models.files import SHIPPED_FOLDER
+from realitycheck.models.weights import save_compact
+from training import words
+from training.clip import PART
+from training.grounding_dino import write_text_encoder
+
+NAMES = ("sam", "grounding_dino", "clip", "resnet")
+
+
+def used_tokens() -> list[int]:
+    """List the tokens of CLIP's vocabulary that stand in a training text."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    tokenizer = SimpleTokenizer()
+    texts = [*words.vocabulary(), *words.ADJECTIVES, PART, *surgery_templates(), "{}"]
+    phrases = [text.replace("{}", word) for text in texts for word in ("", "cat")]
+    tokens = {token for text in phrases for token in tokenizer.encode(text)}
+    return sorted({*tokens, tokenizer.sot_token_id, tokenizer.eot_token_id, 0})
+
+
+def export(trained: str | Path, folder: str | Path) -> dict[str, str]:
+    """Write the files of all networks.
+
+    Args:
+        trained: Folder with one output folder a training.
+        folder: Where to.
+
+    Returns:
+        sha256 by file name.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = {}
+    for name in NAMES:
+        kept = torch.load(
+            Path(trained) / name / "checkpoint.pt", map_location="cpu", weights_only=True
+        )
+        state = {
+            key if name == "sam" else key.split(".", 1)[1]: (
+                value.half() if value.is_floating_point() else value
+            )
+            for key, value in kept["average"].items()
+        }
+        rows = {}
+        if name == "clip":
+            used = used_tokens()
+            table = state["token_embedding.weight"]
+            table[[i for i in range(len(table)) if i not in set(used)]] = 0
+            rows = {"token_embedding.weight": used}
+        path = save_compact(state, folder / f"{name}.safetensors", rows=rows)
+        digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        curve = Path(trained) / name / "curve.csv"
+        shutil.copyfile(curve, folder / f"{name}_curve.csv")
+    write_text_encoder(folder / "bert")
+    for path in sorted((folder / "bert").iterdir()):
+        digests[f"bert/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "sha256.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+    return digests
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export from the command line."""
+    parser = argparse.ArgumentParser(description="Write the files that ship with the package.")
+    parser.add_argument("--trained", required=True)
+    parser.add_argument("--folder", default=str(SHIPPED_FOLDER))
+    given = parser.parse_args(arguments)
+    for name, digest in export(given.trained, given.folder).items():
+        print(name, digest)
+
+
+if __name__ == "__main__":
+    main()
