@@ -30,7 +30,7 @@ from realitycheck.stages.grounded_sam import grounded_sam_segmenter
 from realitycheck.stages.sam_clip import sam_clip_segmenter
 from realitycheck.stages.sam_embeddings import sam_embedder, sam_store
 from realitycheck.stages.segment import segment_shard
-from realitycheck.store import EncodingStore
+from realitycheck.store import EncodingStore, FinishedRows
 
 METHODS = ("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus")
 DECODER = ("prompt_encoder", "mask_decoder")
@@ -241,10 +241,14 @@ class OurWay:
                 prompt="prompt",
                 floor=DETECTION_FLOOR,
                 images_folder=self.run.images_folder,
+                finished=self._finished("detect_boxes"),
             )
             self._boxes = pd.DataFrame(list(chain.from_iterable(found)))
         self.n_boxes = len(self._boxes)
         return clock
+
+    def _finished(self, rule: str, **facts: Any) -> FinishedRows:
+        return FinishedRows(self._store("finished") / rule, facts=facts)
 
     def _segment(self, method: str, segment_one: Callable[[Any], Any]) -> None:
         rows = segment_shard(self.run.transforms, segment_one, method=method, prompt="prompt")
@@ -320,6 +324,7 @@ class OurWay:
                 wanted="auto",
                 settings=self.run.settings("saa_plus"),
                 floor=DETECTION_FLOOR,
+                finished=self._finished("map_anomalies"),
             )
             self._maps = pd.DataFrame(list(rows))
         return clock

@@ -8,7 +8,7 @@ from realitycheck.job import device_lease, job_log, progress, run_facts
 from realitycheck.models.grounding_dino import load_grounding_dino
 from realitycheck.stages.detect import detect_shard
 from realitycheck.stages.finished import finished_rows
-from realitycheck.stages.timing import median_seconds, timed
+from realitycheck.stages.timing import median_seconds
 from realitycheck.stages.weights import weights_path
 
 with (
@@ -25,6 +25,7 @@ with (
         device=device,
     )
     images_folder = Path(snakemake.input.transforms).parents[1]
+    seconds: list[float] = []
     found = detect_shard(
         transforms,
         model,
@@ -33,11 +34,14 @@ with (
         floor=settings["floor"],
         images_folder=images_folder,
         finished=finished_rows(
-            "detect_boxes", images_folder, params=dict(snakemake.params.items()), device=device
+            "detect_boxes",
+            images_folder,
+            # Not the texts that are asked about: what is finished is kept text by text.
+            params={k: v for k, v in snakemake.params.items() if k != "asked"},
+            device=device,
         ),
+        seconds=seconds,
     )
-    seconds: list[float] = []
-    found = timed(found, seconds)
     what = f"{snakemake.wildcards.dataset}, {snakemake.wildcards.prompt}: images searched for boxes"
     rows = list(chain.from_iterable(progress(found, total=len(transforms), what=what)))
     write_table(

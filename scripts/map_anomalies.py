@@ -53,7 +53,7 @@ with (
             "map_anomalies",
             Path(inputs.transforms).parents[1],
             params=dict(params.items()),
-            tables=(inputs.boxes, inputs.embeddings, inputs.saliency),
+            tables=(inputs.embeddings, inputs.saliency),
             device=device,
         ),
     )

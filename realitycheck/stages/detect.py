@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from realitycheck.models.grounding_dino import (
     boxes_to_pixels,
     detect,
 )
-from realitycheck.stages.finished import finished_first, image_content
+from realitycheck.stages.finished import image_content
 from realitycheck.stages.saa_plus_prompts import used_captions
 from realitycheck.store import FinishedRows
 
@@ -31,10 +32,12 @@ def detect_shard(
     floor: float,
     images_folder: str | Path,
     finished: FinishedRows | None = None,
+    seconds: list[float] | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Detect boxes for every caption; the image backbone runs once an image.
 
-    What a killed job finished is not done again.
+    A caption's boxes do not depend on the other captions. So what was detected before, by a job
+    that was killed, before an edit of another text or for another prompt set, is not done again.
 
     Args:
         transforms: Rows of the shard's aligned images.
@@ -44,45 +47,66 @@ def detect_shard(
         prompt: Name of the prompt set.
         floor: Lowest score that is stored.
         images_folder: Folder of the aligned images.
-        finished: Where the rows of finished images are kept.
+        finished: Where the boxes of finished captions are kept.
+        seconds: Gets the seconds of each image, all its captions together, as they took when they
+            were detected; the backbone's are shared out equally.
 
     Yields:
         The rows of the boxes table for one image, none where nothing passes the floor.
     """
-
-    def rows_of(row: Any) -> list[dict[str, Any]]:
-        image = read_image(image_file(images_folder, row.image_id))
+    for row in transforms.itertuples():
         captions = list(asked["texts"])
         if asked["saa_plus"] is not None:
             more = used_captions(asked["saa_plus"], [row.category], forms=asked["object_comma"])
-            captions = list(dict.fromkeys([*captions, *more]))
-        rows = []
-        for caption, found in zip(
-            captions, detect(model, image, captions, floor=floor), strict=True
-        ):
-            corners = boxes_to_pixels(found.boxes, image_size_hw=image.shape[:2])
-            for index, query in enumerate(found.queries.tolist()):
-                x_min, y_min, x_max, y_max = corners[index].tolist()
-                rows.append(
-                    {
-                        "dataset": row.dataset,
-                        "image_id": row.image_id,
-                        "prompt": prompt,
-                        "box_id": query,
-                        "text": caption,
-                        "x_min": x_min,
-                        "y_min": y_min,
-                        "x_max": x_max,
-                        "y_max": y_max,
-                        "score": float(found.scores[index]),
-                        "token_scores": found.token_scores[index].tolist(),
-                        "tokens": list(found.tokens),
-                        "relative_box": found.boxes[index].tolist(),
-                    }
-                )
-        return rows
+            captions += more
+        captions = list(dict.fromkeys(captions))
+        contents = {c: [*image_content(row), c] for c in captions} if finished else {}
+        known = {
+            caption: stored
+            for caption, content in contents.items()
+            if (stored := finished.get(content)) is not None
+        }
+        missing = [caption for caption in captions if caption not in known]
+        if missing:
+            started = time.perf_counter()
+            image = read_image(image_file(images_folder, row.image_id))
+            detections = detect(model, image, missing, floor=floor)
+            spent = (time.perf_counter() - started) / len(missing)
+            for caption, found in zip(missing, detections, strict=True):
+                boxes = _box_rows(row, caption, found, image_size_hw=image.shape[:2])
+                known[caption] = [{"seconds": spent}, *boxes]
+                if finished:
+                    finished.put(contents[caption], known[caption])
+        if seconds is not None:
+            seconds.append(sum(known[caption][0]["seconds"] for caption in captions))
+        yield [{**box, "prompt": prompt} for caption in captions for box in known[caption][1:]]
 
-    yield from finished_first(transforms.itertuples(), rows_of, finished, content_of=image_content)
+
+def _box_rows(
+    row: Any, caption: str, found: Detection, *, image_size_hw: tuple[int, int]
+) -> list[dict[str, Any]]:
+    """Rows of the boxes table for one caption, but for the name of the prompt set."""
+    corners = boxes_to_pixels(found.boxes, image_size_hw=image_size_hw)
+    rows = []
+    for index, query in enumerate(found.queries.tolist()):
+        x_min, y_min, x_max, y_max = corners[index].tolist()
+        rows.append(
+            {
+                "dataset": row.dataset,
+                "image_id": row.image_id,
+                "box_id": query,
+                "text": caption,
+                "x_min": x_min,
+                "y_min": y_min,
+                "x_max": x_max,
+                "y_max": y_max,
+                "score": float(found.scores[index]),
+                "token_scores": found.token_scores[index].tolist(),
+                "tokens": list(found.tokens),
+                "relative_box": found.boxes[index].tolist(),
+            }
+        )
+    return rows
 
 
 def stored_detections(

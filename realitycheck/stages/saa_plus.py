@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from realitycheck.methods.switches import switched
 from realitycheck.methods.thresholds import cross_fit_thresholds
 from realitycheck.models.saliency import resize_saliency, saliency_map
 from realitycheck.models.sam import SamModel, box_decoder
+from realitycheck.provenance import digest_of
 from realitycheck.stages.detect import stored_detections
 from realitycheck.stages.finished import finished_first, image_content
 from realitycheck.stages.saa_plus_prompts import prompts_of_category
@@ -118,7 +120,18 @@ def map_anomalies(
             }
         ]
 
-    rows = finished_first(transforms.itertuples(), rows_of, finished, content_of=image_content)
+    def content_of(row: Any) -> list[str]:
+        told = prompts_of_category(wanted, row.category)
+        asked = saa_plus.captions(told, object_comma=switches.object_comma)
+        stored = by_image.get(row.image_id, nothing)
+        # The boxes of other texts of the prompt set play no part.
+        own = stored[stored["text"].isin([asked.object_caption, *asked.defect_captions])]
+        return [
+            *image_content(row),
+            digest_of(json.loads(own.to_json(orient="split", index=False, double_precision=15))),
+        ]
+
+    rows = finished_first(transforms.itertuples(), rows_of, finished, content_of=content_of)
     for (row,) in rows:
         yield row
 

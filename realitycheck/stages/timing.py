@@ -7,8 +7,7 @@ it, and the sum is what an inspection of one more part would take.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -68,15 +67,6 @@ def seconds_before(
     """
     named = {name.replace("_", " "): paths for name, paths in steps.items()}
     return {"seconds": timed_steps(named) | (and_then or {})}
-
-
-def timed(items: Iterable[Item], seconds: list[float]) -> Iterator[Item]:
-    """Pass items through and note how long each took to come."""
-    started = time.perf_counter()
-    for item in items:
-        seconds.append(time.perf_counter() - started)
-        yield item
-        started = time.perf_counter()
 
 
 def median_seconds(seconds: Sequence[float]) -> float | None:

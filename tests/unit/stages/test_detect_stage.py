@@ -18,7 +18,7 @@ from realitycheck.models.grounding_dino import (
 from realitycheck.models.miniatures import write_text_encoder
 from realitycheck.stages.detect import detect_shard, stored_detections
 from realitycheck.stages.grounded_sam import grounded_sam_segmenter
-from realitycheck.store import EncodingStore
+from realitycheck.store import EncodingStore, FinishedRows
 
 SMALL = GroundingDinoDimensions(
     swin_width=8,
@@ -144,6 +144,35 @@ def test_image_backbone_runs_once_for_all_captions(model, folder):
     before = model.n_backbone_passes
     list(detect_shard(TRANSFORMS, model, asked=ASKED, prompt="p", floor=0.5, images_folder=folder))
     assert model.n_backbone_passes - before == 2
+
+
+def test_caption_is_detected_once_whatever_else_is_asked(model, folder, floor, tmp_path):
+    """An edit of one text costs that text only, and another prompt set finds what it shares."""
+    transforms = TRANSFORMS.assign(category="a", pixels_sha256=["one", "two"])
+    finished = FinishedRows(tmp_path, facts={"floor": floor})
+    options = {"floor": floor, "images_folder": folder, "finished": finished}
+
+    def run(texts, prompt):
+        before, seconds = model.n_backbone_passes, []
+        asked = ASKED | {"texts": texts}
+        found = detect_shard(
+            transforms, model, asked=asked, prompt=prompt, seconds=seconds, **options
+        )
+        rows = [row for image in found for row in image]
+        assert {row["prompt"] for row in rows} == {prompt}
+        return rows, seconds, model.n_backbone_passes - before
+
+    rows, seconds, n_passes = run(CAPTIONS, "types")
+    assert n_passes == 2 and min(seconds) > 0
+    again, same_seconds, n_passes = run(CAPTIONS, "other")
+    assert n_passes == 0 and same_seconds == seconds
+    assert [row | {"prompt": "types"} for row in again] == [
+        {k: v.tolist() if hasattr(v, "tolist") else v for k, v in row.items()} for row in rows
+    ]
+    edited, _, n_passes = run([CAPTIONS[0], "dent"], "types")
+    assert n_passes == 2
+    kept = [row for row in edited if row["text"] == CAPTIONS[0]]
+    assert kept == [row | {"prompt": "types"} for row in again if row["text"] == CAPTIONS[0]]
 
 
 def test_segments_from_stored_boxes_are_those_of_a_direct_run(
