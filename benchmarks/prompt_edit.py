@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--n-images", type=int, default=2)
     parser.add_argument("--image-size-px", type=int, default=1024)
     parser.add_argument("--variant", choices=("published", "repaired"), default="published")
-    parser.add_argument("--points-per-side", type=int, default=10)
+    parser.add_argument("--points-per-side", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")

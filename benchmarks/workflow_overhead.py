@@ -47,9 +47,11 @@ def settings_of(n_images: int, n_shards: int) -> dict[str, Any]:
             "clip_surgery_sam": {"clip_input_size": 64},
             "saa_plus": {},
             "pixel_difference": {},
+            "few_shot": {"input_size_px": 96},
         },
         "models": {
-            name: {"variant": "miniature"} for name in ("sam", "grounding_dino", "clip", "saliency")
+            name: {"variant": "miniature"}
+            for name in ("sam", "grounding_dino", "clip", "saliency", "resnet")
         },
         "compute": {"device": "cpu", "threads": 1},
         "evaluation": {"n_resamples": 1000},

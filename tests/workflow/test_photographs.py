@@ -27,7 +27,7 @@ def photographs(shared, unstarted_run):
 
 def test_photographs_run_to_tables_with_a_row_for_each(photographs):
     """What a first-time user does with a folder of their own."""
-    photographs.finish()
+    photographs.finish("tables")
     manifest = photographs.read("manifests/cookies.parquet")
     assert len(manifest) == N_PHOTOGRAPHS
     assert manifest["mask_path"].notna().sum() == 16

@@ -203,7 +203,7 @@ def test_wrong_variants_are_refused(files):
     """A wrong size must be named, not loaded in part."""
     options = {"text_encoder": files["text_encoder"]}
     path = files["grounding_dino"]
-    with pytest.raises(ValueError, match="one of swint_ogc, miniature .* found 'swin_b'"):
+    with pytest.raises(ValueError, match="one of swint_ogc, miniature, everyday .* found 'swin_b'"):
         gd.load_grounding_dino(path, variant="swin_b", **options)
     with pytest.raises(ValueError, match="unknown dimension 'layers'"):
         gd.load_grounding_dino(path, variant={"layers": 1}, **options)
