@@ -63,6 +63,9 @@ MINIATURE_SIZES = {
 EVERYDAY_SIZES = MINIATURE_SIZES | {"embed_dim": 64, "vision_width": 128, "vision_layers": 7}
 """Sizes of the variant `everyday`, which is trained on drawn scenes."""
 
+CPU_CROPS = 4
+"""Images that go through the network together on a CPU: more fall out of its cache."""
+
 _FILE_FACTS = ("input_resolution", "context_length", "vocab_size")
 """Integers that OpenAI's archives carry beside the weights."""
 
@@ -341,7 +344,7 @@ def encode_crops(
     Args:
         model: From `load_clip`.
         images: uint8 RGB arrays (H, W, 3); may be a generator, and is read batch by batch.
-        batch_size: Images per forward pass; has no influence beyond rounding.
+        batch_size: Images per forward pass, at most; has no influence beyond rounding.
         precision: See `arithmetic`.
 
     Returns:
@@ -351,6 +354,8 @@ def encode_crops(
 
     size_px = model.visual.image_size[0]
     device = model.visual.conv1.weight.device
+    if device.type == "cpu":
+        batch_size = min(batch_size, CPU_CROPS)
     features = [np.zeros((0, model.visual.output_dim), np.float32)]
     pixels = (preprocess_clip(image, size_px=size_px) for image in images)
     with torch.inference_mode(), arithmetic(device, precision):
