@@ -47,9 +47,12 @@ def settings_of(n_images: int, n_shards: int) -> dict[str, Any]:
             "clip_surgery_sam": {"clip_input_size": 64},
             "saa_plus": {},
             "pixel_difference": {},
+            "few_shot": {"input_size_px": 64},
+            "adapted_sam": {"n_folds": 3, "n_steps": 2},
         },
         "models": {
-            name: {"variant": "miniature"} for name in ("sam", "grounding_dino", "clip", "saliency")
+            name: {"variant": "miniature"}
+            for name in ("sam", "grounding_dino", "clip", "saliency", "resnet")
         },
         "compute": {"device": "cpu", "threads": 1},
         "evaluation": {"n_resamples": 1000},
