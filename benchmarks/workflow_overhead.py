@@ -47,7 +47,8 @@ def settings_of(n_images: int, n_shards: int) -> dict[str, Any]:
             "clip_surgery_sam": {"clip_input_size": 64},
             "saa_plus": {},
             "pixel_difference": {},
-            "few_shot": {"input_size_px": 96},
+            "few_shot": {"input_size_px": 64},
+            "adapted_sam": {"n_folds": 3, "n_steps": 2},
         },
         "models": {
             name: {"variant": "miniature"}

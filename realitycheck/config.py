@@ -44,6 +44,9 @@ AREA_SUFFIX = "_area"
 #: Note on rows of methods that ran on networks with random weights.
 UNTRAINED_NOTE = "untrained miniature"
 
+#: Note on masks by a model that learned from labelled images, and never from the image at hand.
+OUT_OF_FOLD_NOTE = "trained on labelled images of the other folds"
+
 #: Lowest detector score that is stored. Thresholds at or above it cost no detector run.
 DETECTION_FLOOR = 0.05
 
@@ -373,6 +376,8 @@ class _MethodSettings(_Strict):
     #: Whether its masks come from a map with a value for each pixel.
     gives_score_map: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
+    #: Whether its masks come from models that learned from labelled images of other folds.
+    learns_masks: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
 
@@ -525,6 +530,24 @@ class FewShotMethod(_MethodSettings):
     networks: ClassVar[tuple[str, ...]] = ("resnet",)
 
 
+class AdaptedSamMethod(_MethodSettings):
+    """SAM's mask decoder learns from the labelled images of the other folds."""
+
+    kind: Literal["adapted_sam"]
+    n_folds: int = Field(5, ge=2, description="stratified; views of one part stay together")
+    n_steps: int = Field(200, ge=1, description="steps of the optimiser in each fold")
+    batch_size: int = Field(4, ge=1, description="images a step; half of them show defects")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="the highest one; chosen on the everyday network"
+    )
+    min_area_px: int = Field(20, ge=1, description="smaller regions are dust")
+    seed: int = Field(0, ge=0, description="of folds and draws; that of resnet_mlp: same folds")
+    prompt_key: ClassVar[str | None] = None
+    gives_score_map: ClassVar[bool] = True
+    learns_masks: ClassVar[bool] = True
+    networks: ClassVar[tuple[str, ...]] = ("sam",)
+
+
 class PriceSettings(_Strict):
     """Rates of a model, in USD per million tokens."""
 
@@ -626,6 +649,7 @@ MethodSettings = Annotated[
     | SaaPlusMethod
     | PixelDifferenceMethod
     | FewShotMethod
+    | AdaptedSamMethod
     | LvlmMethod
     | ClipZeroShotMethod
     | ResnetMlpMethod,
@@ -638,6 +662,7 @@ METHOD_KINDS = (
     "saa_plus",
     "pixel_difference",
     "few_shot",
+    "adapted_sam",
     "lvlm",
     "clip_zero_shot",
     "resnet_mlp",

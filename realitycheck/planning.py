@@ -19,6 +19,7 @@ from realitycheck.config import (
     LABEL_FLOORS,
     MASK_FLOORS,
     NO_PROMPT,
+    OUT_OF_FOLD_NOTE,
     UNTRAINED_NOTE,
     Settings,
 )
@@ -264,8 +265,12 @@ class Plan:
                 note.setdefault("name", block.model)
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
-            if self.settings.is_untrained(name):
-                note["note"] = UNTRAINED_NOTE
+            told = [
+                *([UNTRAINED_NOTE] if self.settings.is_untrained(name) else []),
+                *([OUT_OF_FOLD_NOTE] if block.learns_masks else []),
+            ]
+            if told:
+                note["note"] = "; ".join(told)
             if getattr(block, "uses_test_truth", False):
                 note["uses_test_truth"] = True
             notes[name] = note
@@ -442,6 +447,12 @@ class Plan:
                 "features": shards(f"{encodings}/resnet_features_{block.input_size_px}"),
                 "thresholds": thresholds,
             }
+        if block.kind == "adapted_sam":
+            return {
+                "decoders": f"{predictions}/{method}/{prompt}/decoders.safetensors",
+                "embeddings": shards(f"{encodings}/sam_rgb"),
+                "thresholds": thresholds,
+            }
         return {
             "manifest": f"{manifests}/{dataset}.parquet",
             "references": f"{manifests}/{dataset}/references.parquet",
@@ -526,7 +537,7 @@ class Plan:
 
     def fold_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) whose verdicts or thresholds come from folds."""
-        kinds = ("resnet_mlp", "pixel_difference", "saa_plus")
+        kinds = ("resnet_mlp", "pixel_difference", "saa_plus", "adapted_sam")
         return [run for run in self.settings.runs() if self.settings.methods[run[1]].kind in kinds]
 
     def fold_tables(self) -> list[str]:
@@ -546,6 +557,7 @@ class Plan:
             "clip_surgery_sam": ("patches",),
             "pixel_difference": ("references",),
             "few_shot": ("bank", "features"),
+            "adapted_sam": ("decoders", "embeddings", "thresholds"),
         }
         files = self.panel_files(dataset, method, prompt)
         return {name: files[name] for name in names[self.settings.methods[method].kind]}

@@ -502,6 +502,89 @@ rule segment_few_shot:
         "../scripts/segment_few_shot.py"
 
 
+rule train_adapted_sam:
+    """Train SAM's mask decoder on the labelled images of all folds but one, for every fold."""
+    input:
+        checked=ancient(checked_inputs),
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        transforms="<results>/aligned/{dataset}/transforms.parquet",
+        truth="<results>/truth/{dataset}/truth.parquet",
+        embeddings=shards_of("<results>/encodings/{dataset}/sam_rgb/{shard}.parquet"),
+        weights=ancient("<results>/weights/sam.json"),
+    output:
+        decoders="<results>/predictions/{dataset}/{method}/{prompt}/decoders.safetensors",
+        thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
+    log:
+        "logs/train_adapted_sam/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/train_adapted_sam/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("adapted_sam") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: plan.threads("sam")
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "sam", wildcards.dataset, None, kb_per_image=400, attempt=attempt
+        ),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        sam=cfg.encoder_settings(),
+        ignore_border=lambda wildcards: cfg.datasets[wildcards.dataset].ignore_border,
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        weights=lambda wildcards: plan.weights_digest("sam"),
+        code=code_of("train_adapted_sam"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, a decoder for each fold"
+    script:
+        "../scripts/train_adapted_sam.py"
+
+
+rule segment_adapted_sam:
+    """Let the decoder that saw no image of a fold draw the defects of its images."""
+    input:
+        checked=ancient(checked_inputs),
+        transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
+        embeddings="<results>/encodings/{dataset}/sam_rgb/{shard}.parquet",
+        decoders="<results>/predictions/{dataset}/{method}/{prompt}/decoders.safetensors",
+        thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
+    output:
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
+    log:
+        "logs/segment_adapted_sam/{dataset}/{method}/{prompt}/{shard}.log",
+    benchmark:
+        "benchmarks/segment_adapted_sam/{dataset}/{method}/{prompt}/{shard}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("adapted_sam") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: plan.threads("sam")
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "sam", wildcards.dataset, wildcards.shard, kb_per_image=20, attempt=attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.network_min(
+            "sam",
+            wildcards.dataset,
+            wildcards.shard,
+            seconds_per_image=1,
+            attempt=attempt,
+        ),
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        weights=lambda wildcards: plan.weights_digest("sam"),
+        code=code_of("segment_adapted_sam"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, {wildcards.shard}"
+    script:
+        "../scripts/segment_adapted_sam.py"
+
+
 rule segment_whole_image:
     """Floor: the whole image as the mask."""
     input:

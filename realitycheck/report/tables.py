@@ -45,7 +45,7 @@ SCORE_COLUMNS = [
 ]
 MASK_KINDS = (
     *("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference"),
-    "few_shot",
+    *("few_shot", "adapted_sam"),
     *MASK_FLOORS,
 )
 METHOD_NAMES = {
@@ -55,6 +55,7 @@ METHOD_NAMES = {
     "saa_plus": "SAA+",
     "pixel_difference": "Pixel difference",
     "few_shot": "Few good parts",
+    "adapted_sam": "SAM, adapted",
     "lvlm": "LVLM",
     "resnet_mlp": "ResNet + MLP",
     "clip_zero_shot": "CLIP zero-shot",

@@ -54,7 +54,7 @@ def score_masks(
         if image["has_truth"]:
             drawn = image["mask_path"] is not None and not pd.isna(image["mask_path"])
             pixels = (
-                _read_warped(image_file(truth_folder, image_id))
+                read_warped(image_file(truth_folder, image_id))
                 if drawn
                 else np.zeros(mask.shape, np.uint8)
             )
@@ -108,7 +108,7 @@ def score_defects(
     verdicts = masks.set_index("image_id")
     for image_id, mask in masks_of(masks[masks["image_id"].isin(about.index)]):
         image, verdict = about.loc[image_id], verdicts.loc[image_id]
-        pixels = _read_warped(image_file(truth_folder, image_id))
+        pixels = read_warped(image_file(truth_folder, image_id))
         defective = pixels == DEFECT
         if ignore_border == "foreground":
             defective |= pixels == UNDECIDED
@@ -230,7 +230,7 @@ def _row(image: Any, verdict: Any) -> dict[str, Any]:
     }
 
 
-def _read_warped(path: Path) -> np.ndarray:
+def read_warped(path: Path) -> np.ndarray:
     """Read a truth mask that the align stage wrote: 0, 128 or 255."""
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if pixels is None:

@@ -24,7 +24,9 @@ from realitycheck.artifacts import (
     read_table,
     write_atomically,
 )
+from realitycheck.config import UNTRAINED_NOTE
 from realitycheck.images import read_image
+from realitycheck.models.adapted_sam import read_adapted
 from realitycheck.report.panels import (
     View,
     image_view,
@@ -34,6 +36,7 @@ from realitycheck.report.panels import (
     save_panel,
 )
 from realitycheck.report.tables import METHOD_NAMES, NO_PROMPT
+from realitycheck.stages.adapted_sam import adapted_sam_maps, stored_embeddings
 from realitycheck.stages.align import read_references
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.stages.encode import keys_of
@@ -41,6 +44,7 @@ from realitycheck.stages.few_shot import few_shot_maps, read_banks, stored_patch
 from realitycheck.stages.overlays import shown_images
 from realitycheck.stages.panel_views import (
     Viewer,
+    adapted_sam_viewer,
     clip_surgery_sam_viewer,
     few_shot_viewer,
     grounded_sam_viewer,
@@ -189,7 +193,7 @@ def panel_head(
     told = f" ({', '.join(details)})" if details else ""
     return {
         "title": f"{name}{told} on {datasets[dataset]['name']}",
-        "banner": UNTRAINED if about.get("note") else "",
+        "banner": UNTRAINED if UNTRAINED_NOTE in about.get("note", "") else "",
     }
 
 
@@ -250,11 +254,13 @@ def read_viewer(
         evidence: Files by name; of the shard: `boxes` (grounded_sam, saa_plus); `automatic_masks`,
             `crops` (sam_clip); `patches` (clip_surgery_sam); `saliency`, `maps` (saa_plus); of the
             data set: `manifest`, `references` (pixel_difference), `bank` (few_shot); of the shard
-            `features` (few_shot).
+            `features` (few_shot); `decoders`, `thresholds` of the data set and `embeddings` of the
+            shard (adapted_sam).
         settings: The method block.
         asked: Phrases of the prompt set, or, for SAA+, its prompts.
         texts: CLIP's features of texts, stored by the segment stage.
-        limits: Threshold of each image (saa_plus, pixel_difference, few_shot).
+        limits: Threshold of each image (saa_plus, pixel_difference, few_shot,
+            adapted_sam).
         images_folder: Folder of the aligned images.
         truth_folder: Folder of the warped truth masks.
         intensity: How reference images become 8-bit RGB.
@@ -320,6 +326,17 @@ def read_viewer(
             settings=settings,
         )
         return few_shot_viewer(map_of, limits=limits, truth_folder=truth_folder, settings=settings)
+    if kind == "adapted_sam":
+        embeddings = Path(evidence["embeddings"])
+        table = read_table(evidence["thresholds"], schema=THRESHOLDS)
+        map_of = adapted_sam_maps(
+            read_adapted(evidence["decoders"]),
+            table,
+            stored_embeddings(
+                EncodingStore(embeddings.parent), keys_of(read_table(embeddings, schema=ENCODINGS))
+            ),
+        )
+        return adapted_sam_viewer(map_of, table, truth_folder=truth_folder, settings=settings)
     raise ValueError(f"there are no panels for methods of kind '{kind}'")
 
 

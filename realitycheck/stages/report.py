@@ -75,7 +75,7 @@ def untrained_notes(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
         method_name(method, methods)
         for method, about in methods.items()
         # Verdicts by area are of masks that have a method of their own.
-        if about.get("note") == UNTRAINED_NOTE and about.get("verdict_by") != "area"
+        if UNTRAINED_NOTE in about.get("note", "") and about.get("verdict_by") != "area"
     ]
     return [f"Made with {UNTRAINED}: {', '.join(dict.fromkeys(names))}."] if names else []
 

@@ -15,11 +15,21 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import ANOMALY_MAPS, ENCODINGS, check_rows, image_file, read_shards
+from realitycheck.artifacts import (
+    ANOMALY_MAPS,
+    ENCODINGS,
+    THRESHOLDS,
+    check_rows,
+    image_file,
+    read_shards,
+    read_table,
+)
 from realitycheck.images import read_image
 from realitycheck.methods.switches import switched
 from realitycheck.metrics.pixel_scores import pixel_scores
+from realitycheck.models.adapted_sam import read_adapted
 from realitycheck.models.clip_surgery import similarity_map
+from realitycheck.stages.adapted_sam import adapted_sam_maps, stored_embeddings
 from realitycheck.stages.align import read_references
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.stages.encode import keys_of
@@ -99,7 +109,7 @@ def map_reader(
     """Open what a method kept, and give its maps.
 
     Args:
-        kind: `saa_plus`, `clip_surgery_sam`, `pixel_difference` or `few_shot`.
+        kind: `saa_plus`, `clip_surgery_sam`, `pixel_difference`, `few_shot` or `adapted_sam`.
         files: What the plan names under `map_files`.
         texts: Features of texts, for CLIP Surgery.
         manifest: Scored images.
@@ -131,6 +141,15 @@ def map_reader(
                 keys_of(read_shards(files["features"], schema=ENCODINGS)),
             ),
             settings=settings,
+        )
+    if kind == "adapted_sam":
+        return adapted_sam_maps(
+            read_adapted(files["decoders"]),
+            read_table(files["thresholds"], schema=THRESHOLDS),
+            stored_embeddings(
+                EncodingStore(Path(files["embeddings"][0]).parent),
+                keys_of(read_shards(files["embeddings"], schema=ENCODINGS)),
+            ),
         )
     about = manifest.set_index("image_id")
     references = read_references(files["references"], intensity=intensity)

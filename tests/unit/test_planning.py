@@ -264,6 +264,7 @@ def test_panels_find_what_other_rules_left():
                 "saa_plus_good": shared,
                 "pixel_difference": {},
                 "few_shot": {"input_size_px": 64},
+                "adapted_sam": {},
             },
         }
     )
@@ -296,6 +297,10 @@ def test_panels_find_what_other_rules_left():
     assert few["bank"] == f"{predictions}/few_shot/none/bank.safetensors"
     assert few["features"][1] == "results/encodings/chips/resnet_features_64/1-of-2.parquet"
     assert set(plan.map_files("chips", "few_shot", "none")) == {"bank", "features"}
+    learned = files("adapted_sam", "none")
+    assert learned["decoders"] == f"{predictions}/adapted_sam/none/decoders.safetensors"
+    assert learned["embeddings"][1] == "results/encodings/chips/sam_rgb/1-of-2.parquet"
+    assert plan.map_files("chips", "adapted_sam", "none") == learned
 
 
 def test_each_method_is_asked_what_it_understands():
@@ -449,3 +454,17 @@ def test_maps_and_folds_are_read_where_they_lie(audited):
     assert "results/verdicts/chips/resnet_mlp/none/labels.parquet" in audited.fold_tables()
     folder = "results/predictions/chips/pixel_difference/none"
     assert f"{folder}/thresholds.parquet" in audited.fold_tables()
+
+
+def test_masks_that_were_learned_out_of_fold_say_so():
+    """A reader must not take them for zero-shot ones; the audit reads their folds."""
+    raw = {"datasets": {"chips": {"format": "synthetic_sat"}}, "methods": {"adapted_sam": {}}}
+    found = Plan(load_settings(raw | {"models": {"sam": {"variant": "everyday"}}}))
+    note = "trained on labelled images of the other folds"
+    assert found.method_notes()["adapted_sam"]["note"] == note
+    assert found.fold_runs() == [("chips", "adapted_sam", "none")]
+    folder = "results/predictions/chips/adapted_sam/none"
+    assert found.fold_tables() == [f"{folder}/thresholds.parquet"]
+    untrained = Plan(load_settings(raw | {"models": {"sam": {"variant": "miniature"}}}))
+    told = untrained.method_notes()["adapted_sam"]["note"]
+    assert told == f"untrained miniature; {note}"
