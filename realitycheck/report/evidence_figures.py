@@ -26,6 +26,8 @@ _RATE_TICKS = (0, 0.01, 0.02, 0.05, 0.10, 0.20, 0.40, 0.60, 0.80, 1.0)
 _N_COLUMNS = 2
 #: Points closer than this, on the axes of square roots, share one mark.
 _SAME_PLACE = 0.035
+#: Letters of a label from which on it is kept inside the axes.
+_LONG_LABEL = 10
 
 
 def run_label(row: Any) -> str:
@@ -320,10 +322,14 @@ def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
         axes.plot([row["overkill_rate_low"], row["overkill_rate_high"]], [y, y], **bar)
         axes.plot([x, x], [row["slip_rate_low"], row["slip_rate_high"]], **bar)
     for place, numbers in _places(centres):
+        label = _numbers_text([number + 1 for number in numbers])
+        side = "center"
+        if len(label) >= _LONG_LABEL:
+            side = "left" if place[0] < 0.02 else "right" if place[0] > 0.9 else "center"
         axes.annotate(
-            ", ".join(str(number + 1) for number in numbers),
+            label,
             place,
-            ha="center",
+            ha=side,
             va="center",
             size=6.5,
             weight="bold",
@@ -344,6 +350,20 @@ def _centre(row: pd.Series) -> tuple[float, float]:
         float(row[name]) if pd.notna(row[name]) else (row[f"{name}_low"] + row[f"{name}_high"]) / 2
         for name in ("overkill_rate", "slip_rate")
     )
+
+
+def _numbers_text(numbers: list[int]) -> str:
+    """Name sorted numbers, three and more in a row by the first and the last."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = []
+    for run in runs:
+        parts += [f"{run[0]}–{run[-1]}"] if len(run) > 2 else [str(number) for number in run]
+    return ", ".join(parts)
 
 
 def _places(centres: pd.DataFrame) -> list[tuple[tuple[float, float], list[int]]]:

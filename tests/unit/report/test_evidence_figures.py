@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from realitycheck.report.evidence_figures import (
+    _numbers_text,
     plot_detection_probability,
     plot_published_scores,
     plot_slip_overkill,
@@ -117,3 +118,9 @@ def test_study_floor_and_our_interval_stand_on_one_line():
     drawn = {tuple(np.round(line.get_xdata(), 2)) for line in axes.lines}
     assert {(0.4, 0.6), (0.5,), (0.37,), (0.41,)} <= drawn
     assert "n = 263" in words(figure)
+
+
+def test_many_numbers_at_one_place_are_named_by_their_runs():
+    """A mark that names eleven methods one by one would leave the figure."""
+    assert _numbers_text([1, 2, 3, 4, 7, 8, 13]) == "1–4, 7, 8, 13"
+    assert _numbers_text([5]) == "5"
