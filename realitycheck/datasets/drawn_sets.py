@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from realitycheck.artifacts import write_text
 from realitycheck.images import write_png
 
 TRUTH_COLUMNS = ("image", "label", "category", "defect_type", "area_px")
@@ -92,12 +92,7 @@ def write_set(
         if progress is not None:
             progress(done, len(names))
     truth = root / "truth.csv"
-    temporary = truth.with_name(f".{truth.name}.{os.getpid()}")
-    try:
-        temporary.write_text(table.getvalue(), encoding="utf-8", newline="")
-        os.replace(temporary, truth)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(table.getvalue(), truth)
     return truth
 
 

@@ -21,7 +21,6 @@ and look dark). The geometry is our own and copies no product.
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from realitycheck.artifacts import write_text
 from realitycheck.images import write_png
 
 CATEGORY = "package"
@@ -738,10 +738,5 @@ def generate(
         if progress is not None:
             progress(done, len(names))
     truth = root / "truth.csv"
-    temporary = truth.with_name(f".{truth.name}.{os.getpid()}")
-    try:
-        temporary.write_text(table.getvalue(), encoding="utf-8", newline="")
-        os.replace(temporary, truth)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(table.getvalue(), truth)
     return truth

@@ -350,3 +350,25 @@ def run_with_own_code(finished_run, tmp_path):
         finished_run.code, tmp_path / "code", ignore=shutil.ignore_patterns("__pycache__")
     )
     return finished_run.copy_to(tmp_path / "run", code)
+
+
+@pytest.fixture
+def benchmark_output():
+    """Run a benchmark that runs the workflow, on one core, and return what it printed."""
+
+    def run(name, folder, *options):
+        done = subprocess.run(
+            [
+                *(sys.executable, str(REPOSITORY / "benchmarks" / f"{name}.py"), str(folder)),
+                *("--cores", "1", *options),
+            ],
+            env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run
