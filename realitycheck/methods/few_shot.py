@@ -68,7 +68,8 @@ def make_bank(
 
     Args:
         images: From `patch_features`, each (C, G, G); at least one.
-        position_weight: See `_described`.
+        position_weight: What a quarter of the image's side counts as, in root mean square
+            deviations of the channels; 0 compares with every place alike.
         max_patches: If there are more, so many are drawn.
         seed: Of the draw.
 
@@ -138,8 +139,7 @@ def _described(
 ) -> np.ndarray:
     """Describe each patch by its scaled features and its place, float32, (G · G, C + 2).
 
-    A quarter of the image's side weighs `position_weight` root mean square deviations of the
-    channels; 0 compares with every place alike, for parts that are not aligned.
+    For `position_weight` see `make_bank`.
     """
     n_channels, height, width = image.shape
     scaled = (image.reshape(n_channels, -1).T - mean) / (spread * np.sqrt(n_channels))

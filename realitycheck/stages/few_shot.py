@@ -69,7 +69,8 @@ def remember(
     )
     made = {key: settings[key] for key in ("position_weight", "max_patches", "seed")}
     for category, images in about.groupby("category", sort=True):
-        groups = images["group"].fillna(images["image_id"]).to_numpy()
+        images = images.sort_values("image_id")
+        groups = images["group"].fillna(images["image_id"]).tolist()
         if len(set(groups)) < 2:
             raise ValueError(
                 f"data set {dataset}, category {category}: few_shot remembers good training images "
@@ -78,8 +79,7 @@ def remember(
                 f"datasets.{dataset}.split: {{kind: all, train_fraction: 0.2}}, or leave the "
                 f"method out with datasets.{dataset}.methods"
             )
-        rows = list(images.sort_values("image_id").itertuples())
-        groups = [row.image_id if pd.isna(row.group) else row.group for row in rows]
+        rows = list(images.itertuples())
         order = np.random.default_rng(settings["seed"]).permutation(len(rows))
         kept = set(order[: settings["n_good"]].tolist())
         features = {index: features_of(rows[index]) for index in kept}
