@@ -14,7 +14,9 @@ Sources: Radford et al. (2021), the CLIP paper; Li et al. (2023), "CLIP Surgery"
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -38,6 +40,7 @@ from training.sam import box_of
 REGIONS = 4
 #: What has a caption of its own instead of a description.
 NOTHING, PART = "", "part"
+_TEMPLATES = ["{}", *surgery_templates()]
 
 
 def caption_for(rng: np.random.Generator, thing: Instance | str) -> str:
@@ -124,73 +127,175 @@ def contrast(
     return (by_image + by_text) / 2
 
 
+@dataclass
+class Pairs:
+    """One step: crops, regions and captions.
+
+    Attributes:
+        scenes: Scene of each crop, (B,).
+        boxes: Frame of each crop in pixels, float32, (B, 4).
+        wanted: Value of what a crop shows, in the maps of things or of parts, (B,).
+        is_part: Whether it is a part, bool, (B,).
+        is_cut: Whether the crop is black outside the mask, bool, (B,).
+        flip: Whether crops are mirrored.
+        n_whole: This many of the scenes are seen whole.
+        region_rows: Scene of each region, among the whole ones, (R,).
+        region_values: Value of each region in the map of things, (R,).
+        share_of_patches: Of a region's patches that is used.
+        own: Caption of each crop, then of each region, (B + R,).
+        true: Whether a caption is true of them, bool, (B + R, K).
+        texts: Tokens of the captions, (K, L).
+    """
+
+    scenes: np.ndarray
+    boxes: np.ndarray
+    wanted: np.ndarray
+    is_part: np.ndarray
+    is_cut: np.ndarray
+    flip: bool
+    n_whole: int
+    region_rows: np.ndarray
+    region_values: np.ndarray
+    share_of_patches: float
+    own: np.ndarray
+    true: np.ndarray
+    texts: np.ndarray
+
+
+def sentence(rng: np.random.Generator, phrase: str) -> str:
+    """Put a phrase into one of the templates, or leave it alone."""
+    return phrase if rng.random() < 0.4 else str(rng.choice(_TEMPLATES)).replace("{}", phrase)
+
+
+def draw_step(
+    rng: np.random.Generator,
+    instances: list[list[Instance]],
+    usable: np.ndarray,
+    tokenizer: SimpleTokenizer,
+    *,
+    batch: int,
+    side: int,
+    context_length: int,
+) -> Pairs:
+    """Choose crops, regions and captions."""
+    chosen = usable[rng.integers(len(usable), size=batch)]
+    n_whole = max(1, batch // 4)
+    things: list[Instance | str] = []
+    boxes, wanted, is_cut, is_part = [], [], [], []
+    for index in chosen:
+        thing = instances[index][rng.integers(len(instances[index]))]
+        roll = rng.random()
+        is_cut.append(roll < 0.55)
+        is_part.append(roll < 0.07 and len(thing.parts) > 1)
+        if is_part[-1]:
+            wanted.append(int(rng.choice(thing.parts)))
+            things.append(PART)
+            boxes.append(thing.box)
+        elif 0.07 <= roll < 0.12:
+            wanted.append(0)
+            things.append(NOTHING)
+            boxes.append((0, 0, side, side))
+        else:
+            most = 0.04 if is_cut[-1] else float(rng.choice([0.3, 1.5]))
+            wanted.append(thing.identity)
+            things.append(thing)
+            boxes.append(around(rng, thing.box, most=most))
+    rows, values = [], []
+    for row in range(n_whole):
+        seen = instances[chosen[row]]
+        for thing in [seen[i] for i in rng.permutation(len(seen))[: REGIONS - 1]]:
+            rows.append(row)
+            values.append(thing.identity)
+            things.append(thing)
+        rows.append(row)  # the last region is where no thing is
+        values.append(0)
+        things.append(NOTHING)
+    phrases = [caption_for(rng, thing) for thing in things]
+    unique = list(dict.fromkeys(phrases))
+    place = {phrase: i for i, phrase in enumerate(unique)}
+    kinds: dict[tuple[str, str, str] | str, list[int]] = {}
+    for i, thing in enumerate(things):
+        kind = thing if isinstance(thing, str) else (thing.noun, thing.colour, thing.finish)
+        kinds.setdefault(kind, []).append(i)
+    true = np.zeros((len(things), len(unique)), bool)
+    for alike in kinds.values():
+        true[alike] = [is_true(phrase, things[alike[0]]) for phrase in unique]
+    texts = [sentence(rng, phrase) for phrase in unique]
+    return Pairs(
+        scenes=chosen,
+        boxes=np.array(boxes, np.float32),
+        wanted=np.array(wanted),
+        is_part=np.array(is_part),
+        is_cut=np.array(is_cut),
+        flip=bool(rng.random() < 0.5),
+        n_whole=n_whole,
+        region_rows=np.array(rows),
+        region_values=np.array(values),
+        share_of_patches=float(rng.choice([0.15, 0.5, 1.0])),
+        own=np.array([place[phrase] for phrase in phrases]),
+        true=true,
+        texts=tokenizer(texts, context_length=context_length).numpy(),
+    )
+
+
 def main() -> None:
     """Train from the command line."""
     given = loop.parse(__doc__, steps=12_000, batch=128, lr=1e-3)
     device = torch.device(given.device)
-    data = scenes.load(given.scenes, device=device, n_scenes=given.n_scenes)
+    data = scenes.load(given.scenes, device=torch.device("cpu"), n_scenes=given.n_scenes)
     usable = np.array([i for i in range(len(data)) if data.instances[i]])
     torch.manual_seed(given.seed)
-    model = build_clip(EVERYDAY_SIZES).to(device).train()
+    model = build_clip(EVERYDAY_SIZES).train()
     with torch.no_grad():
         model.logit_scale.fill_(math.log(1 / 0.07))
     tokenizer = SimpleTokenizer()
-    templates = ["{}", *surgery_templates()]
     size_px = model.visual.image_size[0]
     grid = model.visual.grid_size[0]
-    coded: dict[str, torch.Tensor] = {}
+    instances = data.instances
+    side = data.images.shape[-1]
+    prepare = functools.partial(
+        draw_step,
+        instances=instances,
+        usable=usable,
+        tokenizer=tokenizer,
+        batch=given.batch,
+        side=side,
+        context_length=model.context_length,
+    )
+    ahead = loop.Ahead(prepare, seed=given.seed, workers=given.workers)
+    model = model.to(device)
+    pictures, identities, parts = (x.to(device) for x in (data.images, data.identities, data.parts))
 
-    def encode(texts: list[str]) -> torch.Tensor:
-        for text in texts:
-            if text not in coded:
-                coded[text] = tokenizer([text], context_length=model.context_length)[0]
-        return text_features(model, torch.stack([coded[text] for text in texts]).to(device))
-
-    def sentence(rng: np.random.Generator, phrase: str) -> str:
-        template = templates[0] if rng.random() < 0.4 else str(rng.choice(templates))
-        return template.replace("{}", phrase)
-
-    def step_fn(
-        _step: int, rng: np.random.Generator, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
-        chosen = usable[rng.integers(len(usable), size=given.batch)]
-        n_scenes = max(1, given.batch // 4)
-        things: list[Instance | str] = []
-        boxes, wanted, is_cut, is_part = [], [], [], []
-        for index in chosen:
-            instances = data.instances[index]
-            thing = instances[rng.integers(len(instances))]
-            roll = rng.random()
-            is_cut.append(roll < 0.55)
-            is_part.append(roll < 0.07 and len(thing.parts) > 1)
-            if is_part[-1]:
-                wanted.append(int(rng.choice(thing.parts)))
-                things.append(PART)
-                boxes.append(thing.box)
-            elif 0.07 <= roll < 0.12:
-                wanted.append(0)
-                things.append(NOTHING)
-                boxes.append((0, 0, data.images.shape[-1], data.images.shape[-2]))
-            else:
-                most = 0.04 if is_cut[-1] else float(rng.choice([0.3, 1.5]))
-                wanted.append(thing.identity)
-                things.append(thing)
-                boxes.append(around(rng, thing.box, most=most))
-        index = torch.from_numpy(chosen).to(device)
-        images = scenes.vary(data.images[index].float(), generator=generator)
-        labels = data.identities[index].float()[:, None]
-        of_part = torch.tensor(is_part, device=device)[:, None, None, None]
-        maps = torch.where(of_part, data.parts[index].float()[:, None], labels)
-        masks = maps == torch.tensor(wanted, device=device)[:, None, None, None]
-        frame = torch.tensor(boxes, device=device, dtype=torch.float32)
+    def step_fn(asked: Pairs, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        index, wanted, is_part, is_cut, rows, values, own, true, tokens_of_texts = (
+            torch.from_numpy(x).to(device)
+            for x in (
+                asked.scenes,
+                asked.wanted,
+                asked.is_part,
+                asked.is_cut,
+                asked.region_rows,
+                asked.region_values,
+                asked.own,
+                asked.true,
+                asked.texts,
+            )
+        )
+        n_scenes = asked.n_whole
+        images = scenes.vary(pictures[index].float(), generator=generator)
+        labels = identities[index].float()[:, None]
+        of_part = is_part[:, None, None, None]
+        maps = torch.where(of_part, parts[index].float()[:, None], labels)
+        masks = maps == wanted[:, None, None, None]
+        frame = torch.from_numpy(asked.boxes).to(device)
         tight = box_of(masks[:, 0])  # a part's own box, where it can be seen
         usable_box = of_part[:, 0, 0] & masks.flatten(1).any(dim=1, keepdim=True)
         frame = torch.where(usable_box, tight, frame)
         crops = cut(images, frame, size_px=size_px)
         inside = cut(masks.float(), frame, size_px=size_px) > 0.5
-        black = torch.tensor(is_cut, device=device)[:, None, None, None]
+        black = is_cut[:, None, None, None]
         crops = torch.where(black & ~inside, torch.zeros_like(crops), crops)
-        if rng.random() < 0.5:
+        if asked.flip:
             crops = crops.flip(-1)
         by_crop = functional.normalize(model.encode_image(normalise(crops)), dim=-1)
 
@@ -198,44 +303,24 @@ def main() -> None:
         whole = functional.interpolate(images[:n_scenes], (size_px, size_px), mode="bilinear")
         tokens = surgery_tokens(model, normalise(whole))[:, 1:]
         tokens = functional.normalize(tokens, dim=-1)
-        rows, values = [], []
-        for row in range(n_scenes):
-            instances = data.instances[chosen[row]]
-            for thing in [instances[i] for i in rng.permutation(len(instances))[: REGIONS - 1]]:
-                rows.append(row)
-                values.append(thing.identity)
-                things.append(thing)
-            rows.append(row)
-            values.append(0)
-            things.append(NOTHING)
-        row_index = torch.tensor(rows, device=device)
-        masks = (
-            labels[row_index] == torch.tensor(values, device=device)[:, None, None, None]
-        ).float()
+        masks = (labels[rows] == values[:, None, None, None]).float()
         cover = functional.interpolate(masks, (grid, grid), mode="area").flatten(1)
         cover = cover * (cover > 0.5 * cover.amax(dim=1, keepdim=True))
         # Some of a region's patches at a time: each of them must tell what it shows.
         share = torch.rand(cover.shape, generator=generator, device=device)
-        cover = cover * (share < float(rng.choice([0.15, 0.5, 1.0]))) + 1e-6 * cover
-        by_region = torch.einsum("np,npd->nd", cover, tokens[row_index])
+        cover = cover * (share < asked.share_of_patches) + 1e-6 * cover
+        by_region = torch.einsum("np,npd->nd", cover, tokens[rows])
         by_region = functional.normalize(by_region, dim=-1)
 
-        phrases = [caption_for(rng, thing) for thing in things]
-        unique = list(dict.fromkeys(phrases))
-        place = {phrase: i for i, phrase in enumerate(unique)}
-        own = torch.tensor([place[phrase] for phrase in phrases], device=device)
-        true = torch.tensor(
-            [[is_true(phrase, thing) for phrase in unique] for thing in things], device=device
-        )
-        texts = encode([sentence(rng, phrase) for phrase in unique])
+        texts = text_features(model, tokens_of_texts)
         scale = model.logit_scale.exp().clamp(max=100)
-        n = len(chosen)
+        n = len(index)
         return {
             "crops": contrast(by_crop, texts, own[:n], true[:n], scale),
             "regions": contrast(by_region, texts, own[n:], true[n:], scale),
         }
 
-    loop.run(given, {"clip": model}, step_fn, weight_decay=0.05)
+    loop.run(given, {"clip": model}, step_fn, ahead, weight_decay=0.05)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch.nn import functional
-from torchvision.ops import box_convert, generalized_box_iou
+from torchvision.ops import box_convert
 
+from realitycheck.datasets.everyday import Instance
 from realitycheck.models import miniatures
 from realitycheck.models.grounding_dino import (
     GROUNDING_DINO_VARIANTS,
@@ -64,9 +66,7 @@ def build(folder: str | Path) -> torch.nn.Module:
     from groundingdino.models.GroundingDINO.ms_deform_attn import MultiScaleDeformableAttention
 
     name = "generate_masks_with_special_tokens_and_transfer_map"
-    original = getattr(groundingdino, name)
-    if not isinstance(original, functools.partial):  # it goes token by token: slow on a GPU
-        setattr(groundingdino, name, functools.partial(_on_cpu, original))
+    setattr(groundingdino, name, sub_sentence_masks)
     for module in network.modules():
         if type(module) is MultiScaleDeformableAttention:
             # The package's forward on a GPU needs its compiled extension.
@@ -75,11 +75,31 @@ def build(folder: str | Path) -> torch.nn.Module:
     return network.train()
 
 
-def _on_cpu(function: Callable[..., tuple], tokenized: Mapping, *rest: object) -> tuple:
-    """Call the package's masks of sub-sentences on the CPU."""
-    device = tokenized["input_ids"].device
-    masks, places, lists = function({k: v.cpu() for k, v in tokenized.items()}, *rest)
-    return masks.to(device), places.to(device), lists
+def sub_sentence_masks(
+    tokenized: Mapping, special_tokens: list[int], _tokenizer: object
+) -> tuple[torch.Tensor, torch.Tensor, None]:
+    """Compute the package's masks and positions of sub-sentences without going token by token.
+
+    Args:
+        tokenized: `input_ids`, (B, T).
+        special_tokens: Tokens that end a sub-sentence.
+
+    Returns:
+        Which tokens see each other, bool, (B, T, T); positions within sub-sentences, (B, T); None
+        for the lists of the sub-sentences, which nothing reads.
+    """
+    ids = tokenized["input_ids"]
+    n, length = ids.shape
+    ends = torch.isin(ids, torch.tensor(special_tokens, device=ids.device))
+    places = torch.arange(length, device=ids.device).expand(n, -1)
+    following = torch.where(ends, places, length).flip(1).cummin(dim=1).values.flip(1)
+    before = torch.where(ends, places, 0).cummax(dim=1).values
+    before = torch.cat([torch.zeros_like(before[:, :1]), before[:, :-1]], dim=1)
+    inside = (following > 0) & (following < length - 1)
+    same = following[:, :, None] == following[:, None, :]
+    eye = torch.eye(length, dtype=torch.bool, device=ids.device)
+    masks = (same & inside[:, :, None] & inside[:, None, :]) | eye
+    return masks, torch.where(inside, places - before - 1, 0), None
 
 
 def _make_unlikely(network: torch.nn.Module) -> None:
@@ -217,52 +237,67 @@ def ask(
     return caption, offsets, list(per_thing.items())
 
 
+@dataclass
+class Targets:
+    """What is to be found in a batch, padded to the most things of an image.
+
+    Attributes:
+        boxes: Centre and size, (B, K, 4).
+        tokens: 1 for the tokens that are true of a thing, (B, K, T).
+        counts: Things of each image.
+    """
+
+    boxes: torch.Tensor
+    tokens: torch.Tensor
+    counts: list[int]
+
+
 def match(
-    logits: torch.Tensor,
-    boxes: torch.Tensor,
-    targets: list[tuple[torch.Tensor, torch.Tensor]],
-    *,
-    times: int = 1,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Match proposals with targets at the lowest cost, each target `times` times.
+    layers: list[tuple[torch.Tensor, torch.Tensor]], targets: Targets, *, times: list[int]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Match proposals with targets at the lowest cost, in every layer.
 
     Args:
-        logits: (B, Q, T); minus infinity where there is no token.
-        boxes: (B, Q, 4), centre and size.
-        targets: For each image boxes (K, 4) and tokens (K, T).
-        times: Matches of each target.
+        layers: Logits (B, Q, T), minus infinity where there is no token, and boxes (B, Q, 4).
+        targets: What is to be found.
+        times: Matches of each target, by layer.
 
     Returns:
-        For each image the indices of proposals and of targets.
+        For each layer the matches: images, proposals and targets, (M,) each.
     """
+    share = targets.tokens / targets.tokens.sum(-1, keepdim=True).clamp(min=1)
+    costs = []
     with torch.no_grad():
-        counts = [len(t[0]) for t in targets]
-        most = max(max(counts), 1)
-        n, _, width = logits.shape
-        wanted = logits.new_zeros(n, most, 4)
-        tokens = logits.new_zeros(n, most, width)
-        for row, (box, token) in enumerate(targets):
-            wanted[row, : len(box)] = box
-            tokens[row, : len(box), : token.shape[1]] = token
-        chance = logits.sigmoid()
-        positive = _ALPHA * (1 - chance) ** _GAMMA * -(chance + 1e-8).log()
-        negative = (1 - _ALPHA) * chance**_GAMMA * -(1 - chance + 1e-8).log()
-        share = tokens / tokens.sum(-1, keepdim=True).clamp(min=1)
-        cost = _COSTS["class"] * torch.einsum("bqt,bkt->bqk", positive - negative, share)
-        cost = cost + _COSTS["l1"] * torch.cdist(boxes, wanted, p=1)
-        cost = cost - _COSTS["giou"] * _giou_pairs(boxes, wanted)
-        cost = cost.cpu().numpy()
-    pairs = []
-    for row, count in enumerate(counts):
-        rows, columns = linear_sum_assignment(np.tile(cost[row, :, :count], (1, times)))
-        pairs.append((rows, columns % max(count, 1)))
-    return pairs
+        for logits, boxes in layers:
+            chance = logits.sigmoid()
+            positive = _ALPHA * (1 - chance) ** _GAMMA * -(chance + 1e-8).log()
+            negative = (1 - _ALPHA) * chance**_GAMMA * -(1 - chance + 1e-8).log()
+            cost = _COSTS["class"] * torch.einsum("bqt,bkt->bqk", positive - negative, share)
+            cost = cost + _COSTS["l1"] * torch.cdist(boxes, targets.boxes, p=1)
+            costs.append(cost - _COSTS["giou"] * _giou_pairs(boxes, targets.boxes))
+        costs = torch.stack(costs).cpu().numpy()
+    found = []
+    for cost, repeats in zip(costs, times, strict=True):
+        images, proposals, things = [], [], []
+        for row, count in enumerate(targets.counts):
+            if count:
+                rows, columns = linear_sum_assignment(np.tile(cost[row, :, :count], (1, repeats)))
+                images.append(np.full(len(rows), row))
+                proposals.append(rows)
+                things.append(columns % count)
+        empty = [np.zeros(0, int)]
+        found.append(tuple(np.concatenate(part or empty) for part in (images, proposals, things)))
+    return found
 
 
 def _giou_pairs(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """GIoU of all pairs of a batch: (B, Q, 4) and (B, K, 4) to (B, Q, K)."""
     a, b = (box_convert(x, "cxcywh", "xyxy") for x in (first, second))
-    a, b = a[:, :, None], b[:, None]
+    return _giou(a[:, :, None], b[:, None])
+
+
+def _giou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """GIoU of corners, (…, 4) each, to (…)."""
     size_a, size_b = ((x[..., 2:] - x[..., :2]).prod(-1) for x in (a, b))
     inner = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(0)
     outer = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
@@ -275,36 +310,25 @@ def _giou_pairs(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 def losses_of(
     logits: torch.Tensor,
     boxes: torch.Tensor,
-    targets: list[tuple[torch.Tensor, torch.Tensor]],
-    *,
-    times: int,
+    targets: Targets,
+    matches: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> dict[str, torch.Tensor]:
     """Compute the losses of one layer; see the module."""
-    pairs = match(logits, boxes, targets, times=times)
-    rows = np.concatenate([np.full(len(p), row) for row, (p, _) in enumerate(pairs)])
-    proposals = np.concatenate([p for p, _ in pairs]).astype(int)
-    wanted = torch.cat([t[0][k] for t, (_, k) in zip(targets, pairs, strict=True)])
+    images, proposals, things = (torch.from_numpy(x).to(boxes.device) for x in matches)
     truth = torch.zeros_like(logits)
-    for row, ((p, k), (_, tokens)) in enumerate(zip(pairs, targets, strict=True)):
-        truth[row, p, : tokens.shape[1]] = tokens[k]
+    truth[images, proposals] = targets.tokens[images, things]
     counts = torch.isfinite(logits)
-    values, truth = logits[counts], truth[counts]
+    values = logits.masked_fill(~counts, 0.0)
     chance = values.sigmoid()
     cross = functional.binary_cross_entropy_with_logits(values, truth, reduction="none")
     right = chance * truth + (1 - chance) * (1 - truth)
     alpha = _ALPHA * truth + (1 - _ALPHA) * (1 - truth)
-    n = max(len(rows), 1)
-    losses = {"class": (alpha * (1 - right) ** _GAMMA * cross).sum() / n}
-    found = boxes[
-        torch.from_numpy(rows).to(boxes.device), torch.from_numpy(proposals).to(boxes.device)
-    ]
+    n = max(len(images), 1)
+    losses = {"class": (alpha * (1 - right) ** _GAMMA * cross * counts).sum() / n}
+    found, wanted = boxes[images, proposals], targets.boxes[images, things]
     losses["l1"] = (found - wanted).abs().sum() / n
     corners = [box_convert(x, "cxcywh", "xyxy") for x in (found, wanted)]
-    losses["giou"] = (
-        (1 - torch.diagonal(generalized_box_iou(*corners))).sum() / n
-        if len(wanted)
-        else found.sum() * 0
-    )
+    losses["giou"] = (1 - _giou(*corners)).sum() / n
     return {name: _WEIGHTS[name] * value for name, value in losses.items()}
 
 
@@ -315,47 +339,97 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     return (images / 255 - mean) / std
 
 
+@dataclass
+class Asked:
+    """One step: what is asked of which scenes.
+
+    Attributes:
+        scenes: Their indices, (B,).
+        flip: Whether they are mirrored.
+        captions: One a scene.
+        boxes: float32, see `Targets`.
+        tokens: float32, see `Targets`.
+        counts: See `Targets`.
+    """
+
+    scenes: np.ndarray
+    flip: bool
+    captions: list[str]
+    boxes: np.ndarray
+    tokens: np.ndarray
+    counts: list[int]
+
+
+def draw_step(
+    rng: np.random.Generator,
+    instances: list[list[Instance]],
+    tokenizer: object,
+    *,
+    batch: int,
+    side: int,
+) -> Asked:
+    """Choose scenes and ask something of each."""
+    chosen = rng.integers(len(instances), size=batch)
+    flip = bool(rng.random() < 0.5)
+    asked = [ask(rng, instances[index], tokenizer) for index in chosen]
+    counts = [len(things) for _, _, things in asked]
+    length = max(len(offsets) for _, offsets, _ in asked)
+    boxes = np.full((batch, max(1, *counts), 4), 0.5, np.float32)
+    tokens = np.zeros((batch, max(1, *counts), length), np.float32)
+    for row, (index, (_, offsets, things)) in enumerate(zip(chosen, asked, strict=True)):
+        for column, (place, marked) in enumerate(things):
+            x_min, y_min, x_max, y_max = instances[index][place].box
+            x = (x_min + x_max) / 2
+            x = side - x if flip else x
+            box = (x, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+            boxes[row, column] = np.array(box) / side
+            tokens[row, column, : len(offsets)] = marked
+    captions = [caption for caption, _, _ in asked]
+    return Asked(chosen, flip, captions, boxes, tokens, counts)
+
+
 def main() -> None:
     """Train from the command line."""
     given = loop.parse(__doc__, steps=12_000, batch=32, lr=4e-4)
     device = torch.device(given.device)
-    data = scenes.load(given.scenes, device=device, n_scenes=given.n_scenes)
+    data = scenes.load(given.scenes, device=torch.device("cpu"), n_scenes=given.n_scenes)
     side = data.images.shape[-1]
     folder = write_text_encoder(Path(given.out) / "bert")
     torch.manual_seed(given.seed)
-    network = build(folder).to(device)
+    network = build(folder)
+    ahead = loop.Ahead(
+        functools.partial(
+            draw_step,
+            instances=data.instances,
+            tokenizer=network.tokenizer,
+            batch=given.batch,
+            side=side,
+        ),
+        seed=given.seed,
+        workers=given.workers,
+    )
+    network = network.to(device)
+    pictures = data.images.to(device)
     outputs = Outputs(network)
+    from groundingdino.util.misc import NestedTensor
 
-    def step_fn(
-        _step: int, rng: np.random.Generator, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
-        chosen = rng.integers(len(data), size=given.batch)
-        flip = bool(rng.random() < 0.5)
-        images = data.images[torch.from_numpy(chosen).to(device)]
-        images = scenes.vary(
-            (images.flip(-1) if flip else images).float(), generator=generator, swap_colours=0.0
-        )
-        captions, targets = [], []
-        for index in chosen:
-            instances = data.instances[index]
-            caption, offsets, things = ask(rng, instances, network.tokenizer)
-            captions.append(caption)
-            boxes = np.array([instances[place].box for place, _ in things], np.float32).reshape(
-                -1, 4
-            )
-            if flip:
-                boxes[:, [0, 2]] = side - boxes[:, [2, 0]]
-            tokens = np.array([marked for _, marked in things], np.float32).reshape(
-                len(things), len(offsets)
-            )
-            boxes = box_convert(torch.from_numpy(boxes / side), "xyxy", "cxcywh")
-            targets.append((boxes.to(device), torch.from_numpy(tokens).to(device)))
-        network(normalise(images), captions=captions)
+    no_padding = torch.zeros((given.batch, side, side), dtype=torch.bool, device=device)
+
+    def step_fn(asked: Asked, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        images = pictures[torch.from_numpy(asked.scenes).to(device)]
+        images = images.flip(-1) if asked.flip else images
+        images = scenes.vary(images.float(), generator=generator, swap_colours=0.0)
+        network(NestedTensor(normalise(images), no_padding), captions=asked.captions)
+        length = asked.tokens.shape[-1]
+        layers = [(logits[..., :length], boxes) for logits, boxes in outputs.layers()]
+        boxes, tokens = (torch.from_numpy(x).to(device) for x in (asked.boxes, asked.tokens))
+        targets = Targets(boxes, tokens, asked.counts)
+        times = [ENCODER_MATCHES, *[1] * (len(layers) - 1)]
         losses: dict[str, torch.Tensor] = {}
-        for layer, (logits, boxes) in enumerate(outputs.layers()):
-            times = ENCODER_MATCHES if layer == 0 else 1
+        found = match(layers, targets, times=times)
+        for layer, ((logits, boxes), matches) in enumerate(zip(layers, found, strict=True)):
             name = "encoder" if layer == 0 else f"layer{layer}"
-            for key, value in losses_of(logits, boxes, targets, times=times).items():
+            for key, value in losses_of(logits, boxes, targets, matches).items():
                 losses[f"{name}_{key}"] = value
         return losses
 
@@ -364,7 +438,9 @@ def main() -> None:
     ids = {id(p) for p in slow}
     rest = [p for p in named.values() if p.requires_grad and id(p) not in ids]
     groups = [{"params": rest, "scale": 1.0}, {"params": slow, "scale": 0.1}]
-    loop.run(given, {"network": network}, step_fn, groups=groups, clip_norm=0.5, weight_decay=1e-4)
+    loop.run(
+        given, {"network": network}, step_fn, ahead, groups=groups, clip_norm=0.5, weight_decay=1e-4
+    )
 
 
 if __name__ == "__main__":

@@ -6,16 +6,75 @@ import argparse
 import csv
 import json
 import math
+import multiprocessing
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-#: A step: its number, a source of chance, one on the device → the losses by name.
-Step = Callable[[int, np.random.Generator, torch.Generator], dict[str, torch.Tensor]]
+from realitycheck.models.weights import load_state
+
+#: A step: what was prepared for it, a source of chance on the device → the losses by name.
+Step = Callable[[Any, torch.Generator], dict[str, torch.Tensor]]
+#: Draws what a step is about, on a CPU, from a source of chance.
+Prepare = Callable[[np.random.Generator], Any]
+
+_PREPARE: list[Prepare] = []
+
+
+def _prepare(seed: int, step: int) -> Any:  # noqa: ANN401
+    torch.set_num_threads(1)
+    return _PREPARE[0](np.random.default_rng([seed, step]))
+
+
+class Ahead:
+    """Prepares steps in processes of their own, some steps ahead, in order.
+
+    Args:
+        prepare: Called once a step.
+        seed: Chance of a step depends on it and the step's number alone.
+        workers: Processes; 0 prepares each step when it is asked for. They are started here, as
+            copies of this process, so make it before anything lies on a GPU.
+    """
+
+    def __init__(self, prepare: Prepare, *, seed: int, workers: int) -> None:
+        """Start the processes."""
+        _PREPARE[:] = [prepare]
+        self.seed = seed
+        self.depth = 3 * workers
+        self.pool: ProcessPoolExecutor | None = None
+        if workers:
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+            self.pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"))
+            for waited in [self.pool.submit(os.getpid) for _ in range(4 * workers)]:
+                waited.result()
+
+    def steps(self, first: int, last: int) -> Iterator[tuple[int, Any]]:
+        """Yield the numbers of steps with what was prepared for them."""
+        if self.pool is None:
+            for step in range(first, last):
+                yield step, _prepare(self.seed, step)
+            return
+        waiting: deque[tuple[int, Future]] = deque()
+        coming = first
+        for step in range(first, last):
+            while coming < last and len(waiting) < self.depth:
+                waiting.append((coming, self.pool.submit(_prepare, self.seed, coming)))
+                coming += 1
+            number, future = waiting.popleft()
+            assert number == step
+            yield step, future.result()
+
+    def close(self) -> None:
+        """Stop the processes."""
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
 
 
 def parse(description: str, *, steps: int, batch: int, lr: float) -> argparse.Namespace:
@@ -30,6 +89,8 @@ def parse(description: str, *, steps: int, batch: int, lr: float) -> argparse.Na
     parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare steps")
+    parser.add_argument("--start-from", default=None, help="exported weights to begin with")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -37,6 +98,25 @@ def parse(description: str, *, steps: int, batch: int, lr: float) -> argparse.Na
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     return given
+
+
+def start(
+    networks: Mapping[str, torch.nn.Module],
+    average: Mapping[str, torch.Tensor],
+    exported: Mapping[str, torch.Tensor],
+) -> None:
+    """Give networks, and their average, the weights of an exported file.
+
+    Raises:
+        KeyError: If a weight is not in the file.
+    """
+    with torch.no_grad():
+        for part, net in networks.items():
+            for name, value in net.state_dict().items():
+                full = f"{part}.{name}"
+                found = exported[full] if full in exported else exported[name]
+                value.copy_(found)
+                average[full].copy_(found)
 
 
 def rate_at(step: int, *, steps: int, warmup: int = 300) -> float:
@@ -50,6 +130,7 @@ def run(
     given: argparse.Namespace,
     networks: Mapping[str, torch.nn.Module],
     step_fn: Step,
+    ahead: Ahead,
     *,
     groups: Sequence[dict] | None = None,
     clip_norm: float = 1.0,
@@ -65,6 +146,7 @@ def run(
         given: From `parse`.
         networks: Modules by name.
         step_fn: Computes the losses of a step; their sum is made smaller.
+        ahead: Prepares the steps.
         groups: Groups of parameters with a factor `scale` on the learning rate; None is one group.
         clip_norm: Gradients are scaled down to this length.
         weight_decay: Of AdamW.
@@ -87,6 +169,12 @@ def run(
             net.load_state_dict(kept["networks"][part])
         optimiser.load_state_dict(kept["optimiser"])
         average, first = kept["average"], kept["step"]
+    elif given.start_from:
+        start(networks, average, load_state(Path(given.start_from)))
+    values = [value for net in networks.values() for value in net.state_dict().values()]
+    pairs = list(zip(average.values(), values, strict=True))
+    averaged = [pair for pair in pairs if pair[1].is_floating_point()]
+    counted = [pair for pair in pairs if not pair[1].is_floating_point()]
     curve = out / "curve.csv"
     started = last_saved = time.monotonic()
     sums: dict[str, float] = {}
@@ -106,12 +194,11 @@ def run(
         )
         os.replace(passing, checkpoint)
 
-    for step in range(first, given.steps):
+    for step, prepared in ahead.steps(first, given.steps):
         for group in optimiser.param_groups:
             group["lr"] = given.lr * group["scale"] * rate_at(step, steps=given.steps)
-        rng = np.random.default_rng([given.seed, step])
         generator = torch.Generator(given.device).manual_seed(given.seed * 1_000_003 + step)
-        losses = step_fn(step, rng, generator)
+        losses = step_fn(prepared, generator)
         total = torch.stack(list(losses.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         total.backward()
@@ -119,15 +206,11 @@ def run(
         optimiser.step()
         decay = min(0.999, (1 + step) / (20 + step))
         with torch.no_grad():
-            values = [v for net in networks.values() for v in net.state_dict().values()]
-            kept_values = list(average.values())
-            real = [i for i, v in enumerate(values) if v.is_floating_point()]
             torch._foreach_lerp_(
-                [kept_values[i] for i in real], [values[i] for i in real], 1 - decay
+                [kept for kept, _ in averaged], [value for _, value in averaged], 1 - decay
             )
-            for i, value in enumerate(values):
-                if not value.is_floating_point():
-                    kept_values[i].copy_(value)
+            for kept, value in counted:
+                kept.copy_(value)
         if step % 10 == 0:
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(loss.detach())
@@ -151,4 +234,5 @@ def run(
             last_saved = now
         if stops:
             print(f"stopped after step {step + 1} of {given.steps}", flush=True)
-            return
+            break
+    ahead.close()

@@ -54,9 +54,7 @@ def main() -> None:
     mean = 255 * torch.tensor(IMAGENET_MEAN, device=device)[:, None, None]
     std = 255 * torch.tensor(IMAGENET_STD, device=device)[:, None, None]
 
-    def step_fn(
-        _step: int, rng: np.random.Generator, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
+    def step_fn(rng: np.random.Generator, generator: torch.Generator) -> dict[str, torch.Tensor]:
         chosen = usable[rng.integers(len(usable), size=given.batch)]
         boxes, truth = [], []
         for index in chosen:
@@ -81,7 +79,8 @@ def main() -> None:
             for column, (kind, output) in enumerate(zip(CLASSES, outputs, strict=True))
         }
 
-    loop.run(given, {"resnet": model}, step_fn, weight_decay=0.02)
+    ahead = loop.Ahead(lambda rng: rng, seed=given.seed, workers=0)
+    loop.run(given, {"resnet": model}, step_fn, ahead, weight_decay=0.02)
 
 
 if __name__ == "__main__":

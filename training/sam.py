@@ -158,9 +158,7 @@ def main() -> None:
     torch.nn.init.trunc_normal_(encoder.pos_embed, std=0.02)
     side = 4 * size.grid
 
-    def step_fn(
-        _step: int, rng: np.random.Generator, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
+    def step_fn(rng: np.random.Generator, generator: torch.Generator) -> dict[str, torch.Tensor]:
         chosen = rng.integers(len(data), size=given.batch)
         index = torch.from_numpy(chosen).to(device)
         flip = bool(rng.random() < 0.5)
@@ -211,7 +209,8 @@ def main() -> None:
             losses[f"{kind}_iou"] = (error * weight).sum()
         return losses
 
-    loop.run(given, parts, step_fn, weight_decay=0.02)
+    ahead = loop.Ahead(lambda rng: rng, seed=given.seed, workers=0)
+    loop.run(given, parts, step_fn, ahead, weight_decay=0.02)
 
 
 if __name__ == "__main__":
