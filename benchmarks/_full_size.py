@@ -57,16 +57,18 @@ class Networks:
     paths: Mapping[str, Path]
     variants: Mapping[str, str]
 
-    def sam(self, *parts: str) -> sam.SamModel:
-        """Load parts of SAM."""
-        return sam.load_sam(self.paths["sam"], variant=self.variants["sam"], parts=parts)
+    def sam(self, *parts: str, **options: Any) -> sam.SamModel:
+        """Load parts of SAM; options are those of `load_sam`."""
+        variant = self.variants["sam"]
+        return sam.load_sam(self.paths["sam"], variant=variant, parts=parts, **options)
 
-    def grounding_dino(self) -> grounding_dino.GroundingDinoModel:
+    def grounding_dino(self, device: str = "cpu") -> grounding_dino.GroundingDinoModel:
         """Load the detector."""
         return grounding_dino.load_grounding_dino(
             self.paths["grounding_dino"],
             text_encoder=self.paths["text_encoder"],
             variant=self.variants["grounding_dino"],
+            device=device,
         )
 
     def clip(self) -> Any:

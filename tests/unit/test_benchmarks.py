@@ -76,6 +76,29 @@ def test_repaired_masks_agree_with_one_encoding(benchmark, networks, tmp_path):
     assert n_pixels
 
 
+def test_detector_finds_the_boxes_of_the_package(benchmark):
+    """Sharing the image's features among prompts must not lose a box."""
+    printed = benchmark(
+        *("grounding_dino", "--size", "miniature", "--repeats", "1", "--box-threshold", "0.02")
+    )
+    assert re.search(r"^ours +\S+ s   ratio \d+\.\d+", printed, flags=re.MULTILINE)
+    n_boxes = {int(each) for each in re.findall(r"(\d+) boxes$", printed, flags=re.MULTILINE)}
+    assert len(n_boxes) == 1
+    assert n_boxes != {0}
+    assert "found again (IoU 0.999): 1.0000" in printed
+
+
+def test_automatic_masks_are_those_of_the_package(benchmark):
+    """Matched one to one; their order may differ where qualities tie."""
+    printed = benchmark(
+        *("automatic_masks", "--size", "miniature", "--repeats", "1", "--points-per-side", "6")
+    )
+    n_masks = {int(each) for each in re.findall(r"(\d+) masks$", printed, flags=re.MULTILINE)}
+    assert len(n_masks) == 1
+    assert n_masks != {0}
+    assert float(re.search(r"least (\S+)", printed)[1]) >= 0.999
+
+
 def test_prompt_edit_runs_no_image_encoder(benchmark):
     """The encodings know no prompt, so an edited one finds them all in place."""
     printed = benchmark("prompt_edit", "--size", "miniature", *COMMON)
