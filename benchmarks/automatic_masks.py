@@ -53,6 +53,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")
+    parser.add_argument(
+        "--others",
+        choices=("full", "miniature"),
+        default="miniature",
+        help="size of the other networks of that folder, which play no part here",
+    )
     options = parser.parse_args()
 
     import torch
@@ -62,9 +68,13 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
         networks = write_networks(
-            options.networks or scratch, size=options.size, others="miniature", seed=options.seed
+            options.networks or scratch,
+            size=options.size,
+            others=options.others,
+            seed=options.seed,
+            device=options.device,
         )
-        model = networks.sam(*sam.PARTS, device=options.device)
+        model = networks.sam(*sam.PARTS)
     side = model.dimensions.image_size_px
     # The masks of an untrained SAM of real size span the image: without suppression of overlaps.
     overlap = 0.7 if options.size == "miniature" else 1.0

@@ -70,8 +70,9 @@ def main() -> None:
             size=options.size,
             others="miniature" if options.size == "miniature" else "full",
             seed=options.seed,
+            device=options.device,
         )
-        model = networks.grounding_dino(device=options.device)
+        model = networks.grounding_dino()
     prompts = PROMPTS[: options.n_prompts]
     size = model.dimensions
 

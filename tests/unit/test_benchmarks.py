@@ -1,6 +1,7 @@
 """The benchmarks run at miniature size, print what they promise, and both ways agree."""
 
 import importlib
+import json
 import re
 import sys
 
@@ -170,3 +171,15 @@ def test_variants_page_names_every_switch(repository):
         module = importlib.import_module(f"realitycheck.methods.{kind}")
         for field in fields(module.PUBLISHED):
             assert f"| `{field.name}` (" in page
+
+
+def test_parts_of_the_gpu_benchmark_run_on_a_processor_too(benchmark, tmp_path, monkeypatch):
+    """What runs once on a lent GPU must not fail there by a slip; a part's failure ends with 1."""
+    monkeypatch.setenv("OUT", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        benchmark("on_gpu", "--size", "miniature", "--device", "cpu", *COMMON[4:])
+    results = json.loads((tmp_path / "on_gpu.json").read_text(encoding="utf-8"))
+    failed = {title: found["failed"] for title, found in results.items() if "failed" in found}
+    assert not failed
+    assert ended.value.code == 0
+    assert results["four_methods"]["printed"]
