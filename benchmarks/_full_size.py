@@ -52,14 +52,22 @@ class Networks:
     Attributes:
         paths: By network; `text_encoder` is a folder.
         variants: By network.
+        device: Where networks are loaded to.
     """
 
     paths: Mapping[str, Path]
     variants: Mapping[str, str]
+    device: str = "cpu"
 
-    def sam(self, *parts: str) -> sam.SamModel:
-        """Load parts of SAM."""
-        return sam.load_sam(self.paths["sam"], variant=self.variants["sam"], parts=parts)
+    def sam(self, *parts: str, **options: Any) -> sam.SamModel:
+        """Load parts of SAM; options are those of `load_sam`."""
+        return sam.load_sam(
+            self.paths["sam"],
+            variant=self.variants["sam"],
+            parts=parts,
+            device=self.device,
+            **options,
+        )
 
     def grounding_dino(self) -> grounding_dino.GroundingDinoModel:
         """Load the detector."""
@@ -67,18 +75,23 @@ class Networks:
             self.paths["grounding_dino"],
             text_encoder=self.paths["text_encoder"],
             variant=self.variants["grounding_dino"],
+            device=self.device,
         )
 
     def clip(self) -> Any:
         """Load CLIP."""
-        return clip.load_clip(self.paths["clip"], variant=self.variants["clip"])
+        return clip.load_clip(self.paths["clip"], variant=self.variants["clip"], device=self.device)
 
     def saliency(self) -> Any:
         """Load the residual network."""
-        return saliency.load_saliency(self.paths["saliency"], variant=self.variants["saliency"])
+        return saliency.load_saliency(
+            self.paths["saliency"], variant=self.variants["saliency"], device=self.device
+        )
 
 
-def write_networks(folder: str | Path, *, size: str, others: str, seed: int = 0) -> Networks:
+def write_networks(
+    folder: str | Path, *, size: str, others: str, seed: int = 0, device: str = "cpu"
+) -> Networks:
     """Write the four networks with random weights, once; a folder that has them is used as it is.
 
     Args:
@@ -87,6 +100,7 @@ def write_networks(folder: str | Path, *, size: str, others: str, seed: int = 0)
         others: `full` (GroundingDINO swint_ogc with BERT-base, CLIP ViT-B-16, wide_resnet50_2) or
             `miniature`.
         seed: Of all weights.
+        device: Where the last layers are fitted, and where networks are loaded to.
     """
     folder = Path(folder) / f"{size}_{others}_{seed}"
     full = others == "full"
@@ -99,23 +113,23 @@ def write_networks(folder: str | Path, *, size: str, others: str, seed: int = 0)
     listing = folder / "networks.json"
     if listing.is_file():
         names = json.loads(listing.read_text(encoding="utf-8"))
-        return Networks({key: folder / name for key, name in names.items()}, variants)
+        return Networks({key: folder / name for key, name in names.items()}, variants, device)
     folder.mkdir(parents=True, exist_ok=True)
     paths = dict(miniatures.write_miniatures(folder, seed=seed))
     paths["clip"] = miniature_clip.write_miniature_clip(folder, seed=seed)
     paths["saliency"] = miniature_clip.write_miniature_saliency(folder, seed=seed)
     if size != "miniature":
-        paths["sam"] = _save(_sam_state(size, seed=seed), folder / f"sam_{size}.pth")
+        paths["sam"] = _save(_sam_state(size, seed=seed, device=device), folder / f"sam_{size}.pth")
     if full:
         paths["text_encoder"] = _write_bert(folder / "bert_base")
-        state = _detector_state(paths["text_encoder"], seed=seed)
+        state = _detector_state(paths["text_encoder"], seed=seed, device=device)
         state = {"model": {f"module.{name}": value for name, value in state.items()}}
         paths["grounding_dino"] = _save(state, folder / "grounding_dino_swint.pth")
         paths["clip"] = _save(_clip_state(seed=seed), folder / "clip_vit_b_16.pth")
         paths["saliency"] = _save(_saliency_state(seed=seed), folder / "wide_resnet50_2.pth")
     names = {key: path.relative_to(folder).as_posix() for key, path in paths.items()}
     listing.write_text(json.dumps(names), encoding="utf-8")
-    return Networks(paths, variants)
+    return Networks(paths, variants, device)
 
 
 def _save(state: Mapping[str, Any], path: Path) -> Path:
@@ -125,7 +139,7 @@ def _save(state: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
-def _sam_state(size: str, *, seed: int) -> dict[str, Any]:
+def _sam_state(size: str, *, seed: int, device: str) -> dict[str, Any]:
     """SAM as the package initialises it, with lively masks and qualities.
 
     A mask's logits are a product of a vector per mask and one per pixel. The part of the former
@@ -145,13 +159,15 @@ def _sam_state(size: str, *, seed: int) -> dict[str, Any]:
         for name, parameter in encoder.named_parameters():
             if "rel_pos" in name:
                 torch.nn.init.trunc_normal_(parameter, std=0.02)
+    for part in parts.values():
+        part.to(device)
     decoder = parts["mask_decoder"]
-    model = sam.SamModel(parts, dimensions, device=torch.device("cpu"))
+    model = sam.SamModel(parts, dimensions, device=torch.device(device))
     side = dimensions.image_size_px
     image = drawn_image("calibration", image_size_px=side, seed=seed)
     embedding = sam.embedding_tensor(model, sam.encode_image(model, image))
-    points = torch.rand(16, 1, 2) * side
-    labels = torch.ones(16, 1, dtype=torch.int32)
+    points = (torch.rand(16, 1, 2) * side).to(device)
+    labels = torch.ones(16, 1, dtype=torch.int32, device=device)
     pixels = []
     hook = decoder.output_upscaling.register_forward_hook(lambda _m, _i, out: pixels.append(out))
 
@@ -181,7 +197,7 @@ def _sam_state(size: str, *, seed: int) -> dict[str, Any]:
         last.bias[1:] += 0.88 - decode()[1].mean(dim=0)
         limit = torch.quantile(decode()[1].flatten(), 1 - SHARE_OF_MASKS)
         last.bias[1:] += 0.88 - limit
-    return {f"{part}.{k}": v for part, m in parts.items() for k, v in m.state_dict().items()}
+    return {f"{part}.{k}": v.cpu() for part, m in parts.items() for k, v in m.state_dict().items()}
 
 
 def _write_bert(folder: Path) -> Path:
@@ -195,7 +211,7 @@ def _write_bert(folder: Path) -> Path:
     return folder
 
 
-def _detector_state(text_encoder: Path, *, seed: int) -> dict[str, Any]:
+def _detector_state(text_encoder: Path, *, seed: int, device: str) -> dict[str, Any]:
     """GroundingDINO as the package initialises it, with scores around the thresholds.
 
     A logit is the product of a query's and a token's feature. The last norm is set so that what all
@@ -211,7 +227,8 @@ def _detector_state(text_encoder: Path, *, seed: int) -> dict[str, Any]:
         if name.endswith(("gamma_v", "gamma_l")):
             parameter.fill_(0.02)  # the initial 1e-4 would leave the fusion without a trace
     norm = network.transformer.decoder.norm
-    model = grounding_dino.GroundingDinoModel(network, dimensions, torch.device("cpu"))
+    network.to(device)
+    model = grounding_dino.GroundingDinoModel(network, dimensions, torch.device(device))
     queries, words = [], []
 
     def keep(_module: Any, inputs: Any, output: Any) -> None:
@@ -228,7 +245,7 @@ def _detector_state(text_encoder: Path, *, seed: int) -> dict[str, Any]:
     centred = queries[0] - queries[0].mean(dim=0)
     tokens = torch.cat(words)
     # A direction whose product with every token is 1.
-    common = torch.linalg.lstsq(tokens, torch.ones(len(tokens), 1)).solution[:, 0]
+    common = torch.linalg.lstsq(tokens, torch.ones(len(tokens), 1, device=device)).solution[:, 0]
     best = torch.sort((centred @ words[0].T).amax(dim=1), descending=True).values
     (high, n_high), (low, n_low) = N_BOXES.items()
     upper, lower = (np.log(p / (1 - p)) for p in (high, low))
@@ -237,7 +254,7 @@ def _detector_state(text_encoder: Path, *, seed: int) -> dict[str, Any]:
     mean = queries[0].mean(dim=0)
     norm.weight *= scale
     norm.bias.copy_(norm.bias * scale - scale * mean - shift * common)
-    return dict(network.state_dict())
+    return {name: value.cpu() for name, value in network.state_dict().items()}
 
 
 def _clip_state(*, seed: int) -> dict[str, Any]:

@@ -58,13 +58,17 @@ class NaiveWay:
         from segment_anything.modeling import Sam
 
         parts = self.run.networks.sam(*PARTS)
-        return Sam(
-            parts.image_encoder,
-            parts.prompt_encoder,
-            parts.mask_decoder,
-            pixel_mean=PIXEL_MEAN,
-            pixel_std=PIXEL_STD,
-        ).eval()
+        return (
+            Sam(
+                parts.image_encoder,
+                parts.prompt_encoder,
+                parts.mask_decoder,
+                pixel_mean=PIXEL_MEAN,
+                pixel_std=PIXEL_STD,
+            )
+            .eval()
+            .to(self.run.networks.device)
+        )
 
     def _grounded_sam(self) -> Callable[[np.ndarray], np.ndarray]:
         from segment_anything import SamPredictor
@@ -95,6 +99,7 @@ class NaiveWay:
         tokenise = open_clip.tokenizer.SimpleTokenizer()
         settings = self.run.settings("sam_clip")
         switches = self.run.switches("sam_clip")
+        device = self.run.networks.device
 
         def segment_one(image: np.ndarray) -> np.ndarray:
             records = generator.generate(image)
@@ -110,10 +115,10 @@ class NaiveWay:
                     swap_canvas=switches.swap_canvas,
                     inclusive_bbox=switches.inclusive_bbox,
                 )
-                pixels = our_clip.preprocess_clip(crop)[None]
+                pixels = our_clip.preprocess_clip(crop)[None].to(device)
                 features.append(model.encode_image(pixels, normalize=True)[0])
             for phrase in self.run.phrases:
-                text = model.encode_text(tokenise([phrase]), normalize=True)[0]
+                text = model.encode_text(tokenise([phrase]).to(device), normalize=True)[0]
                 scores = (settings["logit_scale"] * torch.stack(features) @ text).softmax(dim=0)
                 for record, score in zip(records, scores.tolist(), strict=True):
                     if score > settings["threshold"]:
@@ -134,8 +139,9 @@ class NaiveWay:
 
         def ensemble(phrase: str) -> np.ndarray:
             sentences = [text.replace("{}", phrase) for text in our_clip.surgery_templates()]
-            mean = model.encode_text(tokenise(sentences), normalize=True).mean(dim=0)
-            return (mean / mean.norm()).numpy()
+            tokens = tokenise(sentences).to(self.run.networks.device)
+            mean = model.encode_text(tokens, normalize=True).mean(dim=0)
+            return (mean / mean.norm()).cpu().numpy()
 
         def segment_one(image: np.ndarray) -> np.ndarray:
             pixels = clip_surgery.surgery_input(
@@ -205,13 +211,13 @@ def detect_alone(
     pixels = grounding_dino.preprocess(
         image, short_side_px=size.short_side_px, long_side_limit_px=size.long_side_limit_px
     )
-    found = model.network(pixels[None], captions=[caption])
+    found = model.network(pixels[None].to(model.device), captions=[caption])
     ids = model.network.tokenizer(caption)["input_ids"]
-    scores = found["pred_logits"][0, :, : len(ids)].sigmoid().numpy()
+    scores = found["pred_logits"][0, :, : len(ids)].sigmoid().cpu().numpy()
     return grounding_dino.Detection(
         caption=caption,
         tokens=tuple(model.network.tokenizer.convert_ids_to_tokens(ids)),
-        boxes=found["pred_boxes"][0].numpy(),
+        boxes=found["pred_boxes"][0].cpu().numpy(),
         token_scores=scores,
         scores=scores.max(axis=1),
     )
@@ -230,9 +236,10 @@ def masks_of_pixel_boxes(predictor: Any, boxes: np.ndarray) -> np.ndarray:
     import torch
 
     scaled = predictor.transform.apply_boxes_torch(
-        torch.as_tensor(boxes, dtype=torch.float32), predictor.original_size
+        torch.as_tensor(boxes, dtype=torch.float32, device=predictor.device),
+        predictor.original_size,
     )
     masks, _, _ = predictor.predict_torch(
         point_coords=None, point_labels=None, boxes=scaled, multimask_output=False
     )
-    return masks[:, 0].numpy()
+    return masks[:, 0].cpu().numpy()

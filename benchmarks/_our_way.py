@@ -101,7 +101,7 @@ class OurWay:
         self.run = run
         self._folder = Path(folder)
         self._digests = {"weights": "benchmark"}
-        self._batch = batch_size("auto", device="cpu")
+        self._batch = batch_size("auto", device=run.networks.device)
         self._index: dict[str, dict[str, str]] = {}
         self._boxes = pd.DataFrame()
         self._maps = pd.DataFrame()

@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--variant", choices=("published", "repaired"), default="published")
     parser.add_argument("--points-per-side", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")
     options = parser.parse_args()
@@ -120,7 +121,11 @@ def main() -> None:
         images_folder = Path(folder) / "images"
         run = Run(
             networks=write_networks(
-                options.networks or folder, size=options.size, others=others, seed=options.seed
+                options.networks or folder,
+                size=options.size,
+                others=others,
+                seed=options.seed,
+                device=options.device,
             ),
             images_folder=images_folder,
             transforms=write_images(
@@ -154,8 +159,8 @@ def main() -> None:
     print(
         f"SAM {options.size}, other networks {others}, {options.variant}, {options.n_images} "
         f"images of {options.image_size_px} px, {options.points_per_side} points per side, "
-        f"{options.threads} threads, {options.repeats} repeats; load of the machine "
-        f"{os.getloadavg()[0]:.1f}; {results['ours'][2]} boxes stored"
+        f"{options.device}, {options.threads} threads, {options.repeats} repeats; load of the "
+        f"machine {os.getloadavg()[0]:.1f}; {results['ours'][2]} boxes stored"
     )
     for (side, name), (wall, processor) in seconds.items():
         print(f"{side:6} {name:26} wall {wall:9.2f} s   processor {processor:9.2f} s")

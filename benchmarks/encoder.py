@@ -37,6 +37,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")
+    parser.add_argument(
+        "--others",
+        choices=("full", "miniature"),
+        default="miniature",
+        help="size of the other networks of that folder, which play no part here",
+    )
     options = parser.parse_args()
 
     import torch
@@ -44,15 +50,14 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
         networks = write_networks(
-            options.networks or scratch, size=options.size, others="miniature", seed=options.seed
+            options.networks or scratch,
+            size=options.size,
+            others=options.others,
+            seed=options.seed,
+            device=options.device,
         )
         models = {
-            precision: sam.load_sam(
-                networks.paths["sam"],
-                variant=networks.variants["sam"],
-                device=options.device,
-                precision=precision,
-            )
+            precision: networks.sam(*sam.PARTS, precision=precision)
             for precision in ("float32", "bfloat16")
         }
     side = models["float32"].dimensions.image_size_px

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from realitycheck.models.cpu_linear import faster_linears
 from realitycheck.models.sam import check_image
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
@@ -358,7 +359,7 @@ def encode_crops(
         batch_size = min(batch_size, CPU_CROPS)
     features = [np.zeros((0, model.visual.output_dim), np.float32)]
     pixels = (preprocess_clip(image, size_px=size_px) for image in images)
-    with torch.inference_mode(), arithmetic(device, precision):
+    with torch.inference_mode(), arithmetic(device, precision), faster_linears(model.visual):
         for batch in _batches(pixels, batch_size):
             encoded = model.encode_image(torch.stack(batch).to(device))
             # Scaled in float32, so that the length is 1 at any precision.

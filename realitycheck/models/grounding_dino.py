@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realitycheck.models.cpu_linear import faster_linears
 from realitycheck.models.grounding_dino_attention import reordered
 from realitycheck.models.sam import check_image
 from realitycheck.models.weights import check_keys, check_shapes, load_state
@@ -495,6 +496,7 @@ def detect(
     with (
         torch.inference_mode(),
         _quiet(),
+        faster_linears(model.network),
         _backbone_once(model, inputs),
         reordered(model.network),
     ):

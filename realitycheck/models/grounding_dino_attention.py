@@ -2,6 +2,7 @@
 
 - Image-text fusion: projections of the image's 13,000 tokens to 1,024 channels are moved to the few
   tokens of the text, as (x W)·q = x·(W q) and Σ a x W = (Σ a x) W.
+- The encoder's perceptrons run for some tokens at a time on a CPU.
 - Deformable attention: what is sampled is weighted and summed level by level and for some queries
   at a time, so that it never leaves the processor's cache; the package keeps all of it at once.
 
@@ -19,6 +20,8 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from realitycheck.models.cpu_linear import perceptron
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -34,16 +37,28 @@ def reordered(network: torch.nn.Module) -> Iterator[None]:
     """While active, this network (and no other) computes its attentions in the order given here."""
     from groundingdino.models.GroundingDINO.fuse_modules import BiMultiHeadAttention
     from groundingdino.models.GroundingDINO.ms_deform_attn import MultiScaleDeformableAttention
+    from groundingdino.models.GroundingDINO.transformer import DeformableTransformerEncoderLayer
 
     stand_ins = {BiMultiHeadAttention: fuse, MultiScaleDeformableAttention: sample}
     changed = [module for module in network.modules() if type(module) in stand_ins]
     for module in changed:
         module.forward = functools.partial(stand_ins[type(module)], module)
+    layers = [m for m in network.modules() if type(m) is DeformableTransformerEncoderLayer]
+    for module in layers:
+        module.forward_ffn = functools.partial(_feed_forward, module)
     try:
         yield
     finally:
         for module in changed:
             del module.forward
+        for module in layers:
+            del module.forward_ffn
+
+
+def _feed_forward(layer: torch.nn.Module, src: Tensor) -> Tensor:
+    """The perceptron of the package's encoder layer, in evaluation mode."""
+    told = perceptron(src, layer.linear1, layer.linear2, activation=layer.activation)
+    return layer.norm2(src + told)
 
 
 def fuse(

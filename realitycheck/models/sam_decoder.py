@@ -17,6 +17,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from realitycheck.models.cpu_linear import faster_linears
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -91,7 +93,7 @@ class ImageDecoder:
         import torch
 
         decoder = self._decoder
-        with torch.inference_mode():
+        with torch.inference_mode(), faster_linears(decoder):
             prompts, _ = self._prompts(
                 points=None if points is None else (points, labels), boxes=boxes, masks=None
             )
@@ -145,7 +147,7 @@ class ImageDecoder:
         import torch
 
         decoder = self._decoder
-        with torch.inference_mode():
+        with torch.inference_mode(), faster_linears(decoder):
             n_prompts, _, channels = decoded.pixels.shape
             plane = decoded.pixels.transpose(1, 2).reshape(n_prompts, channels, *self._shape)
             fine = decoder.output_upscaling(plane)

@@ -1,8 +1,8 @@
 """SAM's image encoder on a CPU: its attention in blocks that stay in the processor's cache.
 
 The package holds the attention between all 4,096 patches of an image at once, several times 800 MB
-for ViT-B. Here it is made for some rows at a time, by the same operations in the same order, so the
-numbers are the same.
+for ViT-B. Here it is made for some rows at a time, by the same operations, so the numbers are the
+same but for rounding.
 
 Source: Kirillov et al. (2023), "Segment Anything", and `segment_anything.modeling.image_encoder`.
 """
@@ -14,6 +14,8 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from realitycheck.models.cpu_linear import faster_linears, linear
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -24,14 +26,15 @@ _BLOCK_VALUES = 1 << 20
 
 @contextlib.contextmanager
 def in_blocks(encoder: torch.nn.Module) -> Iterator[None]:
-    """While active, this encoder (and no other) attends in blocks."""
+    """While active, this encoder (and no other) attends in blocks and has faster linear layers."""
     from segment_anything.modeling.image_encoder import Attention
 
     changed = [module for module in encoder.modules() if type(module) is Attention]
     for module in changed:
         module.forward = functools.partial(attend, module)
     try:
-        yield
+        with faster_linears(encoder):
+            yield
     finally:
         for module in changed:
             del module.forward
@@ -62,7 +65,8 @@ def attend(attention: torch.nn.Module, x: Tensor) -> Tensor:
         bias_y = torch.einsum("bhwc,hkc->bhwk", plane, by_row)
         bias_x = torch.einsum("bhwc,wkc->bhwk", plane, by_column)
     scaled = (query * attention.scale).unflatten(1, (height, width))
-    turned = key.transpose(1, 2)
+    # Laid out anew: oneDNN has no fast product for a transposed view.
+    turned = value.transpose(1, 2).contiguous()
     found = torch.empty_like(plane)
     n_rows = max(1, min(height, _BLOCK_VALUES // (width * n_patches)))
     n_planes = max(1, _BLOCK_VALUES // (n_rows * width * n_patches))
@@ -70,12 +74,19 @@ def attend(attention: torch.nn.Module, x: Tensor) -> Tensor:
         planes = slice(first, first + n_planes)
         for top in range(0, height, n_rows):
             block = planes, slice(top, top + n_rows)
-            weights = scaled[block].flatten(1, 2) @ turned[planes]
+            weights = _products(scaled[block].flatten(1, 2), key[planes])
             if bias_y is not None:
                 full = weights.unflatten(1, (-1, width)).unflatten(3, (height, width))
                 full += bias_y[block][..., None]
                 full += bias_x[block][..., None, :]
-            attended = weights.softmax(dim=-1) @ value[planes]
+            attended = _products(weights.softmax(dim=-1), turned[planes])
             found[block] = attended.unflatten(1, (-1, width))
     found = found.unflatten(0, (n_batch, n_heads)).permute(0, 2, 3, 1, 4)
     return attention.proj(found.flatten(3))
+
+
+def _products(rows: Tensor, others: Tensor) -> Tensor:
+    """Scalar products of all rows, (P, N, C), with all others, (P, M, C); (P, N, M)."""
+    if len(rows) > 1:
+        return rows @ others.transpose(1, 2)
+    return linear(rows[0], others[0])[None]

@@ -1,6 +1,7 @@
 """The benchmarks run at miniature size, print what they promise, and both ways agree."""
 
 import importlib
+import json
 import re
 import sys
 
@@ -76,6 +77,29 @@ def test_repaired_masks_agree_with_one_encoding(benchmark, networks, tmp_path):
     assert n_pixels
 
 
+def test_detector_finds_the_boxes_of_the_package(benchmark):
+    """Sharing the image's features among prompts must not lose a box."""
+    printed = benchmark(
+        *("grounding_dino", "--size", "miniature", "--repeats", "1", "--box-threshold", "0.02")
+    )
+    assert re.search(r"^ours +\S+ s   ratio \d+\.\d+", printed, flags=re.MULTILINE)
+    n_boxes = {int(each) for each in re.findall(r"(\d+) boxes$", printed, flags=re.MULTILINE)}
+    assert len(n_boxes) == 1
+    assert n_boxes != {0}
+    assert "found again (IoU 0.999): 1.0000" in printed
+
+
+def test_automatic_masks_are_those_of_the_package(benchmark):
+    """Matched one to one; their order may differ where qualities tie."""
+    printed = benchmark(
+        *("automatic_masks", "--size", "miniature", "--repeats", "1", "--points-per-side", "6")
+    )
+    n_masks = {int(each) for each in re.findall(r"(\d+) masks$", printed, flags=re.MULTILINE)}
+    assert len(n_masks) == 1
+    assert n_masks != {0}
+    assert float(re.search(r"least (\S+)", printed)[1]) >= 0.999
+
+
 def test_prompt_edit_runs_no_image_encoder(benchmark):
     """The encodings know no prompt, so an edited one finds them all in place."""
     printed = benchmark("prompt_edit", "--size", "miniature", *COMMON)
@@ -147,3 +171,15 @@ def test_variants_page_names_every_switch(repository):
         module = importlib.import_module(f"realitycheck.methods.{kind}")
         for field in fields(module.PUBLISHED):
             assert f"| `{field.name}` (" in page
+
+
+def test_parts_of_the_gpu_benchmark_run_on_a_processor_too(benchmark, tmp_path, monkeypatch):
+    """What runs once on a lent GPU must not fail there by a slip; a part's failure ends with 1."""
+    monkeypatch.setenv("OUT", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        benchmark("on_gpu", "--size", "miniature", "--device", "cpu", *COMMON[4:])
+    results = json.loads((tmp_path / "on_gpu.json").read_text(encoding="utf-8"))
+    failed = {title: found["failed"] for title, found in results.items() if "failed" in found}
+    assert not failed
+    assert ended.value.code == 0
+    assert results["four_methods"]["printed"]

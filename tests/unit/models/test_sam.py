@@ -46,7 +46,8 @@ def test_boxes_give_the_package_predictors_masks(model, predictor, size):
     image = picture(*size)
     predictor.set_image(image)
     embedding = sam.encode_image(model, image)
-    assert np.array_equal(embedding, predictor.features[0].numpy())
+    # Values of size 1; on a CPU another library takes float32 sums in another order.
+    np.testing.assert_allclose(embedding, predictor.features[0].numpy(), atol=1e-5)
     masks, ious, low = sam.decode_boxes(model, embedding, BOXES, image_size_hw=size)
     for index, box in enumerate(BOXES):
         expected = predictor.predict(box=box, multimask_output=False)
