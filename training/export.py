@@ -40,20 +40,24 @@ def used_tokens() -> list[int]:
     return sorted({*tokens, tokenizer.sot_token_id, tokenizer.eot_token_id, 0})
 
 
-def export(trained: str | Path, folder: str | Path) -> dict[str, str]:
-    """Write the files of all networks.
+def export(
+    trained: str | Path, folder: str | Path, *, only: Sequence[str] = NAMES
+) -> dict[str, str]:
+    """Write the files of networks; those of the others stay as they are.
 
     Args:
         trained: Folder with one output folder a training.
         folder: Where to.
+        only: Names of the networks.
 
     Returns:
         sha256 by file name.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    digests = {}
-    for name in NAMES:
+    listed = folder / "sha256.json"
+    digests = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
+    for name in only:
         kept = torch.load(
             Path(trained) / name / "checkpoint.pt", map_location="cpu", weights_only=True
         )
@@ -76,7 +80,7 @@ def export(trained: str | Path, folder: str | Path) -> dict[str, str]:
     write_text_encoder(folder / "bert")
     for path in sorted((folder / "bert").iterdir()):
         digests[f"bert/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (folder / "sha256.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+    listed.write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
     return digests
 
 
@@ -85,8 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the files that ship with the package.")
     parser.add_argument("--trained", required=True)
     parser.add_argument("--folder", default=str(SHIPPED_FOLDER))
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     given = parser.parse_args(arguments)
-    for name, digest in export(given.trained, given.folder).items():
+    for name, digest in export(given.trained, given.folder, only=given.only).items():
         print(name, digest)
 
 
