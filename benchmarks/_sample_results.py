@@ -35,8 +35,8 @@ from realitycheck.artifacts import (
     image_file,
     write_table,
 )
-from realitycheck.config import AREA_SUFFIX
 from realitycheck.images import write_png
+from realitycheck.names import AREA_SUFFIX
 from realitycheck.report.evidence import (
     breakdown_table,
     comparison_table,

@@ -23,8 +23,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from realitycheck.config import AUDIT_CHECKS
 from realitycheck.lvlm.verdict import VERDICT_STATUSES as LVLM_STATUSES
+from realitycheck.names import AUDIT_CHECKS
 from realitycheck.provenance import ARTIFACT_FORMAT, package_version
 
 METADATA_KEY = b"realitycheck"

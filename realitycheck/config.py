@@ -25,27 +25,11 @@ from pydantic import (
 )
 
 from realitycheck.models.files import network_files
+from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
 
 NAME_PATTERN = r"^[a-z0-9_]+$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-#: Prompt name of methods that need no text prompt; it fills the `{prompt}` part of their paths.
-NO_PROMPT = "none"
-
-#: Floors with a mask or a verdict for each image; see `realitycheck.methods.floors`. The coin at
-#: the prevalence has expected counts only and joins in the table.
-MASK_FLOORS = ("whole_image",)
-LABEL_FLOORS = ("reject_everything", "accept_everything")
-
-#: Ends the name of a mask method where its verdict is by predicted area, not by any mask at all.
-AREA_SUFFIX = "_area"
-
-#: Note on rows of methods that ran on networks with random weights.
-UNTRAINED_NOTE = "untrained miniature"
-
-#: Note on masks by a model that learned from labelled images, and never from the image at hand.
-OUT_OF_FOLD_NOTE = "trained on labelled images of the other folds"
 
 #: Lowest detector score that is stored. Thresholds at or above it cost no detector run.
 DETECTION_FLOOR = 0.05
@@ -840,18 +824,6 @@ class RequirementsSettings(_Strict):
         return self.model_dump(mode="json")
 
 
-#: What the audit looks for. `group_in_two_folds` has no setting: folds are ours, and a group that
-#: lies in two of them is a fault of this program.
-AUDIT_CHECKS = (
-    "reference_is_scored",
-    "group_in_two_splits",
-    "group_in_two_folds",
-    "near_duplicate_across_splits",
-    "near_duplicate_parts",
-    "size_by_label",
-    "threshold_on_scored",
-    "prompt_names_defects",
-)
 Consequence = Literal["stop", "flag"]
 
 

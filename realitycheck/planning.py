@@ -14,19 +14,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from realitycheck.config import (
+from realitycheck.config import Settings
+from realitycheck.datasets.inventory import inventory
+from realitycheck.lvlm.backends.choose import DEFAULT_KEY_ENV
+from realitycheck.methods.switches import switched
+from realitycheck.models.files import network_files
+from realitycheck.names import (
     AREA_SUFFIX,
     LABEL_FLOORS,
     MASK_FLOORS,
     NO_PROMPT,
     OUT_OF_FOLD_NOTE,
     UNTRAINED_NOTE,
-    Settings,
 )
-from realitycheck.datasets.inventory import inventory
-from realitycheck.lvlm.backends.choose import DEFAULT_KEY_ENV
-from realitycheck.methods.switches import switched
-from realitycheck.models.files import network_files
 from realitycheck.provenance import (
     digest_of,
     is_training,
@@ -137,6 +137,25 @@ class Plan:
         """CPU threads of a job that runs a network."""
         wanted = self.settings.compute.threads
         return self._needs(network).threads if wanted == "auto" else wanted
+
+    def image_threads(self, dataset: str, shard: str | None = None) -> int:
+        """CPU threads of a job that takes image after image: one for 50 images, four at most.
+
+        A job that asks for more cores than it can use keeps others from them while it waits.
+
+        Args:
+            dataset: The data set. A folder that was not counted yet may hold many images; with a
+                generated one a thread is quickly through.
+            shard: Its shard; None where the job has all images.
+        """
+        if shard is None:
+            n_images = self.n_images(dataset, "test") + self.n_images(dataset, "train")
+        else:
+            split = "train" if is_training(shard) else "test"
+            n_images = -(-self.n_images(dataset, split) // self.settings.datasets[dataset].shards)
+        if not n_images:
+            return 1 if self.settings.datasets[dataset].generated else 4
+        return min(-(-n_images // 50), 4)
 
     def n_in_shard(self, dataset: str, shard: str | None) -> int:
         """About how many images a shard holds, or, with None, a data set; before the check, 100."""

@@ -80,7 +80,7 @@ rule prepare_dataset:
         "benchmarks/prepare_dataset/{dataset}.tsv"
     conda:
         "../envs/base.yaml"
-    threads: 4
+    threads: lambda wildcards: plan.image_threads(wildcards.dataset)
     resources:
         mem_mb=more_each_time(2_000),
         runtime=more_each_time(120),
@@ -108,7 +108,7 @@ rule audit_dataset:
         "benchmarks/audit_dataset/{dataset}.tsv"
     conda:
         "../envs/base.yaml"
-    threads: 4
+    threads: lambda wildcards: plan.image_threads(wildcards.dataset)
     resources:
         mem_mb=2_000,
         runtime=120,

@@ -19,7 +19,7 @@ rule align_images:
         "benchmarks/align_images/{dataset}/{shard}.tsv"
     conda:
         "../envs/base.yaml"
-    threads: 2
+    threads: lambda wildcards: plan.image_threads(wildcards.dataset, wildcards.shard)
     resources:
         mem_mb=more_each_time(2_000),
         runtime=lambda wildcards, attempt: plan.runtime_min(

@@ -89,7 +89,7 @@ rule classify_resnet_mlp:
         method="|".join(cfg.method_names("resnet_mlp") or ["none"]),
     conda:
         "../envs/base.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: (
             (2_000 + 6 * plan.n_images(wildcards.dataset)) * attempt

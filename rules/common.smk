@@ -7,15 +7,8 @@ from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
 from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, PersistenceBase
 
-from realitycheck.config import (
-    AREA_SUFFIX,
-    DETECTION_FLOOR,
-    LABEL_FLOORS,
-    MASK_FLOORS,
-    NO_PROMPT,
-    SettingsError,
-    load_settings,
-)
+from realitycheck.config import DETECTION_FLOOR, SettingsError, load_settings
+from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
 from realitycheck.planning import Plan
 from realitycheck.provenance import is_training, shard_names, source_digest
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from realitycheck.metrics.classification import Confusion, f_beta
+from realitycheck.names import LABEL_FLOORS, MASK_FLOORS
 
-VERDICT_FLOORS = ("reject_everything", "accept_everything", "coin_at_prevalence")
-MASK_FLOORS = ("whole_image",)
+VERDICT_FLOORS = (*LABEL_FLOORS, "coin_at_prevalence")
 FLOORS = VERDICT_FLOORS + MASK_FLOORS
 
 

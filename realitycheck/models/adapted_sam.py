@@ -24,9 +24,9 @@ import numpy as np
 from realitycheck.models.sam import (
     SamDimensions,
     SamModel,
-    build_parts,
     embedding_tensor,
     resized_shape,
+    unfilled_parts,
     upscale_logits,
 )
 
@@ -234,8 +234,7 @@ def read_adapted(path: str | Path, *, device: str | torch.device = "cpu") -> dic
     folds = sorted(int(name.split(".")[0]) for name in tensors if name.endswith(f".{_TOKEN}"))
 
     def part(name: str, prefix: str) -> torch.nn.Module:
-        with torch.device("meta"):
-            module = build_parts(dimensions, parts=(name,))[name]
+        module = unfilled_parts(dimensions, parts=(name,))[name]
         own = {key: tensors[f"{prefix}{name}.{key}"] for key in module.state_dict()}
         module.load_state_dict(own, assign=True)
         return module.requires_grad_(False).eval().to(device)

@@ -12,7 +12,6 @@ selection; CLIP_Surgery for the 85 templates.
 from __future__ import annotations
 
 import contextlib
-import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -24,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from realitycheck.models.cpu_linear import faster_linears
+from realitycheck.models.imports import lean_imports
 from realitycheck.models.sam import check_image
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
@@ -67,30 +67,15 @@ EVERYDAY_SIZES = MINIATURE_SIZES | {"embed_dim": 64, "vision_width": 128, "visio
 CPU_CROPS = 4
 """Images that go through the network together on a CPU: more fall out of its cache."""
 
+_UNUSED = ("transformers", "timm", "huggingface_hub")
+"""Packages with which `open_clip` builds towers, or finds weights, that no model here has."""
+
 _FILE_FACTS = ("input_resolution", "context_length", "vocab_size")
 """Integers that OpenAI's archives carry beside the weights."""
 
 _ensembles: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], np.ndarray]] = (
     weakref.WeakKeyDictionary()
 )
-
-
-@contextlib.contextmanager
-def without_transformers() -> Iterator[None]:
-    """Let `open_clip` be imported without Hugging Face's transformers.
-
-    It takes them along for text towers that none of our models has, where they are installed, and
-    that is half of its time: some two seconds a job. It stays as it is where something else has
-    imported them before.
-    """
-    if "transformers" in sys.modules:
-        yield
-        return
-    sys.modules["transformers"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["transformers"]
 
 
 @cache
@@ -100,7 +85,7 @@ def surgery_templates() -> tuple[str, ...]:
     They are the 80 templates that CLIP's authors used for ImageNet, in their order, followed by
     `SCENE_TEMPLATES`.
     """
-    with without_transformers():
+    with lean_imports(without=_UNUSED):
         from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     return (*(template("{}") for template in OPENAI_IMAGENET_TEMPLATES), *SCENE_TEMPLATES)
@@ -132,7 +117,7 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
         return dict(MINIATURE_SIZES)
     if variant == "everyday":
         return dict(EVERYDAY_SIZES)
-    with without_transformers():
+    with lean_imports(without=_UNUSED):
         from open_clip import get_model_config
 
     found = get_model_config(variant)
@@ -213,7 +198,7 @@ def build_clip(sizes: Mapping[str, int]) -> torch.nn.Module:
     Raises:
         ValueError: If a width is no multiple of 64.
     """
-    with without_transformers():
+    with lean_imports(without=_UNUSED):
         from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
     for key in ("vision_width", "text_width"):
@@ -377,7 +362,7 @@ def _batches(items: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
 
 @cache
 def _tokenizer() -> Any:
-    with without_transformers():
+    with lean_imports(without=_UNUSED):
         from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()

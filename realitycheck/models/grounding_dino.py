@@ -24,6 +24,7 @@ import numpy as np
 
 from realitycheck.models.cpu_linear import faster_linears
 from realitycheck.models.grounding_dino_attention import reordered
+from realitycheck.models.imports import lean_imports
 from realitycheck.models.sam import check_image
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
@@ -299,7 +300,7 @@ def build_network(
 
     folder = Path(text_encoder)
     _check_text_encoder(folder)
-    with _quiet():
+    with _quiet(), lean_imports():
         from groundingdino.models import build_model
     # The names are the package's; the values that are no dimensions are those of its Swin-T model.
     options = SimpleNamespace(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realitycheck.models.clip import arithmetic
+from realitycheck.models.imports import lean_imports
 from realitycheck.models.sam import check_image
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
@@ -74,7 +75,8 @@ def build_saliency(
         features_only: True gives the three stages that saliency reads, False the whole network as
             its checkpoint stores it.
     """
-    import timm
+    with lean_imports():
+        import timm
 
     extra: dict[str, Any] = (
         {"features_only": True, "out_indices": (1, 2, 3)} if features_only else {}

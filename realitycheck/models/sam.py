@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realitycheck.models.imports import lean_imports
 from realitycheck.models.sam_decoder import CPU_BATCH, ImageDecoder
 from realitycheck.models.sam_encoder import in_blocks
 from realitycheck.models.weights import check_keys, check_shapes, load_state
@@ -263,12 +264,14 @@ def build_parts(
         ValueError: If a part is unknown.
     """
     import torch
-    from segment_anything.modeling import (
-        ImageEncoderViT,
-        MaskDecoder,
-        PromptEncoder,
-        TwoWayTransformer,
-    )
+
+    with lean_imports():
+        from segment_anything.modeling import (
+            ImageEncoderViT,
+            MaskDecoder,
+            PromptEncoder,
+            TwoWayTransformer,
+        )
 
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
@@ -311,6 +314,25 @@ def build_parts(
             iou_head_hidden_dim=size.iou_head_width,
         )
     return {name: module.eval() for name, module in built.items()}
+
+
+def unfilled_parts(
+    dimensions: SamDimensions, *, parts: Iterable[str] = PARTS
+) -> dict[str, torch.nn.Module]:
+    """Build parts as `build_parts` does, for tensors of a file to take the places of theirs.
+
+    The image encoder, the one large part, lies on the meta device, where nothing is initialised in
+    vain. The others do not: random numbers of the meta device load a package for symbolic
+    mathematics, which takes longer than the initialisation. Chance elsewhere is left untouched.
+    """
+    import torch
+
+    small = set(parts) - {"image_encoder"}
+    with torch.random.fork_rng(devices=[]):
+        built = build_parts(dimensions, parts=small)
+    with torch.device("meta"):
+        built |= build_parts(dimensions, parts=set(parts) - small)
+    return {name: built[name] for name in PARTS if name in built}
 
 
 def load_sam(
@@ -363,9 +385,7 @@ def load_sam(
             f"{'; '.join(wrong[:3])} ({len(wrong)} differences); correct the variant or the path "
             "in the settings"
         )
-    # On the meta device nothing is initialised in vain; the file's tensors take the places.
-    with torch.device("meta"):
-        built = build_parts(dimensions, parts=set(parts))
+    built = unfilled_parts(dimensions, parts=parts)
     expected = {
         f"{part}.{name}": tensor
         for part, module in built.items()

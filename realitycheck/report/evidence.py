@@ -22,7 +22,7 @@ from realitycheck.artifacts import (
     PIXEL_TABLE,
     READINESS,
 )
-from realitycheck.methods.floors import FLOORS, MASK_FLOORS
+from realitycheck.methods.floors import FLOORS
 from realitycheck.metrics.classification import (
     confusion,
     overkill_rate,
@@ -45,6 +45,7 @@ from realitycheck.metrics.paired import (
     paired_permutation,
 )
 from realitycheck.metrics.readiness import Evidence, Requirements, decide
+from realitycheck.names import MASK_FLOORS
 from realitycheck.report.tables import (
     KEYS,
     categories_of,

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from realitycheck.names import NO_PROMPT
 from realitycheck.report.figures import STYLE, new_figure, sentence_figure, write_head, write_text
-from realitycheck.report.tables import NO_PROMPT
 
 # Of Okabe and Ito's palette, which colour-blind readers tell apart.
 BLUE, VERMILION, ORANGE, GREEN = "#0072b2", "#d55e00", "#e69f00", "#009e73"

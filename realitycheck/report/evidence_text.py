@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from realitycheck.artifacts import Schema, write_table, write_text
+from realitycheck.names import NO_PROMPT
 from realitycheck.report.table_text import (
     MISSING,
     TableText,
@@ -18,7 +19,6 @@ from realitycheck.report.table_text import (
     render_markdown,
     score_text,
 )
-from realitycheck.report.tables import NO_PROMPT
 
 DECISION_WORDS = {
     "ready": "ready",

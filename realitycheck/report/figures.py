@@ -16,8 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from realitycheck.images import resize_mask
+from realitycheck.names import NO_PROMPT
 from realitycheck.report.table_text import BOLD_ABOVE_IOU
-from realitycheck.report.tables import NO_PROMPT
 
 YELLOW = (255, 221, 0)
 _FILL_OPACITY = 0.45

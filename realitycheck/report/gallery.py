@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from realitycheck.names import NO_PROMPT
 from realitycheck.report.outlines import screen_size
-from realitycheck.report.tables import NO_PROMPT
 
 #: Statuses in few words; every status that a mask or an answer can have.
 STATUS_NAMES = {

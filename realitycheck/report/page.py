@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from realitycheck.names import NO_PROMPT
 from realitycheck.report.domain_gap import domain_gap_text
 from realitycheck.report.gallery import Gallery
 from realitycheck.report.page_tables import (
@@ -39,7 +40,6 @@ from realitycheck.report.table_text import (
     score_text,
     table_text,
 )
-from realitycheck.report.tables import NO_PROMPT
 
 TEMPLATE, STYLE, PROGRAM = "page.html", "page.css", "page.js"
 

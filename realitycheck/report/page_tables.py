@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from realitycheck.artifacts import WHOLE_DATASET
+from realitycheck.names import NO_PROMPT
 from realitycheck.report.evidence_text import (
     CHECK_WORDS,
     breakdown_text,
@@ -17,7 +18,6 @@ from realitycheck.report.evidence_text import (
     pixel_text,
 )
 from realitycheck.report.table_text import MISSING, TableText
-from realitycheck.report.tables import NO_PROMPT
 
 _BY_WORDS = {
     "category": "kind of product",

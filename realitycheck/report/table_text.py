@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from realitycheck.methods.floors import FLOORS
-from realitycheck.report.tables import NO_PROMPT
+from realitycheck.names import NO_PROMPT
 
 # The study sets only IoU above this in bold, "since lower values are too low to offer
 # practical value". Compared before rounding.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.methods.floors import FLOORS, MASK_FLOORS, f2_floor, verdict_floors
+from realitycheck.methods.floors import FLOORS, f2_floor, verdict_floors
 from realitycheck.metrics.classification import (
     Confusion,
     best_case,
@@ -33,11 +33,10 @@ from realitycheck.metrics.intervals import (
     pooled_iou_interval,
 )
 from realitycheck.metrics.iou import pooled_iou
+from realitycheck.names import MASK_FLOORS, NO_PROMPT
 from realitycheck.report.published import find_published, load_published
 
 KEYS = ["dataset", "method", "prompt"]
-# What the key holds for a method that takes no prompt; people see a dash.
-NO_PROMPT = "none"
 SCORE_COLUMNS = [
     *("dataset", "image_id", "method", "prompt", "category", "group", "label"),
     *("label_predicted", "iou", "intersection_px", "union_px", "truth_px", "predicted_px"),

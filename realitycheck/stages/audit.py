@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import AUDIT, WHOLE_DATASET
-from realitycheck.config import AUDIT_CHECKS
 from realitycheck.datasets.near_duplicates import near_duplicates, thumbnail
+from realitycheck.names import AUDIT_CHECKS
 
 Read = Callable[[str], np.ndarray]
 

@@ -17,6 +17,7 @@ from realitycheck.models.grounding_dino import (
     GroundingDinoModel,
     boxes_to_pixels,
     detect,
+    normalise_caption,
 )
 from realitycheck.stages.finished import image_content
 from realitycheck.stages.saa_plus_prompts import used_captions
@@ -55,37 +56,41 @@ def detect_shard(
         The rows of the boxes table for one image, none where nothing passes the floor.
     """
     for row in transforms.itertuples():
-        captions = list(asked["texts"])
+        texts = list(asked["texts"])
         if asked["saa_plus"] is not None:
-            more = used_captions(asked["saa_plus"], [row.category], forms=asked["object_comma"])
-            captions += more
-        captions = list(dict.fromkeys(captions))
-        contents = {c: [*image_content(row), c] for c in captions} if finished else {}
+            texts += used_captions(asked["saa_plus"], [row.category], forms=asked["object_comma"])
+        # By text as it was asked, the caption that the detector gets: "Cat" and "cat." are one.
+        captions = {text: normalise_caption(text) for text in texts}
+        contents = {c: [*image_content(row), c] for c in captions.values()} if finished else {}
         known = {
             caption: stored
             for caption, content in contents.items()
             if (stored := finished.get(content)) is not None
         }
-        missing = [caption for caption in captions if caption not in known]
+        missing = [caption for caption in dict.fromkeys(captions.values()) if caption not in known]
         if missing:
             started = time.perf_counter()
             image = read_image(image_file(images_folder, row.image_id))
             detections = detect(model, image, missing, floor=floor)
             spent = (time.perf_counter() - started) / len(missing)
             for caption, found in zip(missing, detections, strict=True):
-                boxes = _box_rows(row, caption, found, image_size_hw=image.shape[:2])
+                boxes = _box_rows(row, found, image_size_hw=image.shape[:2])
                 known[caption] = [{"seconds": spent}, *boxes]
                 if finished:
                     finished.put(contents[caption], known[caption])
         if seconds is not None:
-            seconds.append(sum(known[caption][0]["seconds"] for caption in captions))
-        yield [{**box, "prompt": prompt} for caption in captions for box in known[caption][1:]]
+            seconds.append(sum(stored[0]["seconds"] for stored in known.values()))
+        yield [
+            {**box, "text": text, "prompt": prompt}
+            for text, caption in captions.items()
+            for box in known[caption][1:]
+        ]
 
 
 def _box_rows(
-    row: Any, caption: str, found: Detection, *, image_size_hw: tuple[int, int]
+    row: Any, found: Detection, *, image_size_hw: tuple[int, int]
 ) -> list[dict[str, Any]]:
-    """Rows of the boxes table for one caption, but for the name of the prompt set."""
+    """Rows of the boxes table for one caption, but for the text and the name of the prompt set."""
     corners = boxes_to_pixels(found.boxes, image_size_hw=image_size_hw)
     rows = []
     for index, query in enumerate(found.queries.tolist()):
@@ -95,7 +100,6 @@ def _box_rows(
                 "dataset": row.dataset,
                 "image_id": row.image_id,
                 "box_id": query,
-                "text": caption,
                 "x_min": x_min,
                 "y_min": y_min,
                 "x_max": x_max,

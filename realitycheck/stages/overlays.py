@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import MASKS, decode_mask, image_file, read_table
-from realitycheck.config import NO_PROMPT
 from realitycheck.images import mask_like, read_image
+from realitycheck.names import NO_PROMPT
 from realitycheck.report.figures import choose_images, iou_notes, plot_overlays
 from realitycheck.report.tables import METHOD_NAMES
 from realitycheck.stages.report import untrained_banner, untrained_notes

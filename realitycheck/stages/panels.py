@@ -24,9 +24,9 @@ from realitycheck.artifacts import (
     read_table,
     write_atomically,
 )
-from realitycheck.config import UNTRAINED_NOTE
 from realitycheck.images import read_image
 from realitycheck.models.adapted_sam import read_adapted
+from realitycheck.names import NO_PROMPT, UNTRAINED_NOTE
 from realitycheck.report.panels import (
     View,
     image_view,
@@ -35,7 +35,7 @@ from realitycheck.report.panels import (
     result_words,
     save_panel,
 )
-from realitycheck.report.tables import METHOD_NAMES, NO_PROMPT
+from realitycheck.report.tables import METHOD_NAMES
 from realitycheck.stages.adapted_sam import adapted_sam_maps, stored_embeddings
 from realitycheck.stages.align import read_references
 from realitycheck.stages.clip_encodings import TextFeatures

@@ -16,8 +16,8 @@ from realitycheck.artifacts import (
     Schema,
     read_table,
 )
-from realitycheck.config import AREA_SUFFIX, UNTRAINED_NOTE
 from realitycheck.metrics.agreement import agreement_of
+from realitycheck.names import AREA_SUFFIX, UNTRAINED_NOTE
 from realitycheck.report.tables import (
     ANSWER_COLUMNS,
     KEYS,

@@ -8,7 +8,8 @@ import sys
 import pytest
 import yaml
 
-from realitycheck.config import NO_PROMPT, AuditSettings, SettingsError, json_schema, load_settings
+from realitycheck.config import AuditSettings, SettingsError, json_schema, load_settings
+from realitycheck.names import NO_PROMPT
 
 
 def sat(**changes):

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from realitycheck.artifacts import AUDIT, AUDIT_FINDINGS, check_table
-from realitycheck.config import AUDIT_CHECKS, AuditSettings
+from realitycheck.config import AuditSettings
+from realitycheck.names import AUDIT_CHECKS
 from realitycheck.stages.audit import (
     AuditError,
     audit_dataset,

@@ -146,6 +146,26 @@ def test_image_backbone_runs_once_for_all_captions(model, folder):
     assert model.n_backbone_passes - before == 2
 
 
+def test_texts_that_make_one_caption_are_detected_once(model, folder, floor, monkeypatch):
+    """A method asks about "hole", another about "Hole." — the detector reads the same."""
+    detected = []
+
+    def counted(model, image, captions, **options):
+        detected.append(list(captions))
+        return detect(model, image, captions, **options)
+
+    monkeypatch.setattr("realitycheck.stages.detect.detect", counted)
+    texts = [CAPTIONS[0], f"{CAPTIONS[0].upper()}."]
+    asked = ASKED | {"texts": texts}
+    found = detect_shard(
+        TRANSFORMS, model, asked=asked, prompt="p", floor=floor, images_folder=folder
+    )
+    rows = [row for image in found for row in image]
+    assert detected == [[f"{CAPTIONS[0]}."]] * 2
+    first, second = ([row for row in rows if row["text"] == text] for text in texts)
+    assert first and [row | {"text": texts[1]} for row in first] == second
+
+
 def test_caption_is_detected_once_whatever_else_is_asked(model, folder, floor, tmp_path):
     """An edit of one text costs that text only, and another prompt set finds what it shares."""
     transforms = TRANSFORMS.assign(category="a", pixels_sha256=["one", "two"])

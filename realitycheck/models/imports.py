@@ -1,0 +1,70 @@
+"""The published packages, imported without what they bring along for uses that are not ours.
+
+Importing them takes most of the time of a job with a small network, and half of that goes into
+packages that none of our models needs: the compiler's front end, on which torchvision and timm look
+in passing, scikit-learn, which transformers take for assisted text generation, and the pictures of
+GroundingDINO's evaluation. All of them stay importable afterwards.
+"""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+
+def _unchanged(function: Any = None, *_args: Any, **_options: Any) -> Any:
+    """A decorator, or one that is made by its options, that does nothing."""
+    return (lambda inner: inner) if function is None else function
+
+
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """A function or class that is imported when it is first called."""
+
+    def called(*args: Any, **options: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(*args, **options)
+
+    return called
+
+
+# What the packages look at while they are imported, by module, and what they find there.
+_STAND_INS: dict[str, dict[str, Any]] = {
+    "torch._dynamo": {"__path__": [], "disable": _unchanged, "allow_in_graph": _unchanged},
+    "torch._dynamo.utils": {
+        "is_compile_supported": _later("torch._dynamo.utils", "is_compile_supported"),
+    },
+    "torch._dynamo._trace_wrapped_higher_order_op": {
+        "TransformGetItemToIndex": _later(
+            "torch._dynamo._trace_wrapped_higher_order_op", "TransformGetItemToIndex"
+        ),
+    },
+    "groundingdino.util.visualizer": {
+        "COCOVisualizer": _later("groundingdino.util.visualizer", "COCOVisualizer"),
+    },
+}
+
+
+@contextlib.contextmanager
+def lean_imports(*, without: tuple[str, ...] = ("sklearn",)) -> Iterator[None]:
+    """Let packages be imported without what they can do without.
+
+    What something else has imported before stays as it is. Functions that timm and transformers
+    mark for the compiler are left unmarked; none of them is in a part that is compiled here.
+
+    Args:
+        without: Packages that look as if they were not installed.
+    """
+    import torch  # noqa: F401  # in full, before anything stands in for a part of it
+
+    modules: dict[str, ModuleType | None] = dict.fromkeys(without)
+    for name, content in _STAND_INS.items():
+        modules[name] = ModuleType(name)
+        vars(modules[name]).update(content)
+    modules = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(modules)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in modules:
+            sys.modules.pop(name, None)
