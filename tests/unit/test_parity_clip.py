@@ -5,9 +5,7 @@ own: what an independent implementation reached, times about ten.
 """
 
 import functools
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,16 +34,11 @@ SURGERY_VARIANTS = {
 
 
 @pytest.fixture
-def checkpoints(shared, tmp_path_factory):
+def checkpoints(maker, known, tmp_path_factory):
     """Miniature CLIP and SAM checkpoints in the official formats, written once a session."""
     folder = tmp_path_factory.getbasetemp() / "parity_clip"
     if folder.is_dir():
         return folder
-    fixtures = Path(shared) / "fixtures"
-    spec = importlib.util.spec_from_file_location("maker", fixtures / "make_checkpoints.py")
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    known = json.loads((fixtures / "parity" / "manifest.json").read_text())["checkpoints"]
     clip_state, sam_state = maker.make_clip(known["seed"]), maker.make_sam(known["seed"])
     assert maker.content_hash(clip_state) == known["files"]["ViT-B-16-mini.pt"]
     assert maker.content_hash(sam_state) == known["files"]["sam_vit_mini.pth"]
@@ -54,12 +47,6 @@ def checkpoints(shared, tmp_path_factory):
     maker.save_clip_torchscript(clip_state, folder / "ViT-B-16-mini.pt")
     torch.save(sam_state, folder / "sam_vit_mini.pth")
     return folder
-
-
-@pytest.fixture
-def parity(shared):
-    """The folder of recordings."""
-    return Path(shared) / "fixtures" / "parity"
 
 
 @functools.cache

@@ -5,9 +5,7 @@ own: what an independent implementation reached, times about ten.
 """
 
 import functools
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,32 +21,6 @@ from realitycheck.models.automatic_masks import MaskGrid, propose_masks
 CASES = ("truck", "catdog", "candle", "dogsgrey")
 
 
-@functools.cache
-def recordings_maker(folder):
-    """The module that writes the checkpoints the recordings were made with."""
-    spec = importlib.util.spec_from_file_location("maker", folder / "make_checkpoints.py")
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    return maker
-
-
-@pytest.fixture
-def fixtures(shared):
-    return Path(shared) / "fixtures"
-
-
-@pytest.fixture
-def parity(fixtures):
-    """The folder of recordings."""
-    return fixtures / "parity"
-
-
-@pytest.fixture
-def known(parity):
-    """Seed and content digests of the checkpoints behind the recordings."""
-    return json.loads((parity / "manifest.json").read_text())["checkpoints"]
-
-
 @pytest.fixture
 def folder(tmp_path_factory):
     """One folder of checkpoints for the session."""
@@ -58,10 +30,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def segmenter(fixtures, known, folder):
+def segmenter(maker, known, folder):
     path = folder / "sam.pth"
     if not path.exists():
-        maker = recordings_maker(fixtures)
         state = maker.make_sam(known["seed"])
         assert maker.content_hash(state) == known["files"]["sam_vit_mini.pth"]
         torch.save(state, path)
@@ -76,47 +47,6 @@ def load_sam(path):
 @functools.cache
 def encode(path, image_path):
     return sam.encode_image(load_sam(path), read_image(image_path))
-
-
-@pytest.fixture
-def text_encoder(fixtures, known, folder):
-    path = folder / "bert"
-    if not path.exists():
-        recordings_maker(fixtures).make_bert_dir(path, known["seed"])
-    return path
-
-
-@pytest.fixture
-def detector(fixtures, known, folder, text_encoder):
-    """The recorded detector, where the maker still writes it."""
-    path = folder / "detector.pth"
-    config = folder / "config.py"
-    if not config.exists():
-        maker = recordings_maker(fixtures)
-        config.write_text(maker.GDINO_CFG)
-        state = maker.make_groundingdino(known["seed"], config, text_encoder)
-        if maker.content_hash(state) == known["files"]["groundingdino_mini.pth"]:
-            torch.save({"model": {f"module.{k}": v for k, v in state.items()}}, path)
-    if not path.exists():
-        pytest.skip(
-            "make_checkpoints.py writes another detector than that of the recordings "
-            "(its digest differs from parity/manifest.json)"
-        )
-    return load_detector(path, text_encoder)
-
-
-@functools.cache
-def load_detector(path, text_encoder):
-    variant = {
-        "swin_width": 24,
-        "swin_depths": (2, 1, 1, 1),
-        "swin_heads": (1, 1, 2, 2),
-        "enc_layers": 1,
-        "dec_layers": 2,
-        "dim_feedforward": 256,
-        "num_queries": 60,
-    }
-    return gd.load_grounding_dino(path, text_encoder=text_encoder, variant=variant)
 
 
 def read_image(path):
@@ -192,10 +122,10 @@ def test_selection_and_phrases_of_recorded_scores(parity, text_encoder, case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_detector_repeats_the_published_code(parity, detector, case):
+def test_detector_repeats_the_published_code(parity, recorded_detector, case):
     """Scores of all queries and tokens, boxes, and what is kept, for every prompt."""
     image, arrays, text = read_case(parity, case, "groundingdino_sam")
-    found = gd.detect(detector, image, text["prompts"])
+    found = gd.detect(recorded_detector, image, text["prompts"])
     np.testing.assert_array_equal(found[0].token_ids, arrays["token_ids_0"])
     np.testing.assert_allclose(found[0].token_scores, arrays["raw_prob_0"], atol=1e-4)
     np.testing.assert_allclose(found[0].boxes, arrays["raw_boxes_0"], atol=1e-5)

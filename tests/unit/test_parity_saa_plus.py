@@ -5,9 +5,7 @@ own: what an independent implementation reached, times about ten.
 """
 
 import functools
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,29 +15,18 @@ from pycocotools import mask as coco
 
 from realitycheck.methods import saa_plus
 from realitycheck.models import saliency, sam
-from realitycheck.models.grounding_dino import Detection, boxes_to_pixels
+from realitycheck.models.grounding_dino import Detection, boxes_to_pixels, detect
 
 CASES = ("truck", "catdog", "candle", "dogsgrey")
 VARIANTS = {"faithful": saa_plus.PUBLISHED, "fixed": saa_plus.REPAIRED}
 
 
 @pytest.fixture
-def parity(shared):
-    """The folder of recordings."""
-    return Path(shared) / "fixtures" / "parity"
-
-
-@pytest.fixture
-def checkpoints(shared, tmp_path_factory):
+def checkpoints(maker, known, tmp_path_factory):
     """Miniature SAM and saliency checkpoints in the official formats, written once a session."""
     folder = tmp_path_factory.getbasetemp() / "parity_saa_plus"
     if folder.is_dir():
         return folder
-    fixtures = Path(shared) / "fixtures"
-    spec = importlib.util.spec_from_file_location("maker", fixtures / "make_checkpoints.py")
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    known = json.loads((fixtures / "parity" / "manifest.json").read_text())["checkpoints"]
     states = {
         "sam_vit_mini.pth": maker.make_sam(known["seed"]),
         "wide_resnet50_2_mini.pth": maker.make_backbone(known["seed"]),
@@ -205,6 +192,56 @@ def test_map_and_masks_of_recorded_boxes(parity, checkpoints, case, variant):
     assert iou(found.segmentation.mask, decode(text["final_mask"])) >= 0.999
     assert found.segmentation.status == "ok"
     assert found.segmentation.mask.mean() == pytest.approx(text["final_fraction"], abs=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("case", CASES)
+def test_whole_run_from_the_image(parity, checkpoints, recorded_detector, case, variant):
+    """With boxes of our own run of the detector: every pass keeps the recorded ones, and the masks
+    that come of them are those recorded."""
+    image, arrays, text = read_case(parity, case, variant)
+    size, bgr = image.shape[:2], VARIANTS[variant].bgr
+    segmenter = load_sam(checkpoints / "sam_vit_mini.pth")
+    backbone = load_saliency(checkpoints / "wide_resnet50_2_mini.pth")
+    embedding = sam.encode_image(segmenter, image, colour_order="bgr" if bgr else "rgb")
+    prompts = prompts_of(text)
+    captions = saa_plus.captions(prompts, object_comma=VARIANTS[variant].object_comma)
+    detections = detect(
+        recorded_detector, image, [captions.object_caption, *captions.defect_captions]
+    )
+    phrases = ["", *captions.filter_phrases]
+    limit = 1.0 / prompts.n_objects
+    for index, (detection, phrase) in enumerate(zip(detections, phrases, strict=True)):
+        assert limit == pytest.approx(text["passes"][index]["max_area"], abs=1e-5)
+        kept = saa_plus.propose(
+            [detection],
+            [phrase],
+            max_area=limit,
+            box_threshold=text["box_threshold"],
+            text_threshold=text["text_threshold"],
+        )
+        if index == 0:
+            limit = kept.largest_area * prompts.area_ratio
+        np.testing.assert_allclose(kept.boxes, arrays[f"pass{index}_boxes"], atol=1e-5)
+        np.testing.assert_allclose(kept.scores, arrays[f"pass{index}_scores"], atol=1e-4)
+    found = saa_plus.segment(
+        detections[0],
+        detections[1:],
+        filter_phrases=captions.filter_phrases,
+        decode_boxes=sam.box_decoder(segmenter, embedding, image_size_hw=size),
+        saliency=lambda several: saliency.saliency_map(
+            backbone, image, bgr=bgr, object_masks=several if prompts.n_objects > 1 else None
+        ),
+        image_size_hw=size,
+        n_objects=prompts.n_objects,
+        max_masks=prompts.max_masks,
+        area_ratio=prompts.area_ratio,
+        box_threshold=text["box_threshold"],
+        text_threshold=text["text_threshold"],
+    )
+    np.testing.assert_allclose(found.scores, arrays["rescore"], atol=1e-4)
+    assert found.best.tolist() == text["topk_index"]
+    assert iou(found.segmentation.mask, decode(text["final_mask"])) >= 0.999
 
 
 def test_image_without_any_box_has_the_recorded_map(parity, checkpoints):

@@ -4,9 +4,7 @@ The recordings were made on small real images with miniature models.
 """
 
 import functools
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,16 +18,11 @@ COLOUR_ORDER = {"faithful": "bgr", "fixed": "rgb"}
 
 
 @pytest.fixture
-def checkpoints(shared, tmp_path_factory):
+def checkpoints(maker, known, tmp_path_factory):
     """Miniature backbone and SAM checkpoints in the official formats, written once a session."""
     folder = tmp_path_factory.getbasetemp() / "parity_saliency"
     if folder.is_dir():
         return folder
-    fixtures = Path(shared) / "fixtures"
-    spec = importlib.util.spec_from_file_location("maker", fixtures / "make_checkpoints.py")
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    known = json.loads((fixtures / "parity" / "manifest.json").read_text())["checkpoints"]
     backbone, sam_state = maker.make_backbone(known["seed"]), maker.make_sam(known["seed"])
     assert maker.content_hash(backbone) == known["files"]["wide_resnet50_2_mini.pth"]
     assert maker.content_hash(sam_state) == known["files"]["sam_vit_mini.pth"]
@@ -37,12 +30,6 @@ def checkpoints(shared, tmp_path_factory):
     torch.save(backbone, folder / "wide_resnet50_2_mini.pth")
     torch.save(sam_state, folder / "sam_vit_mini.pth")
     return folder
-
-
-@pytest.fixture
-def parity(shared):
-    """The folder of recordings."""
-    return Path(shared) / "fixtures" / "parity"
 
 
 @functools.cache
