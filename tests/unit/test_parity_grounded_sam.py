@@ -161,7 +161,7 @@ def test_masks_of_recorded_boxes(parity, segmenter, folder, case):
     assert result.status == "ok" and result.n_regions == len(text["box_masks"])
 
 
-def test_prompts_without_a_box(parity, segmenter, folder):
+def test_prompts_without_a_box(parity, segmenter, recorded_detector, folder):
     """Where no prompt finds a box the published code raises; one of two is no problem."""
     entries = [
         entry
@@ -169,24 +169,21 @@ def test_prompts_without_a_box(parity, segmenter, folder):
         if entry["pipeline"] == "groundingdino_sam"
     ]
     assert [entry["n_boxes"] for entry in entries] == [[0], [0, 4]]
-    image, arrays, text = read_case(parity, "candle", "groundingdino_sam")
+    image, _, text = read_case(parity, "candle", "groundingdino_sam")
     size = image.shape[:2]
     embedding = encode(folder / "sam.pth", parity / "candle" / "image.png")
     decoder = sam.box_decoder(segmenter, embedding, image_size_hw=size)
-    nothing = gd.Detection(
-        caption="candle.",
-        tokens=("x",),
-        boxes=np.zeros((0, 4), np.float32),
-        token_scores=np.zeros((0, 1), np.float32),
-        scores=np.zeros(0, np.float32),
-    )
-    found = grounded_sam.segment([nothing], decoder, image_size_hw=size)
-    assert found.status == "no_box" and not found.mask.any()
-    assert text["prompts"][0] == "defect" and len(arrays["boxes_0"]) == 4
-    both = [nothing, recorded_detections(arrays, text)[0]]
-    found = grounded_sam.segment(both, decoder, image_size_hw=size)
-    assert iou(found.mask, decode(entries[1]["final_mask"])) >= 0.999
-    assert found.mask.mean() == pytest.approx(entries[1]["final_fraction"], abs=1e-4)
+    thresholds = {name: text[name] for name in ("box_threshold", "text_threshold")}
+    for entry in entries:
+        detections = gd.detect(recorded_detector, image, entry["prompts"])
+        kept = [gd.select_boxes(d, box_threshold=text["box_threshold"]).boxes for d in detections]
+        assert [len(boxes) for boxes in kept] == entry["n_boxes"]
+        found = grounded_sam.segment(detections, decoder, image_size_hw=size, **thresholds)
+        if any(entry["n_boxes"]):
+            assert iou(found.mask, decode(entry["final_mask"])) >= 0.999
+            assert found.mask.mean() == pytest.approx(entry["final_fraction"], abs=1e-4)
+        else:
+            assert found.status == "no_box" and not found.mask.any()
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -194,36 +194,20 @@ def test_map_and_masks_of_recorded_boxes(parity, checkpoints, case, variant):
     assert found.segmentation.mask.mean() == pytest.approx(text["final_fraction"], abs=1e-4)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("case", CASES)
-def test_whole_run_from_the_image(parity, checkpoints, recorded_detector, case, variant):
-    """With boxes of our own run of the detector: every pass keeps the recorded ones, and the masks
-    that come of them are those recorded."""
-    image, arrays, text = read_case(parity, case, variant)
-    size, bgr = image.shape[:2], VARIANTS[variant].bgr
+def whole_run(image, prompts, *, checkpoints, detector, variant, box_threshold, text_threshold):
+    """SAA+ from an image on; with it, each pass: the limit of its area and what it keeps."""
+    size, bgr = image.shape[:2], variant.bgr
     segmenter = load_sam(checkpoints / "sam_vit_mini.pth")
     backbone = load_saliency(checkpoints / "wide_resnet50_2_mini.pth")
     embedding = sam.encode_image(segmenter, image, colour_order="bgr" if bgr else "rgb")
-    prompts = prompts_of(text)
-    captions = saa_plus.captions(prompts, object_comma=VARIANTS[variant].object_comma)
-    detections = detect(
-        recorded_detector, image, [captions.object_caption, *captions.defect_captions]
-    )
-    phrases = ["", *captions.filter_phrases]
-    limit = 1.0 / prompts.n_objects
-    for index, (detection, phrase) in enumerate(zip(detections, phrases, strict=True)):
-        assert limit == pytest.approx(text["passes"][index]["max_area"], abs=1e-5)
-        kept = saa_plus.propose(
-            [detection],
-            [phrase],
-            max_area=limit,
-            box_threshold=text["box_threshold"],
-            text_threshold=text["text_threshold"],
-        )
-        if index == 0:
-            limit = kept.largest_area * prompts.area_ratio
-        np.testing.assert_allclose(kept.boxes, arrays[f"pass{index}_boxes"], atol=1e-5)
-        np.testing.assert_allclose(kept.scores, arrays[f"pass{index}_scores"], atol=1e-4)
+    captions = saa_plus.captions(prompts, object_comma=variant.object_comma)
+    detections = detect(detector, image, [captions.object_caption, *captions.defect_captions])
+    thresholds = {"box_threshold": box_threshold, "text_threshold": text_threshold}
+    limit, passes = 1.0 / prompts.n_objects, []
+    for detection, phrase in zip(detections, ["", *captions.filter_phrases], strict=True):
+        kept = saa_plus.propose([detection], [phrase], max_area=limit, **thresholds)
+        passes.append((limit, kept))
+        limit = passes[0][1].largest_area * prompts.area_ratio
     found = saa_plus.segment(
         detections[0],
         detections[1:],
@@ -236,12 +220,62 @@ def test_whole_run_from_the_image(parity, checkpoints, recorded_detector, case, 
         n_objects=prompts.n_objects,
         max_masks=prompts.max_masks,
         area_ratio=prompts.area_ratio,
+        **thresholds,
+    )
+    return passes, found
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("case", CASES)
+def test_whole_run_from_the_image(parity, checkpoints, recorded_detector, case, variant):
+    """With boxes of our own run of the detector: every pass keeps the recorded ones, and the masks
+    that come of them are those recorded."""
+    image, arrays, text = read_case(parity, case, variant)
+    passes, found = whole_run(
+        image,
+        prompts_of(text),
+        checkpoints=checkpoints,
+        detector=recorded_detector,
+        variant=VARIANTS[variant],
         box_threshold=text["box_threshold"],
         text_threshold=text["text_threshold"],
     )
+    for index, ((limit, kept), asked) in enumerate(zip(passes, text["passes"], strict=True)):
+        assert limit == pytest.approx(asked["max_area"], abs=1e-5)
+        np.testing.assert_allclose(kept.boxes, arrays[f"pass{index}_boxes"], atol=1e-5)
+        np.testing.assert_allclose(kept.scores, arrays[f"pass{index}_scores"], atol=1e-4)
     np.testing.assert_allclose(found.scores, arrays["rescore"], atol=1e-4)
     assert found.best.tolist() == text["topk_index"]
     assert iou(found.segmentation.mask, decode(text["final_mask"])) >= 0.999
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_images_on_which_the_published_code_raises(parity, checkpoints, recorded_detector, number):
+    """No object box, or no box at all: what the code would give if it did not raise."""
+    entry = json.loads((parity / "_edge" / "saa.json").read_text())[number]
+    prompts = saa_plus.SaaPlusPrompts(
+        "candle",
+        entry["object_prompt"],
+        tuple((caption, phrase) for caption, phrase in entry["text_prompts"]),
+        general_prompts=False,
+        n_objects=entry["object_number"],
+        max_masks=entry["k_mask"],
+        area_ratio=entry["area_ratio"],
+    )
+    passes, found = whole_run(
+        np.array(Image.open(parity / entry["image"] / "image.png").convert("RGB")),
+        prompts,
+        checkpoints=checkpoints,
+        detector=recorded_detector,
+        variant=VARIANTS[entry["variant"]],
+        box_threshold=entry["box_threshold"],
+        text_threshold=0.1,
+    )
+    assert [len(kept.boxes) for _, kept in passes] == entry["kept_per_pass"]
+    recorded = np.load(parity / "_edge" / entry["file"])["anomaly_map"]
+    small = saa_plus.resize_map(found.anomaly_map, size_hw=recorded.shape, cubic=False)
+    assert np.abs(small - recorded).mean() < 1e-4
+    assert small.max() == pytest.approx(entry["anomaly_map_max"], abs=1e-4)
 
 
 def test_image_without_any_box_has_the_recorded_map(parity, checkpoints):
