@@ -290,7 +290,11 @@ class SaaPlusPrompt(_Strict):
     n_objects: int = Field(1, ge=1, description="how many products an image shows")
     max_masks: int = Field(5, ge=1, description="how many masks at most make up the map")
     area_ratio: float = Field(
-        0.9, gt=0, le=1, description="largest defect box as a share of the product's box"
+        0.9,
+        gt=0,
+        le=2,
+        description="a defect's box is smaller than this share of the product's largest box; above "
+        "1 where the whole product may be what is looked for, as with a cat",
     )
 
     @model_validator(mode="after")
