@@ -556,7 +556,7 @@ class Plan:
 
     def fold_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) whose verdicts or thresholds come from folds."""
-        kinds = ("resnet_mlp", "pixel_difference", "saa_plus", "adapted_sam")
+        kinds = ("resnet_mlp", "tuned_clip", "pixel_difference", "saa_plus", "adapted_sam")
         return [run for run in self.settings.runs() if self.settings.methods[run[1]].kind in kinds]
 
     def fold_tables(self) -> list[str]:
@@ -564,7 +564,7 @@ class Plan:
         results = self.settings.results_dir
         return [
             f"{results}/verdicts/{dataset}/{method}/{prompt}/labels.parquet"
-            if self.settings.methods[method].kind == "resnet_mlp"
+            if self.settings.methods[method].kind in ("resnet_mlp", "tuned_clip")
             else f"{results}/predictions/{dataset}/{method}/{prompt}/thresholds.parquet"
             for dataset, method, prompt in self.fold_runs()
         ]

@@ -73,6 +73,46 @@ rule classify_clip_zero_shot:
         "../scripts/classify_clip_zero_shot.py"
 
 
+rule classify_tuned_clip:
+    """CLIP with a learned prompt: its first words are trained, every verdict out of fold."""
+    input:
+        checked=ancient(checked_inputs),
+        manifest=ancient("<results>/manifests/{dataset}.parquet"),
+        features=shards_of(
+            "<results>/encodings/{dataset}/clip_features/{shard}.parquet"
+        ),
+        weights=ancient("<results>/weights/clip.json"),
+    output:
+        labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
+    log:
+        "logs/classify_tuned_clip/{dataset}/{method}/{prompt}.log",
+    benchmark:
+        "benchmarks/classify_tuned_clip/{dataset}/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method="|".join(cfg.method_names("tuned_clip") or ["none"]),
+    conda:
+        "../envs/models.yaml"
+    threads: plan.threads("clip")
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+            "clip", wildcards.dataset, None, kb_per_image=20, attempt=attempt
+        ),
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
+        clip=cfg.network_settings("clip"),
+        words=lambda wildcards: plan.words(wildcards.dataset),
+        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
+        weights=lambda wildcards: plan.weights_digest("clip"),
+        code=code_of("classify_tuned_clip"),
+    message:
+        "{wildcards.dataset}: {wildcards.method}, out of fold"
+    script:
+        "../scripts/classify_tuned_clip.py"
+
+
 rule classify_resnet_mlp:
     """Supervised baseline: a perceptron on frozen features, every verdict out of fold."""
     input:

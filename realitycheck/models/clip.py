@@ -387,6 +387,30 @@ def encode_text(
     """
     import torch
 
+    features = [np.zeros((0, model.text_projection.shape[1]), np.float32)]
+    tokens = tokenize(model, texts)
+    with torch.inference_mode():
+        for batch in tokens.split(batch_size) if len(tokens) else ():
+            encoded = text_features(model, batch, embed_words(model, batch))
+            features.append(encoded.float().cpu().numpy())
+    return np.concatenate(features)
+
+
+def tokenize(model: torch.nn.Module, texts: Sequence[str]) -> torch.Tensor:
+    """Turn texts into CLIP's tokens.
+
+    Args:
+        model: From `load_clip`.
+        texts: Texts; may be empty strings.
+
+    Returns:
+        int64, shape (N, context length), on the model's device; the start mark in front, the end
+        mark, which is the largest id, behind the text, zeros behind that.
+
+    Raises:
+        ValueError: If a text has more tokens than the model's context holds. CLIP's own tokeniser
+            refuses it too; open_clip's would cut its end off silently.
+    """
     if isinstance(texts, str):
         raise ValueError(f"texts: expected a list of texts, found the single text {texts!r}")
     tokenizer = _tokenizer()
@@ -398,26 +422,35 @@ def encode_text(
                 f"text prompt: expected at most {room} tokens, found {n_tokens} in {text!r}; "
                 f"shorten it"
             )
-    device = model.text_projection.device
-    features = [np.zeros((0, model.text_projection.shape[1]), np.float32)]
-    with torch.inference_mode():
-        for batch in _batches(texts, batch_size):
-            tokens = tokenizer(batch, context_length=model.context_length).to(device)
-            features.append(_text_features(model, tokens).float().cpu().numpy())
-    return np.concatenate(features)
+    tokens = tokenizer(list(texts), context_length=model.context_length)
+    return tokens.to(model.text_projection.device)
 
 
-def _text_features(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+def embed_words(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """Look up the vectors of tokens, as far as the longest text goes, (N, L, W)."""
+    return model.token_embedding(tokens[:, : int(tokens.argmax(dim=1).max()) + 1])
+
+
+def text_features(
+    model: torch.nn.Module, tokens: torch.Tensor, words: torch.Tensor
+) -> torch.Tensor:
     """Run the text tower on as many places as the longest text takes.
 
     A token attends to those before it only, and the feature is taken at the end mark (the largest
     id), so the empty places behind it, most of CLIP's 77, have no part in it.
+
+    Args:
+        model: From `load_clip`.
+        tokens: From `tokenize`, (N, context length); they say where texts end.
+        words: From `embed_words`, (N, L, W), or with other vectors in some places.
+
+    Returns:
+        (N, D), rows of length 1.
     """
     from torch.nn.functional import normalize
 
-    ends = tokens.argmax(dim=1)
-    length = int(ends.max()) + 1
-    places = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
+    ends, length = tokens.argmax(dim=1), words.shape[1]
+    places = words + model.positional_embedding[:length]
     places = model.transformer(places, attn_mask=model.attn_mask[:length, :length])
     chosen = model.ln_final(places)[range(len(tokens)), ends]
     return normalize(chosen @ model.text_projection, dim=-1)

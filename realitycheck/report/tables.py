@@ -58,6 +58,7 @@ METHOD_NAMES = {
     "lvlm": "LVLM",
     "resnet_mlp": "ResNet + MLP",
     "clip_zero_shot": "CLIP zero-shot",
+    "tuned_clip": "CLIP, tuned prompt",
     "reject_everything": "Floor: reject everything",
     "accept_everything": "Floor: accept everything",
     "coin_at_prevalence": "Floor: coin at the prevalence",

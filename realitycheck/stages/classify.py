@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import VERDICTS
+from realitycheck.methods import tuned_clip
 from realitycheck.methods.clip_zero_shot import classify
 from realitycheck.methods.floors import floor_label
 from realitycheck.methods.resnet_mlp import classify_out_of_fold, largest_departures
+
+if TYPE_CHECKING:
+    import torch
 
 
 def floor_verdicts(manifest: pd.DataFrame, *, floor: str, prompt: str) -> pd.DataFrame:
@@ -62,6 +66,44 @@ def out_of_fold_verdicts(
         manifest["label"].to_numpy(),
         groups=groups,
         **{key: value for key, value in settings.items() if key not in ("kind", "input_size_px")},
+    )
+    return _table(manifest, method, prompt).assign(
+        label_predicted=found.labels, score=found.scores, fold=found.folds
+    )
+
+
+def tuned_verdicts(
+    manifest: pd.DataFrame,
+    features: np.ndarray,
+    model: torch.nn.Module,
+    objects: Mapping[str, str],
+    *,
+    method: str,
+    prompt: str,
+    settings: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Verdicts of CLIP with a learned prompt, each by one that did not see the image.
+
+    Args:
+        manifest: Scored images.
+        features: CLIP features of each of them, (N, D), in the manifest's order.
+        model: CLIP.
+        objects: What the images of each category show.
+        method: Name of the method block.
+        prompt: What the key `prompt` holds.
+        settings: Of the method.
+
+    Returns:
+        A verdicts table.
+    """
+    found = tuned_clip.classify_out_of_fold(
+        model,
+        features,
+        manifest["label"].to_numpy(),
+        categories=manifest["category"].to_numpy(),
+        groups=manifest["group"].fillna(manifest["image_id"]).to_numpy(),
+        objects=objects,
+        **{key: value for key, value in settings.items() if key != "kind"},
     )
     return _table(manifest, method, prompt).assign(
         label_predicted=found.labels, score=found.scores, fold=found.folds

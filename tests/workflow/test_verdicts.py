@@ -40,10 +40,12 @@ SETTINGS = {
             "requests_per_minute": None,
             "max_cost_usd": 1,
         },
+        "clip_zero_shot": {},
+        "tuned_clip": {"n_folds": 2, "n_steps": 3},
         "resnet_mlp": {"input_size_px": 96, "n_folds": 2, "max_epochs": 10},
         "pixel_difference": {"min_area_px": 5},
     },
-    "models": {"resnet": {"variant": "miniature"}},
+    "models": {"resnet": {"variant": "miniature"}, "clip": {"variant": "miniature"}},
     "compute": {"device": "cpu", "threads": 1},
     "evaluation": {"n_resamples": 200},
 }
@@ -73,6 +75,8 @@ def made(tmp_path_factory, new_run):
     run.finish(
         "results/aligned/sat/transforms.parquet",
         "results/verdicts/sat/resnet_mlp/none/labels.parquet",
+        "results/verdicts/sat/clip_zero_shot/none/labels.parquet",
+        "results/verdicts/sat/tuned_clip/none/labels.parquet",
         "results/scores/sat/pixel_difference_area/none/images.parquet",
     )
     return run
@@ -122,7 +126,8 @@ def test_gemini_on_a_server_of_this_machine_gives_table_2_once(run, servers):
             row = table.loc[("gemini", prompt)]
             assert (row["n_answered"], row["n_ok"], row["n_nok"]) == (N_IMAGES, 12, 4)
             assert row["f2_floor"] > 0 and row["cost_per_1000_parts_usd"] > 0
-        for other in ("resnet_mlp", "pixel_difference", "pixel_difference_area"):
+        others = ("resnet_mlp", "clip_zero_shot", "tuned_clip")
+        for other in (*others, "pixel_difference", "pixel_difference_area"):
             assert table.loc[(other, "none"), "n_answered"] == N_IMAGES
         for floor in ("reject_everything", "accept_everything", "coin_at_prevalence"):
             assert (floor, "none") in table.index

@@ -5,8 +5,15 @@ import pandas as pd
 import pytest
 
 from realitycheck.artifacts import SCORES, VERDICTS, read_table, write_table
-from realitycheck.config import ResnetMlpMethod
-from realitycheck.stages.classify import floor_verdicts, out_of_fold_verdicts, zero_shot_verdicts
+from realitycheck.config import ResnetMlpMethod, TunedClipMethod
+from realitycheck.metrics.folds import assign_folds
+from realitycheck.models import clip, miniature_clip
+from realitycheck.stages.classify import (
+    floor_verdicts,
+    out_of_fold_verdicts,
+    tuned_verdicts,
+    zero_shot_verdicts,
+)
 from realitycheck.stages.evaluate import score_labels
 
 pytestmark = pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
@@ -55,6 +62,28 @@ def test_every_image_gets_a_verdict_with_the_fold_it_was_held_out_in(manifest, t
     assert table["score"].between(0, 1).all()
     by_part = table["fold"].groupby(manifest["group"]).nunique()
     assert (by_part == 1).all() and set(table["fold"]) == {0, 1, 2}
+
+
+def test_tuned_prompt_has_the_baselines_folds_and_each_categorys_object(manifest, tmp_path):
+    """So that the two supervised classifiers are compared on the same held-out images."""
+    model = clip.load_clip(miniature_clip.write_miniature_clip(tmp_path), variant="miniature")
+    features = np.random.default_rng(0).normal(size=(48, 32)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    settings = TunedClipMethod(kind="tuned_clip", n_folds=3, n_steps=2)
+    options = settings.model_dump(mode="json", exclude={"title"})
+    objects = {"die": "die", "lead": "lead of a chip"}
+    tables = [
+        tuned_verdicts(
+            manifest, features, model, named, method="tuned", prompt="none", settings=options
+        )
+        for named in (objects, objects | {"lead": "cat"})
+    ]
+    table = written(tables[0], tmp_path)
+    expected = assign_folds(manifest["label"], manifest["group"], n_folds=3, seed=0)
+    assert list(table["fold"]) == list(expected)
+    assert set(table["status"]) == {"answered"} and table["score"].between(0, 1).all()
+    moved = (tables[0]["score"] - tables[1]["score"]).abs().groupby(manifest["category"]).max()
+    assert moved["lead"] > 10 * moved["die"]
 
 
 def test_images_without_a_group_are_parts_of_their_own(manifest):
