@@ -357,13 +357,17 @@ def _checked(areas: Sequence[float], hits: Sequence[bool]) -> tuple[np.ndarray, 
 
 
 def _rounded(value: float, how) -> float:
-    """Round to two significant digits."""
+    """Round to two significant digits; down and up never end on the other side of the value."""
     if value <= 0:
         return 0.0
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return float(
-        f"{how(value / unit * (1 + 1e-12) if how is math.floor else value / unit) * unit:.6g}"
-    )
+    # 0.29 / 0.01 is a little less than 29, and must not become 28.
+    units = how(value / unit * (1 + 1e-12) if how is math.floor else value / unit)
+    found = float(f"{units * unit:.6g}")
+    if (how is math.floor and found > value) or (how is math.ceil and found < value):
+        units += -1 if how is math.floor else 1
+        found = float(f"{units * unit:.6g}")
+    return found
 
 
 def _said(value: float) -> str:
