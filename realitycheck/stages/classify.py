@@ -12,7 +12,7 @@ from realitycheck.artifacts import VERDICTS
 from realitycheck.methods import tuned_clip
 from realitycheck.methods.clip_zero_shot import classify
 from realitycheck.methods.floors import floor_label
-from realitycheck.methods.resnet_mlp import classify_out_of_fold, largest_departures
+from realitycheck.methods.resnet_mlp import OutOfFold, classify_out_of_fold, largest_departures
 
 if TYPE_CHECKING:
     import torch
@@ -67,9 +67,7 @@ def out_of_fold_verdicts(
         groups=groups,
         **{key: value for key, value in settings.items() if key not in ("kind", "input_size_px")},
     )
-    return _table(manifest, method, prompt).assign(
-        label_predicted=found.labels, score=found.scores, fold=found.folds
-    )
+    return _held_out(manifest, method, prompt, found)
 
 
 def tuned_verdicts(
@@ -105,9 +103,7 @@ def tuned_verdicts(
         objects=objects,
         **{key: value for key, value in settings.items() if key != "kind"},
     )
-    return _table(manifest, method, prompt).assign(
-        label_predicted=found.labels, score=found.scores, fold=found.folds
-    )
+    return _held_out(manifest, method, prompt, found)
 
 
 def zero_shot_verdicts(
@@ -138,6 +134,12 @@ def zero_shot_verdicts(
         table.loc[rows.index, "label_predicted"] = labels
         table.loc[rows.index, "score"] = scores
     return table
+
+
+def _held_out(manifest: pd.DataFrame, method: str, prompt: str, found: OutOfFold) -> pd.DataFrame:
+    return _table(manifest, method, prompt).assign(
+        label_predicted=found.labels, score=found.scores, fold=found.folds
+    )
 
 
 def _table(manifest: pd.DataFrame, method: str, prompt: str) -> pd.DataFrame:
