@@ -563,9 +563,9 @@ class Plan:
         """Table of each of those runs that says which fold an image was judged in."""
         results = self.settings.results_dir
         return [
-            f"{results}/verdicts/{dataset}/{method}/{prompt}/labels.parquet"
-            if self.settings.methods[method].kind in ("resnet_mlp", "tuned_clip")
-            else f"{results}/predictions/{dataset}/{method}/{prompt}/thresholds.parquet"
+            f"{results}/predictions/{dataset}/{method}/{prompt}/thresholds.parquet"
+            if self.settings.methods[method].gives_masks
+            else f"{results}/verdicts/{dataset}/{method}/{prompt}/labels.parquet"
             for dataset, method, prompt in self.fold_runs()
         ]
 

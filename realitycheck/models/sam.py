@@ -324,6 +324,16 @@ def unfilled_parts(
     The image encoder, the one large part, lies on the meta device, where nothing is initialised in
     vain. The others do not: random numbers of the meta device load a package for symbolic
     mathematics, which takes longer than the initialisation. Chance elsewhere is left untouched.
+
+    Args:
+        dimensions: Sizes of the model.
+        parts: Which of `PARTS`.
+
+    Returns:
+        Modules by the name of the part, in evaluation mode.
+
+    Raises:
+        ValueError: If a part is unknown.
     """
     import torch
 
