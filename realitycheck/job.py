@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from realitycheck.models.imports import without_garbage_collection
 from realitycheck.provenance import digest_of, versions
 
 Item = TypeVar("Item")
@@ -132,7 +133,8 @@ def device_lease(wanted: str, *, threads: int = 1) -> Iterator[str]:
     Raises:
         RuntimeError: If the wanted device is not there.
     """
-    import torch
+    with without_garbage_collection():
+        import torch
 
     torch.set_num_threads(threads)
     device = choose_device(wanted)

@@ -3,8 +3,9 @@
 - Image-text fusion: projections of the image's 13,000 tokens to 1,024 channels are moved to the few
   tokens of the text, as (x W)·q = x·(W q) and Σ a x W = (Σ a x) W.
 - The encoder's perceptrons run for some tokens at a time on a CPU.
-- Deformable attention: what is sampled is weighted and summed level by level and for some queries
-  at a time, so that it never leaves the processor's cache; the package keeps all of it at once.
+- Deformable attention: on a CPU, sampling, weighting and summing are one weighted sum of rows, for
+  some queries at a time, so that nothing leaves the processor's cache; on a GPU they are done level
+  by level. The package keeps all samples of all levels at once.
 
 Only while `reordered` is active does a network use them, so the package's own forward stays as a
 reference.
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 #: Values beyond this are cut off before a softmax, as in the package.
 _LIMIT = 50_000.0
 #: Queries that are sampled for together on a CPU.
-_CPU_QUERIES = 1024
+_CPU_QUERIES = 256
 
 
 @contextlib.contextmanager
@@ -160,6 +161,7 @@ def sample(
     offsets = attention.sampling_offsets(query).unflatten(-1, (*planes, 2))
     weights = attention.attention_weights(query).unflatten(-1, (n_heads, -1)).softmax(dim=-1)
     weights = weights.unflatten(-1, (n_levels, n_points))
+    shapes = [(int(height), int(width)) for height, width in spatial_shapes.tolist()]
     centres = reference_points[:, :, None, :, None, :2]
     if reference_points.shape[-1] == 2:
         steps = 1 / spatial_shapes.flip(-1)[:, None].to(offsets)
@@ -169,27 +171,104 @@ def sample(
         raise ValueError(
             f"reference_points: expected 2 or 4 values each, found {reference_points.shape[-1]}"
         )
-    # On the scale of grid_sample: -1 to 1.
-    places = (2 * (centres + offsets * steps) - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)
-    weights = weights.permute(3, 0, 2, 1, 4).flatten(1, 2)[:, :, None]  # (levels, B·heads, 1, Q, P)
-    shapes = [(int(height), int(width)) for height, width in spatial_shapes.tolist()]
-    levels = [
-        part.transpose(1, 2).reshape(n_batch * n_heads, -1, *shape)
-        for part, shape in zip(
-            value.split([height * width for height, width in shapes], dim=1), shapes, strict=True
-        )
-    ]
-    step = _CPU_QUERIES if query.device.type == "cpu" else n_queries
-    found = query.new_empty(n_batch * n_heads, levels[0].shape[1], n_queries)
-    for start in range(0, n_queries, step):
-        part = slice(start, start + step)
-        total = 0
-        for plane, place, weight in zip(levels, places, weights, strict=True):
-            seen = torch.nn.functional.grid_sample(
-                plane, place[:, part], mode="bilinear", padding_mode="zeros", align_corners=False
-            )
-            total = total + seen.mul_(weight[:, :, part]).sum(dim=-1)
-        found[..., part] = total
-    found = found.reshape(n_batch, -1, n_queries).transpose(1, 2)
+    places = torch.addcmul(centres, offsets, steps)
+    value = value.unflatten(-1, (n_heads, -1))
+    weighted = _sum_by_bags if query.device.type == "cpu" else _sum_by_grids
+    found = weighted(value, places, weights, shapes=shapes)
     found = attention.output_proj(found)
     return found if attention.batch_first else found.transpose(0, 1)
+
+
+def _sum_by_grids(
+    value: Tensor, places: Tensor, weights: Tensor, *, shapes: list[tuple[int, int]]
+) -> Tensor:
+    """Sum what lies at some places, bilinearly between pixels and 0 outside; for a GPU.
+
+    Args:
+        value: (B, N, heads, C), the levels one after the other.
+        places: x and y relative to the image, (B, Q, heads, levels, points, 2).
+        weights: (B, Q, heads, levels, points).
+        shapes: Height and width of each level.
+
+    Returns:
+        (B, Q, heads · C).
+    """
+    from torch.nn.functional import grid_sample
+
+    n_batch = len(value)
+    # On the scale of grid_sample: -1 to 1.
+    places = (2 * places - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)
+    weights = weights.permute(3, 0, 2, 1, 4).flatten(1, 2)[:, :, None]  # (levels, B·heads, 1, Q, P)
+    parts = value.split([height * width for height, width in shapes], dim=1)
+    total = 0
+    for part, shape, place, weight in zip(parts, shapes, places, weights, strict=True):
+        plane = part.permute(0, 2, 3, 1).flatten(0, 1).unflatten(-1, shape)
+        seen = grid_sample(plane, place, mode="bilinear", padding_mode="zeros", align_corners=False)
+        total = total + seen.mul_(weight).sum(dim=-1)
+    return total.unflatten(0, (n_batch, -1)).flatten(1, 2).transpose(1, 2)
+
+
+def _sum_by_bags(
+    value: Tensor, places: Tensor, weights: Tensor, *, shapes: list[tuple[int, int]]
+) -> Tensor:
+    """As `_sum_by_grids`, for a CPU: pixels are rows of a table, and each sum is one bag of them.
+
+    A pixel counts by how near it is, as max(0, 1 - |x - pixel|) · max(0, 1 - |y - pixel|), which is
+    bilinear interpolation and 0 outside the image whatever two neighbours are taken. All channels
+    of a pixel lie side by side, so they are read as they are.
+    """
+    import torch
+    from torch.nn.functional import embedding_bag
+
+    n_batch, n_tokens, n_heads, n_channels = value.shape
+    n_points = places.shape[-2]
+    kind = torch.promote_types(value.dtype, torch.float32)
+    heights, widths = torch.tensor(shapes, dtype=kind).unbind(-1)
+    starts = (heights * widths).cumsum(0) - heights * widths
+
+    def each(of_level: Tensor, of_head: Tensor | float = 0.0) -> Tensor:
+        """Repeat a value of each level for all heads and points, as one row."""
+        spread = of_level[:, None] + of_level.new_zeros(n_heads, 1, n_points)
+        return (spread + torch.as_tensor(of_head).reshape(-1, 1, 1)).flatten()
+
+    # Row numbers are whole numbers below 2^24, which float32 holds exactly.
+    first = each(starts * n_heads, torch.arange(n_heads))
+    along = [each(widths), each(heights)]
+    last = [each((size - 2).clamp(min=0)) for size in (widths, heights)]
+    # Where a level is one pixel wide, its next pixel is itself, at a distance where none counts.
+    apart = [each(torch.where(size > 1, 1.0, torch.inf).to(kind)) for size in (widths, heights)]
+    right = each((widths > 1) * n_heads).int()
+    down = each((heights > 1) * widths * n_heads).int()
+
+    found = value.new_empty(n_batch, places.shape[1], n_heads, n_channels)
+    for image in range(n_batch):
+        table = value[image].reshape(n_tokens * n_heads, n_channels)
+        for start in range(0, places.shape[1], _CPU_QUERIES):
+            part = slice(start, start + _CPU_QUERIES)
+            pixels, near = [], []
+            for axis in range(2):
+                place = places[image, part, ..., axis].flatten(1).to(kind)
+                place = (place * along[axis]).sub_(0.5)
+                pixel = torch.minimum(place.floor().clamp_(min=0), last[axis])
+                beyond = place.sub_(pixel)
+                next_beyond = beyond - apart[axis]
+                pixels.append(pixel)
+                near.append([b.abs_().neg_().add_(1).clamp_(min=0) for b in (beyond, next_beyond)])
+            x, y = pixels
+            row = torch.add(first, x.addcmul_(y, along[0]), alpha=n_heads).int()
+            rows = ((row, row + right), (row + down, row + down + right))
+            weight = weights[image, part].flatten(1).to(kind)
+            total = 0
+            for rows_of_line, near_y in zip(rows, near[1], strict=True):
+                weight_of_line = weight * near_y
+                for row, near_x in zip(rows_of_line, near[0], strict=True):
+                    total = total + embedding_bag(
+                        row.view(-1, n_points * len(shapes)),
+                        table,
+                        mode="sum",
+                        per_sample_weights=(weight_of_line * near_x)
+                        .to(table)
+                        .view(-1, n_points * len(shapes)),
+                    )
+            found[image, part] = total.unflatten(0, (-1, n_heads))
+    return found.flatten(2)

@@ -3,10 +3,12 @@
 Importing them takes most of the time of a job with a small network, and half of that goes into
 packages that none of our models needs: the compiler's front end, on which torchvision and timm look
 in passing, scikit-learn, which transformers take for assisted text generation, and the pictures of
-GroundingDINO's evaluation. All of them stay importable afterwards.
+GroundingDINO's evaluation. All of them stay importable afterwards. Python's search for garbage
+rests meanwhile: it goes over what was imported again and again, and all of that is in use.
 """
 
 import contextlib
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +41,11 @@ _STAND_INS: dict[str, dict[str, Any]] = {
             "torch._dynamo._trace_wrapped_higher_order_op", "TransformGetItemToIndex"
         ),
     },
+    "transformers.model_debugging_utils": {
+        "model_addition_debugger_context": _later(
+            "transformers.model_debugging_utils", "model_addition_debugger_context"
+        ),
+    },
     "groundingdino.util.visualizer": {
         "COCOVisualizer": _later("groundingdino.util.visualizer", "COCOVisualizer"),
     },
@@ -46,7 +53,7 @@ _STAND_INS: dict[str, dict[str, Any]] = {
 
 
 @contextlib.contextmanager
-def lean_imports(*, without: tuple[str, ...] = ("sklearn",)) -> Iterator[None]:
+def lean_imports(*, without: tuple[str, ...] = ("sklearn", "scipy")) -> Iterator[None]:
     """Let packages be imported without what they can do without.
 
     What something else has imported before stays as it is. Functions that timm and transformers
@@ -55,16 +62,29 @@ def lean_imports(*, without: tuple[str, ...] = ("sklearn",)) -> Iterator[None]:
     Args:
         without: Packages that look as if they were not installed.
     """
-    import torch  # noqa: F401  # in full, before anything stands in for a part of it
+    with without_garbage_collection():
+        import torch  # noqa: F401  # in full, before anything stands in for a part of it
 
-    modules: dict[str, ModuleType | None] = dict.fromkeys(without)
-    for name, content in _STAND_INS.items():
-        modules[name] = ModuleType(name)
-        vars(modules[name]).update(content)
-    modules = {name: module for name, module in modules.items() if name not in sys.modules}
-    sys.modules.update(modules)  # type: ignore[arg-type]
+        modules: dict[str, ModuleType | None] = dict.fromkeys(without)
+        for name, content in _STAND_INS.items():
+            modules[name] = ModuleType(name)
+            vars(modules[name]).update(content)
+        modules = {name: module for name, module in modules.items() if name not in sys.modules}
+        sys.modules.update(modules)  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            for name in modules:
+                sys.modules.pop(name, None)
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Let no search for garbage interrupt imports, whose objects are all in use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        for name in modules:
-            sys.modules.pop(name, None)
+        if was_enabled:
+            gc.enable()

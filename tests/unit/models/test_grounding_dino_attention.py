@@ -59,9 +59,12 @@ def test_fusion_cuts_off_where_the_package_does():
 @pytest.mark.parametrize("n_values", [2, 4])
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize("queries_at_once", [1024, 7])
-def test_sampling_equals_the_packages(monkeypatch, n_values, batch_first, queries_at_once):
+@pytest.mark.parametrize("is_cpu", [True, False])
+def test_sampling_equals_the_packages(monkeypatch, n_values, batch_first, queries_at_once, is_cpu):
     """Points or boxes as references, padding, several images: the package's own numbers."""
     monkeypatch.setattr(ours, "_CPU_QUERIES", queries_at_once)
+    if not is_cpu:
+        monkeypatch.setattr(ours, "_sum_by_bags", ours._sum_by_grids)
     module = deformable(batch_first=batch_first)
     shapes = torch.tensor([[6, 5], [3, 3], [2, 1]])
     n_tokens = int(shapes.prod(dim=1).sum())
@@ -79,6 +82,23 @@ def test_sampling_equals_the_packages(monkeypatch, n_values, batch_first, querie
     }
     expected = module(**options)
     torch.testing.assert_close(ours.sample(module, **options), expected, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+def test_both_sums_agree_at_and_beyond_the_edges(kind):
+    """Corners, borders, far outside, levels of one pixel or line, in every precision."""
+    shapes = [(4, 5), (1, 3), (3, 1), (1, 1)]
+    generator = torch.Generator().manual_seed(3)
+    special = torch.tensor([-1e4, -1.0, -0.3, 0.0, 0.1, 0.5, 0.9, 1.0, 1.0 + 1e-3, 1.4, 1e4])
+    places = torch.cartesian_prod(special, special)[None, :, None, None, None, :]
+    places = places.expand(2, -1, 3, len(shapes), 2, 2).double()
+    value = torch.randn(2, 27, 3, 5, generator=generator).to(kind)
+    weights = torch.rand(2, places.shape[1], 3, len(shapes), 2, generator=generator).to(kind)
+    found = ours._sum_by_bags(value, places, weights, shapes=shapes)
+    expected = ours._sum_by_grids(value.double(), places, weights.double(), shapes=shapes)
+    assert found.dtype == kind and expected.abs().max() > 1
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.05}[kind]
+    torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=0)
 
 
 def test_references_of_another_form_are_refused():
