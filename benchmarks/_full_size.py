@@ -53,20 +53,22 @@ class Networks:
         paths: By network; `text_encoder` is a folder.
         variants: By network.
         device: Where networks are loaded to.
+        precision: Of SAM, the detector and CLIP's images, see `precision.arithmetic`.
     """
 
     paths: Mapping[str, Path]
     variants: Mapping[str, str]
     device: str = "cpu"
+    precision: str = "float32"
 
-    def sam(self, *parts: str, **options: Any) -> sam.SamModel:
-        """Load parts of SAM; options are those of `load_sam`."""
+    def sam(self, *parts: str) -> sam.SamModel:
+        """Load parts of SAM."""
         return sam.load_sam(
             self.paths["sam"],
             variant=self.variants["sam"],
             parts=parts,
             device=self.device,
-            **options,
+            precision=self.precision,
         )
 
     def grounding_dino(self) -> grounding_dino.GroundingDinoModel:
@@ -76,6 +78,7 @@ class Networks:
             text_encoder=self.paths["text_encoder"],
             variant=self.variants["grounding_dino"],
             device=self.device,
+            precision=self.precision,
         )
 
     def clip(self) -> Any:
@@ -226,6 +229,8 @@ def _detector_state(text_encoder: Path, *, seed: int, device: str) -> dict[str, 
     for name, parameter in network.named_parameters():
         if name.endswith(("gamma_v", "gamma_l")):
             parameter.fill_(0.02)  # the initial 1e-4 would leave the fusion without a trace
+    # What a box finds must not hang on the rank of its proposal, as it does with the initial slots.
+    network.transformer.tgt_embed.weight.mul_(0.02)
     norm = network.transformer.decoder.norm
     network.to(device)
     model = grounding_dino.GroundingDinoModel(network, dimensions, torch.device(device))

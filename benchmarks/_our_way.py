@@ -196,6 +196,7 @@ class OurWay:
             images_folder=self.run.images_folder,
             settings=settings,
             batch_size=8 * self._batch,
+            precision=self.run.networks.precision,
         )
         return self._fill("crops", self._clip_store("crops"), compute, network)
 
@@ -205,6 +206,7 @@ class OurWay:
             network,
             images_folder=self.run.images_folder,
             settings=self.run.settings("clip_surgery_sam"),
+            precision=self.run.networks.precision,
         )
         store = self._clip_store("patches")
         return self._fill("patches", store, compute, network, batch_size=self._batch)

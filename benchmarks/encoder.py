@@ -10,6 +10,7 @@ Usage: python benchmarks/encoder.py --size vit_b --repeats 3
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -57,7 +58,7 @@ def main() -> None:
             device=options.device,
         )
         models = {
-            precision: networks.sam(*sam.PARTS, precision=precision)
+            precision: replace(networks, precision=precision).sam(*sam.PARTS)
             for precision in ("float32", "bfloat16")
         }
     side = models["float32"].dimensions.image_size_px

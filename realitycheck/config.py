@@ -364,8 +364,8 @@ class _MethodSettings(_Strict):
     #: Whether its masks come from a map with a value for each pixel.
     gives_score_map: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
-    #: Whether its masks come from models that learned from labelled images of other folds.
-    learns_masks: ClassVar[bool] = False
+    #: Whether what it says of an image was learned from the labelled images of other folds.
+    learns_in_folds: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
 
@@ -532,7 +532,7 @@ class AdaptedSamMethod(_MethodSettings):
     seed: int = Field(0, ge=0, description="of folds and draws; that of resnet_mlp: same folds")
     prompt_key: ClassVar[str | None] = None
     gives_score_map: ClassVar[bool] = True
-    learns_masks: ClassVar[bool] = True
+    learns_in_folds: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("sam",)
 
 
@@ -628,6 +628,7 @@ class TunedClipMethod(_MethodSettings):
     seed: int = Field(0, ge=0, description="of the folds; that of resnet_mlp: same folds")
     prompt_key: ClassVar[str | None] = None
     gives_masks: ClassVar[bool] = False
+    learns_in_folds: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("clip",)
 
 
@@ -644,6 +645,7 @@ class ResnetMlpMethod(_MethodSettings):
     seed: int = Field(0, ge=0)
     prompt_key: ClassVar[str | None] = None
     gives_masks: ClassVar[bool] = False
+    learns_in_folds: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("resnet",)
 
 
@@ -770,8 +772,8 @@ class ModelsSettings(_Strict):
     resnet: ResnetModel = ResnetModel()
 
 
-#: Networks whose image encoders run in `compute.precision`.
-REDUCIBLE_NETWORKS = ("sam", "clip")
+#: Networks that run in `compute.precision`.
+REDUCIBLE_NETWORKS = ("sam", "clip", "grounding_dino")
 
 
 class ComputeSettings(_Strict):
@@ -780,9 +782,9 @@ class ComputeSettings(_Strict):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="arithmetic of the image encoders of SAM and CLIP. bfloat16 is about twice as "
-        "fast where the processor or GPU has it, and changes masks slightly; detector, decoders, "
-        "text and residual networks stay in float32",
+        description="arithmetic of SAM, of GroundingDINO and of CLIP's image encoder. bfloat16 is "
+        "about twice as fast where the processor or GPU has it, and changes masks slightly; CLIP's "
+        "texts, residual networks and all training stay in float32",
     )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(

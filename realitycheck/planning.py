@@ -286,7 +286,7 @@ class Plan:
                 note["variant"] = block.variant
             told = [
                 *([UNTRAINED_NOTE] if self.settings.is_untrained(name) else []),
-                *([OUT_OF_FOLD_NOTE] if block.learns_masks else []),
+                *([OUT_OF_FOLD_NOTE] if block.learns_in_folds and block.gives_masks else []),
             ]
             if told:
                 note["note"] = "; ".join(told)
@@ -514,6 +514,11 @@ class Plan:
             "rules": rules,
             "uses_reference": any(self.uses_reference(*run) for run in runs),
             "told": told,
+            "learners": {
+                name: block.model_dump(include={"kind", "n_folds", "seed"})
+                for name in self.settings.methods_of(dataset)
+                if (block := self.settings.methods[name]).learns_in_folds
+            },
         }
 
     def audited_runs(self) -> list[dict[str, Any]]:

@@ -5,13 +5,12 @@ from realitycheck.job import job_log, run_facts
 from realitycheck.stages.classify import floor_verdicts
 
 with job_log(snakemake.log[0]):
-    write_table(
-        floor_verdicts(
-            read_table(snakemake.input.manifest, schema=MANIFEST),
-            floor=snakemake.wildcards.method,
-            prompt=snakemake.wildcards.prompt,
-        ),
-        snakemake.output.labels,
-        schema=VERDICTS,
-        facts=run_facts({"code": snakemake.params.code}),
-    )
+    params = snakemake.params
+    manifest = read_table(snakemake.input.manifest, schema=MANIFEST)
+    for floor, path in zip(params.floors, snakemake.output.labels, strict=True):
+        write_table(
+            floor_verdicts(manifest, floor=floor, prompt=params.prompt),
+            path,
+            schema=VERDICTS,
+            facts=run_facts({"code": params.code}),
+        )

@@ -23,6 +23,7 @@ with (
         text_encoder=weights_path(record, "text_encoder"),
         variant=settings["variant"],
         device=device,
+        precision=settings["precision"],
     )
     images_folder = Path(snakemake.input.transforms).parents[1]
     seconds: list[float] = []

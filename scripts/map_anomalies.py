@@ -32,6 +32,7 @@ with (
         sam=load_sam(
             weights_path(inputs.weights),
             variant=params.sam["variant"],
+            precision=params.sam["precision"],
             device=device,
             parts=("prompt_encoder", "mask_decoder"),
         ),
@@ -63,7 +64,12 @@ with (
         snakemake.output.maps,
         schema=ANOMALY_MAPS,
         facts=run_facts(
-            {**params.settings, "prompts": params.asked, "code": params.code},
+            {
+                **params.settings,
+                "precision": params.sam["precision"],
+                "prompts": params.asked,
+                "code": params.code,
+            },
             weights=params.weights,
             device=device,
             distributions=("segment-anything", "timm", "torch"),

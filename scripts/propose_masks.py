@@ -26,6 +26,7 @@ with (
                 load_sam,
                 weights_path(snakemake.input.weights),
                 variant=params.sam["variant"],
+                precision=params.sam["precision"],
                 device=device,
                 parts=("prompt_encoder", "mask_decoder"),
             )
@@ -49,7 +50,7 @@ with (
         snakemake.output.index,
         schema=ENCODINGS,
         facts=run_facts(
-            {**facts, "code": params.code},
+            {**facts, "precision": params.sam["precision"], "code": params.code},
             weights=params.weights,
             device=device,
             distributions=("segment-anything", "torch"),

@@ -42,6 +42,7 @@ with (
         sam=load_sam(
             weights_path(inputs.weights),
             variant=params.sam["variant"],
+            precision=params.sam["precision"],
             device=device,
             parts=("prompt_encoder", "mask_decoder"),
         ),
@@ -69,7 +70,12 @@ with (
         snakemake.output.masks,
         schema=MASKS,
         facts=run_facts(
-            {**params.settings, "prompts": list(params.prompts), "code": params.code},
+            {
+                **params.settings,
+                "precision": params.sam["precision"],
+                "prompts": list(params.prompts),
+                "code": params.code,
+            },
             weights=params.weights,
             device=device,
             distributions=("open_clip_torch", "segment-anything", "torch"),

@@ -33,6 +33,7 @@ with (
         load_sam(
             weights_path(snakemake.input.weights),
             variant=params.sam["variant"],
+            precision=params.sam["precision"],
             device=device,
             parts=("prompt_encoder", "mask_decoder"),
         ),

@@ -14,6 +14,22 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Put what takes long first: a worker that is done takes what is left of another, from its end.
+
+    The other worker begins with unit tests meanwhile, so that none waits for the run that the
+    tests of the workflow share.
+    """
+    order = ("cluster", "long", "workflow")
+    items.sort(
+        key=lambda item: next(
+            (place for place, name in enumerate(order) if item.get_closest_marker(name)),
+            len(order),
+        )
+    )
+
+
 @pytest.fixture(autouse=True)
 def fixed_chance():
     """Networks and pictures that a test draws are the same in every run and every order."""

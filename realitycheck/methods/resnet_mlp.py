@@ -26,6 +26,8 @@ _INNER_FOLDS = 3
 #: Parts that the images are cut into; a part is described by the good images of the others.
 _N_PARTS = 5
 
+_LEAST_GOOD_PARTS = 3
+
 #: Share of a channel's mean spread that is added to its spread at each place, so that a place where
 #: the good images hardly differ does not turn noise into a departure.
 _SPREAD_FLOOR = 1.0
@@ -104,15 +106,20 @@ def largest_departures(
     return described.reshape(len(learned), -1)
 
 
+def _good_parts(groups: np.ndarray, learned: np.ndarray, *, category: str) -> np.ndarray:
+    """Groups that may be learned from, sorted; enough of them to describe each by the others."""
+    good = np.unique(groups[learned])
+    if len(good) < _LEAST_GOOD_PARTS:
+        raise ValueError(
+            f"category {category}: expected at least {_LEAST_GOOD_PARTS} independent good parts "
+            f"among those of the training folds, found {len(good)}; add some or set n_folds lower"
+        )
+    return good
+
+
 def _parts(groups: np.ndarray, learned: np.ndarray, *, category: str, seed: int) -> np.ndarray:
     """Part of each image, int64, (N,): those with learned images and the others evenly spread."""
-    good = np.unique(groups[learned])
-    if len(good) < 3:
-        raise ValueError(
-            f"category {category}: expected at least 3 independent good parts among those of the "
-            f"training folds, found {len(good)}; add some, set n_folds lower, or leave the method "
-            "out with datasets.….methods"
-        )
+    good = _good_parts(groups, learned, category=category)
     rng = np.random.default_rng(seed)
     others = np.setdiff1d(groups, good)
     n_parts = min(_N_PARTS, len(good))
@@ -183,7 +190,7 @@ def classify_out_of_fold(
         ValueError: If a label has fewer groups than folds.
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
-    folds = assign_folds(labels, groups, n_folds=n_folds, seed=seed)
+    folds, inner_folds = nested_folds(labels, groups, n_folds=n_folds, seed=seed)
     is_nok = labels == "NOK"
     scores, thresholds = np.empty(len(labels)), np.empty(n_folds)
     options = {
@@ -197,20 +204,76 @@ def classify_out_of_fold(
         features = describe(train & ~is_nok)
         return _fit_and_score(features[train], is_nok[train], features[held_out], **options)
 
-    for fold in range(n_folds):
+    for fold, inner in enumerate(inner_folds):
         train = folds != fold
-        n_inner = min(_INNER_FOLDS, _n_groups(labels[train], groups[train]))
-        inner = np.full(len(labels), -1)
-        inner[train] = assign_folds(
-            labels[train], groups[train], n_folds=n_inner, seed=seed + 1 + fold
-        )
         inner_scores = np.empty(len(labels))
-        for part in range(n_inner):
+        for part in range(inner.max() + 1):
             inner_scores[inner == part] = score(train & (inner != part), inner == part)
         thresholds[fold] = best_threshold(inner_scores[train], is_nok[train], beta=beta)
         scores[~train] = score(train, ~train)
     predicted = np.where(scores >= thresholds[folds], "NOK", "OK")
     return OutOfFold(scores, predicted, folds, thresholds)
+
+
+def nested_folds(
+    labels: np.ndarray, groups: np.ndarray, *, n_folds: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Deal images into folds, and the training images of each fold into folds of their own.
+
+    Args:
+        labels: OK or NOK, (N,).
+        groups: Group of each image, (N,).
+        n_folds: Number of folds.
+        seed: Of the deals.
+
+    Returns:
+        Fold of each image, int64, (N,); its inner fold while another fold is held out, int64,
+        (n_folds, N), -1 where it is held out itself.
+
+    Raises:
+        ValueError: If a label has fewer groups than folds.
+    """
+    folds = assign_folds(labels, groups, n_folds=n_folds, seed=seed)
+    inner = np.full((n_folds, len(labels)), -1, np.int64)
+    for fold in range(n_folds):
+        train = folds != fold
+        n_inner = min(_INNER_FOLDS, _n_groups(labels[train], groups[train]))
+        inner[fold, train] = assign_folds(
+            labels[train], groups[train], n_folds=n_inner, seed=seed + 1 + fold
+        )
+    return folds, inner
+
+
+def check_parts(
+    labels: Sequence[str],
+    *,
+    groups: Sequence[str],
+    categories: Sequence[str],
+    n_folds: int,
+    seed: int,
+) -> None:
+    """See whether every fold leaves enough parts to learn from, before any feature is computed.
+
+    Args:
+        labels: OK or NOK, N of them.
+        groups: Group of each image.
+        categories: Category of each image.
+        n_folds: Number of folds.
+        seed: Of the deals.
+
+    Raises:
+        ValueError: If a label has fewer groups than folds, or a fold leaves a category too few good
+            ones.
+    """
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    categories = np.asarray(categories)
+    folds, inner_folds = nested_folds(labels, groups, n_folds=n_folds, seed=seed)
+    for fold, inner in enumerate(inner_folds):
+        for part in range(inner.max() + 1):
+            learned = (folds != fold) & (inner != part) & (labels == "OK")
+            for category in np.unique(categories):
+                own = categories == category
+                _good_parts(groups[own], learned[own], category=category)
 
 
 def best_threshold(scores: np.ndarray, is_nok: np.ndarray, *, beta: float) -> float:

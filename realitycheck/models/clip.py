@@ -11,7 +11,6 @@ selection; CLIP_Surgery for the 85 templates.
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -24,6 +23,7 @@ from PIL import Image
 
 from realitycheck.models.cpu_linear import faster_linears
 from realitycheck.models.imports import lean_imports
+from realitycheck.models.precision import arithmetic
 from realitycheck.models.sam import check_image
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
@@ -297,27 +297,6 @@ def _channels(values: Sequence[float]) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float32)[:, None, None]
 
 
-def arithmetic(
-    device: torch.device, precision: str
-) -> contextlib.AbstractContextManager[torch.autocast]:
-    """Return the context in which a network computes at a precision.
-
-    Args:
-        device: Where the network lives.
-        precision: `float32`, or `bfloat16` or `float16` under autocast.
-
-    Raises:
-        ValueError: If the precision is unknown.
-    """
-    import torch
-
-    if precision not in ("float32", "bfloat16", "float16"):
-        raise ValueError(f"precision: expected float32, bfloat16 or float16, found {precision!r}")
-    is_low = precision != "float32"
-    dtype = getattr(torch, precision) if is_low else None
-    return torch.autocast(device.type, dtype=dtype, enabled=is_low)
-
-
 def encode_crops(
     model: torch.nn.Module,
     images: Iterable[np.ndarray],
@@ -331,7 +310,7 @@ def encode_crops(
         model: From `load_clip`.
         images: uint8 RGB arrays (H, W, 3); may be a generator, and is read batch by batch.
         batch_size: Images per forward pass, at most; has no influence beyond rounding.
-        precision: See `arithmetic`.
+        precision: See `precision.arithmetic`.
 
     Returns:
         float32, shape (N, D); every row has length 1. (0, D) for no images.
@@ -625,7 +604,7 @@ def crop_features(
         swap_canvas: See `crop_mask`.
         inclusive_bbox: See `crop_mask`.
         batch_size: Crops per forward pass.
-        precision: See `arithmetic`.
+        precision: See `precision.arithmetic`.
 
     Returns:
         float32, shape (M, D), rows of length 1.

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from realitycheck.models.clip import CLIP_MEAN, CLIP_STD, arithmetic, preprocess_clip
+from realitycheck.models.clip import CLIP_MEAN, CLIP_STD, preprocess_clip
 from realitycheck.models.grounding_dino import preprocess
+from realitycheck.models.precision import arithmetic
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +95,7 @@ def encode_tokens(
         pixels: From `surgery_input`, float32, shape (N, 3, S, S), S a multiple of the patch size.
         surgery: False returns the tokens of the unchanged tower, as the repository's "ViT-B/16".
         n_surgery_blocks: How many of the last blocks run two streams.
-        precision: See `clip.arithmetic`.
+        precision: See `precision.arithmetic`.
 
     Returns:
         float32, shape (N, 1 + g², D) with g = S / patch size; class token first; not normalised.

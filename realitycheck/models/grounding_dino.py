@@ -25,6 +25,7 @@ import numpy as np
 from realitycheck.models.cpu_linear import faster_linears
 from realitycheck.models.grounding_dino_attention import reordered
 from realitycheck.models.imports import lean_imports
+from realitycheck.models.precision import arithmetic, check_precision
 from realitycheck.models.sam import check_image
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
@@ -147,12 +148,14 @@ class GroundingDinoModel:
         network: The package's model, in evaluation mode.
         dimensions: Its sizes.
         device: Where it lies.
+        precision: See `precision.arithmetic`.
         n_backbone_passes: Images that went through the image backbone so far.
     """
 
     network: torch.nn.Module
     dimensions: GroundingDinoDimensions
     device: torch.device
+    precision: str = "float32"
     n_backbone_passes: int = 0
 
 
@@ -358,6 +361,7 @@ def load_grounding_dino(
     text_encoder: str | Path,
     variant: str | Mapping[str, object] | GroundingDinoDimensions = "swint_ogc",
     device: str | torch.device = "cpu",
+    precision: str = "float32",
 ) -> GroundingDinoModel:
     """Load a detector from an official checkpoint and a local text encoder folder.
 
@@ -366,6 +370,7 @@ def load_grounding_dino(
         text_encoder: Folder with BERT's `config.json` and `vocab.txt` (or `tokenizer.json`).
         variant: A known name, or a mapping of dimensions.
         device: Where the model goes.
+        precision: See `precision.arithmetic`.
 
     Returns:
         The detector.
@@ -376,6 +381,7 @@ def load_grounding_dino(
     """
     import torch
 
+    check_precision(precision)
     dimensions = grounding_dino_dimensions(variant)
     _check_text_encoder(Path(text_encoder))
     state = load_state(path)
@@ -391,7 +397,7 @@ def load_grounding_dino(
     network.load_state_dict({key: state[key] for key in expected})
     network.requires_grad_(False)
     network.to(device)
-    return GroundingDinoModel(network, dimensions, torch.device(device))
+    return GroundingDinoModel(network, dimensions, torch.device(device), precision)
 
 
 def resized_shape(
@@ -497,6 +503,7 @@ def detect(
     with (
         torch.inference_mode(),
         _quiet(),
+        arithmetic(model.device, model.precision),
         faster_linears(model.network),
         _backbone_once(model, inputs),
         reordered(model.network),

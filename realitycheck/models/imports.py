@@ -2,9 +2,10 @@
 
 Importing them takes most of the time of a job with a small network, and half of that goes into
 packages that none of our models needs: the compiler's front end, on which torchvision and timm look
-in passing, scikit-learn, which transformers take for assisted text generation, and the pictures of
-GroundingDINO's evaluation. All of them stay importable afterwards. Python's search for garbage
-rests meanwhile: it goes over what was imported again and again, and all of that is in use.
+in passing, scikit-learn and SciPy, which transformers take for assisted text generation and losses,
+their tools for debugging, and the pictures of GroundingDINO's evaluation. All of them stay
+importable afterwards. Python's search for garbage rests meanwhile: it goes over what was imported
+again and again, and all of that is in use.
 """
 
 import contextlib

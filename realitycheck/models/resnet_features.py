@@ -75,7 +75,7 @@ def feature_maps(
                 f"the network's features must be below {_LARGEST:,.0f}, but reach "
                 f"{largest:,.0f}; its weights do not suit it: check models.resnet.weights"
             )
-        found.append([each.astype(np.float16) for each in maps])
+        found.append([each.astype(np.float16, order="C") for each in maps])
     return found
 
 

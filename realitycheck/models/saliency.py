@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realitycheck.models.clip import arithmetic
+from realitycheck.models import cpu_linear
 from realitycheck.models.imports import lean_imports
+from realitycheck.models.precision import arithmetic
 from realitycheck.models.sam import check_image
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
@@ -117,7 +118,8 @@ def load_saliency(
     check_shapes(needed, model.state_dict(), path=path)
     missing, unexpected = model.load_state_dict(needed, strict=False)
     check_keys(missing, unexpected, path=path)
-    return model.eval().requires_grad_(False).to(device)
+    # With channels last, small networks take half the time on a CPU; large ones the same.
+    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
 
 def saliency_features(
@@ -136,7 +138,7 @@ def saliency_features(
         input_size_px: Side of the square in pixels, a multiple of 16.
         bgr: Published slip: the channels go in as blue, green, red into a network that expects
             red, green, blue.
-        precision: Of the network, see `clip.arithmetic`; features are compared in float32 always.
+        precision: Of the network, see `precision.arithmetic`; features are compared in float32.
 
     Returns:
         float32 on the model's device, shape (g², D), row by row, with g = input_size_px / 4.
@@ -178,7 +180,7 @@ def single_instance_saliency(
     D[p, q] = (1 - f[p]·f[q]) / 2;  s[p] = mean of the `n_largest` largest D[p, ·]
 
     Only the largest distances are selected, without sorting, and a block of rows at a time: the
-    whole matrix would take 64 MB.
+    whole matrix would take 64 MB. On a CPU NumPy selects, in place, in two thirds of torch's time.
 
     Source: SAA+, saliency prompt of a single instance.
 
@@ -198,15 +200,22 @@ def single_instance_saliency(
 
     features = saliency_features(
         model, image, input_size_px=SINGLE_INPUT_PX, bgr=bgr, precision=precision
-    )
+    ).contiguous()
     grid = round(len(features) ** 0.5)
     means = []
     with torch.inference_mode():
         for start in range(0, len(features), chunk_rows):
-            likeness = features[start : start + chunk_rows] @ features.T
-            least = likeness.topk(n_largest, dim=1, largest=False, sorted=False).values
-            means.append((1 - least).mul_(0.5).mean(dim=1))
+            likeness = cpu_linear.linear(features[start : start + chunk_rows], features)
+            means.append((1 - _smallest(likeness, n_largest)).mul_(0.5).mean(dim=1))
         return torch.cat(means).reshape(grid, grid).cpu().numpy()
+
+
+def _smallest(values: torch.Tensor, n: int) -> torch.Tensor:
+    """The n smallest values of each row, in any order; on a CPU the rows are rearranged."""
+    if values.device.type == "cpu":
+        values.numpy().partition(n - 1, axis=1)
+        return values[:, :n]
+    return values.topk(n, dim=1, largest=False, sorted=False).values
 
 
 def multi_instance_saliency(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realitycheck.models.imports import lean_imports
+from realitycheck.models.precision import arithmetic, check_precision
 from realitycheck.models.sam_decoder import CPU_BATCH, ImageDecoder
 from realitycheck.models.sam_encoder import in_blocks
 from realitycheck.models.weights import check_keys, check_shapes, load_state
@@ -212,7 +213,7 @@ class SamModel:
         prompt_encoder: Module or None.
         mask_decoder: Module or None.
         device: Where the parts lie.
-        precision: "float32", "bfloat16" or "float16": the encoder's arithmetic.
+        precision: Of image encoder and mask decoder, see `precision.arithmetic`.
         n_images_encoded: Images that went through the image encoder so far.
     """
 
@@ -363,8 +364,8 @@ def load_sam(
             mapping may leave fields out, and "auto" agrees with every file.
         device: Where the parts go.
         parts: Some of `PARTS`; the weights of the others are never read from the disk.
-        precision: Arithmetic of the image encoder: "float32", or "bfloat16" or "float16" under
-            autocast. The decoder always runs in float32.
+        precision: Of image encoder and mask decoder, see `precision.arithmetic`. The prompt
+            encoder, and the heads that predict qualities, always run in float32.
 
     Returns:
         The model, in evaluation mode, without gradients.
@@ -374,10 +375,7 @@ def load_sam(
     """
     import torch
 
-    if precision not in ("float32", "bfloat16", "float16"):
-        raise ValueError(
-            f"SAM precision: expected float32, bfloat16 or float16, found {precision!r}"
-        )
+    check_precision(precision)
     expected_sizes = _expected_sizes(variant)
     state = load_state(path)
     dimensions = read_dimensions(
@@ -536,11 +534,7 @@ def encode_images(
         with (
             torch.inference_mode(),
             in_blocks(sam.image_encoder) if is_cpu else contextlib.nullcontext(),
-            torch.autocast(
-                sam.device.type,
-                dtype=getattr(torch, sam.precision) if sam.precision != "float32" else None,
-                enabled=sam.precision != "float32",
-            ),
+            arithmetic(sam.device, sam.precision),
         ):
             found = sam.image_encoder(inputs)
         embeddings[start : start + len(chosen)] = found.float().cpu().numpy()

@@ -13,11 +13,13 @@ Source: Kirillov et al. (2023), "Segment Anything", appendix A, and `segment_any
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from realitycheck.models.cpu_linear import faster_linears
+from realitycheck.models.precision import arithmetic
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +39,8 @@ class DecodedPrompts:
         qualities: Predicted IoU of the four masks of each prompt, (B, 4); the first is the single
             mask, the others the three of an ambiguous prompt.
         mask_tokens: One vector a mask, (B, 4, C).
-        pixels: The image's tokens after the transformer, (B, N, C).
+        pixels: The image's tokens after the transformer, (B, N, C), in the model's precision; the
+            others are float32.
     """
 
     qualities: Tensor
@@ -61,8 +64,9 @@ class ImageDecoder:
 
         sam.require("prompt_encoder", "mask_decoder")
         self._prompts, self._decoder = sam.prompt_encoder, sam.mask_decoder
+        self._arithmetic = functools.partial(arithmetic, sam.device, sam.precision)
         self._shape = tuple(embedding.shape[-2:])
-        with torch.inference_mode():
+        with torch.inference_mode(), self._arithmetic():
             without_mask = self._prompts.no_mask_embed.weight
             self._image = embedding.flatten(2)[0].T + without_mask
             self._positions = self._prompts.get_dense_pe().flatten(2)[0].T.contiguous()
@@ -93,10 +97,11 @@ class ImageDecoder:
         import torch
 
         decoder = self._decoder
-        with torch.inference_mode(), faster_linears(decoder):
+        with torch.inference_mode():
             prompts, _ = self._prompts(
                 points=None if points is None else (points, labels), boxes=boxes, masks=None
             )
+        with torch.inference_mode(), self._arithmetic(), faster_linears(decoder):
             own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
             given = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
             tokens, pixels, seen = given, self._image.expand(len(given), -1, -1), None
@@ -124,10 +129,11 @@ class ImageDecoder:
                     else _weigh(answer, placed, seen=seen)
                 )
                 pixels = block.norm4(_answer(answer, weights, tokens, pixels=pixels))
-                seen = pixels + self._positions
+                seen = pixels + self._positions.to(pixels.dtype)
             look = transformer.final_attn_token_to_image
             attended = _look(look, tokens + given, seen=seen, pixels=pixels)
-            tokens = transformer.norm_final_attn(tokens + attended)
+            tokens = transformer.norm_final_attn(tokens + attended).float()
+        with torch.inference_mode(), faster_linears(decoder):
             return DecodedPrompts(
                 qualities=decoder.iou_prediction_head(tokens[:, 0]),
                 mask_tokens=tokens[:, 1 : 1 + decoder.num_mask_tokens],
@@ -142,16 +148,13 @@ class ImageDecoder:
             masks: Which of the four masks.
 
         Returns:
-            Logits at a quarter of the square's side, (B, M, 4h, 4w).
+            Logits at a quarter of the square's side, float32, (B, M, 4h, 4w).
         """
         import torch
 
         decoder = self._decoder
+        chosen = range(decoder.num_mask_tokens)[masks]
         with torch.inference_mode(), faster_linears(decoder):
-            n_prompts, _, channels = decoded.pixels.shape
-            plane = decoded.pixels.transpose(1, 2).reshape(n_prompts, channels, *self._shape)
-            fine = decoder.output_upscaling(plane)
-            chosen = range(decoder.num_mask_tokens)[masks]
             vectors = torch.stack(
                 [
                     decoder.output_hypernetworks_mlps[index](decoded.mask_tokens[:, index])
@@ -159,7 +162,12 @@ class ImageDecoder:
                 ],
                 dim=1,
             )
-            return (vectors @ fine.flatten(2)).unflatten(2, tuple(fine.shape[-2:]))
+            n_prompts, _, channels = decoded.pixels.shape
+            plane = decoded.pixels.transpose(1, 2).reshape(n_prompts, channels, *self._shape)
+            with self._arithmetic():
+                fine = decoder.output_upscaling(plane)
+                logits = vectors @ fine.flatten(2)
+            return logits.float().unflatten(2, tuple(fine.shape[-2:]))
 
     def _look_first(self, attention: torch.nn.Module, tokens: Tensor) -> Tensor:
         """Attend from tokens (B, T, C) to the image that no prompt has changed."""
@@ -224,4 +232,5 @@ def _answer(
     values = _heads(attention, attention.v_proj(tokens))
     outwards = attention.out_proj.weight.unflatten(1, (n_heads, -1)).permute(1, 2, 0)
     told = (values @ outwards).flatten(1, 2)
-    return torch.baddbmm(pixels + attention.out_proj.bias, weights.flatten(2), told)
+    settled = pixels + attention.out_proj.bias.to(pixels.dtype)
+    return torch.baddbmm(settled, weights.flatten(2), told)

@@ -17,6 +17,8 @@ import pandas as pd
 
 from realitycheck.artifacts import AUDIT, WHOLE_DATASET
 from realitycheck.datasets.near_duplicates import near_duplicates, thumbnail
+from realitycheck.methods import resnet_mlp
+from realitycheck.metrics.folds import assign_folds
 from realitycheck.names import AUDIT_CHECKS
 
 Read = Callable[[str], np.ndarray]
@@ -82,6 +84,7 @@ def audit_dataset(
     rules: Mapping[str, str],
     uses_reference: bool,
     told: Mapping[str, str],
+    learners: Mapping[str, Mapping[str, Any]],
     n_workers: int = 1,
 ) -> list[dict[str, Any]]:
     """Look through a data set for what would void its numbers.
@@ -95,14 +98,23 @@ def audit_dataset(
         rules: `stop` or `flag` for each check.
         uses_reference: Whether some method is shown the reference.
         told: Texts that methods are told, by the key path of each, where naming a defect stops.
+        learners: `kind`, `n_folds` and `seed` of each method that learns from the scored images in
+            folds, by its name.
         n_workers: Threads that decode.
 
     Returns:
         Rows of the audit findings table, one a check.
 
     Raises:
-        AuditError: With every finding that stops, where it is and what to do.
+        AuditError: With every method that cannot learn in its folds, or every finding that stops,
+            where it is and what to do.
     """
+    if lacking := list(_lacking(manifest, learners)):
+        raise AuditError(
+            f"data set {dataset}: too few parts to learn from in folds:\n"
+            + "\n".join(f"  {line}" for line in lacking)
+            + f"\nor leave them out with datasets.{dataset}.methods"
+        )
     found = {
         "reference_is_scored": scored_reference(references) if uses_reference else NOTHING,
         "group_in_two_splits": shared_groups(manifest, train),
@@ -130,6 +142,22 @@ def audit_dataset(
             + f"\nor run all the same, with every affected row flagged: audit: {{{flags}}}"
         )
     return [{"dataset": dataset, "check": check, **each._asdict()} for check, each in found.items()]
+
+
+def _lacking(manifest: pd.DataFrame, learners: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Say of each method that learns in folds what it lacks."""
+    groups = manifest["group"].fillna(manifest["image_id"])
+    for name, settings in learners.items():
+        deal = {"n_folds": settings["n_folds"], "seed": settings["seed"]}
+        try:
+            if settings["kind"] == "resnet_mlp":
+                resnet_mlp.check_parts(
+                    manifest["label"], groups=groups, categories=manifest["category"], **deal
+                )
+            else:
+                assign_folds(manifest["label"], groups, **deal)
+        except ValueError as error:
+            yield f"{name}: {error}"
 
 
 def scored_reference(references: pd.DataFrame) -> Finding:

@@ -51,7 +51,7 @@ def crop_encoder(
         images_folder: Folder of the aligned images.
         settings: Variant and switches of `sam_clip`.
         batch_size: Crops of one forward pass.
-        precision: See `clip.arithmetic`.
+        precision: See `precision.arithmetic`.
 
     Returns:
         A function from rows of the transforms table to `features`, (M, D), of each.
@@ -93,7 +93,7 @@ def patch_encoder(
         model: Gives CLIP.
         images_folder: Folder of the aligned images.
         settings: Variant, switches and input size of `clip_surgery_sam`.
-        precision: See `clip.arithmetic`.
+        precision: See `precision.arithmetic`.
 
     Returns:
         A function from rows of the transforms table to `tokens`, (1 + g², D), of each.

@@ -45,7 +45,7 @@ def feature_encoder(
         encoder: `clip` or `resnet`.
         images_folder: Folder of the aligned images.
         input_size_px: `resnet`: side of its input.
-        precision: `clip`: see `clip.arithmetic`.
+        precision: `clip`: see `precision.arithmetic`.
 
     Returns:
         A function from rows of the transforms table to the arrays of each: `feature`, (D,), of

@@ -489,10 +489,11 @@ def test_demo_states_what_each_finding_leads_to(repository):
     assert {AuditSettings.model_fields[name].default for name in demo["audit"]} == {"stop", "flag"}
 
 
-def test_reduced_precision_is_that_of_the_image_encoders_only():
-    """What an encoding depends on; the detector and the residual networks stay as they are."""
+def test_reduced_precision_is_that_of_the_large_networks():
+    """What encodings, boxes and masks depend on; the residual networks stay as they are."""
     found = load_settings(settings(compute={"precision": "bfloat16"}))
     assert found.encoder_settings()["precision"] == "bfloat16"
+    assert found.detector_settings()["precision"] == "bfloat16"
     precisions = {
         name: found.network_settings(name)["precision"]
         for name in ("sam", "clip", "grounding_dino", "saliency", "resnet")
@@ -500,7 +501,7 @@ def test_reduced_precision_is_that_of_the_image_encoders_only():
     assert precisions == {
         "sam": "bfloat16",
         "clip": "bfloat16",
-        "grounding_dino": "float32",
+        "grounding_dino": "bfloat16",
         "saliency": "float32",
         "resnet": "float32",
     }

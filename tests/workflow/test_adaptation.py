@@ -3,8 +3,10 @@
 import re
 
 import pandas as pd
+import pytest
 
 
+@pytest.mark.long
 def test_it_prints_the_adapted_methods_beside_the_pixel_difference(benchmark_output, tmp_path):
     """Full-size, it tells whether adaptation beats every zero-shot method."""
     said = benchmark_output(

@@ -25,6 +25,7 @@ def photographs(shared, unstarted_run):
     return run
 
 
+@pytest.mark.long
 def test_photographs_run_to_tables_with_a_row_for_each(photographs):
     """What a first-time user does with a folder of their own."""
     photographs.finish("tables")

@@ -7,6 +7,7 @@ import signal
 from base64 import urlsafe_b64encode
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 from realitycheck.provenance import shard_names
@@ -63,6 +64,7 @@ def end_group(group):
         os.killpg(group, signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_run_killed_five_times_loses_nothing(unstarted_run, finished_run):
     """With its jobs, or alone, so that they go on beside the next run.
 

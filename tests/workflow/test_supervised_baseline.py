@@ -2,7 +2,10 @@
 
 import re
 
+import pytest
 
+
+@pytest.mark.long
 def test_it_prints_the_baseline_beside_the_floors(benchmark_output, tmp_path):
     """Full-size, it is the figure that the README of a release quotes."""
     said = benchmark_output(

@@ -108,6 +108,7 @@ def files_with(folder, *words):
     ]
 
 
+@pytest.mark.long
 def test_gemini_on_a_server_of_this_machine_gives_table_2_once(run, servers):
     """Asked, asked again, with another word in one prompt, and without the key.
 
@@ -194,6 +195,7 @@ def test_without_a_key_the_row_says_so(run, monkeypatch):
     assert row["unanswered_status"] == f"not_asked {N_IMAGES}"
 
 
+@pytest.mark.long
 def test_photographs_are_asked_about_too(shared, new_run, servers, tmp_path):
     """Thirty photographs of cookies, in a folder of one's own."""
     source = shared / "data" / "cookies"

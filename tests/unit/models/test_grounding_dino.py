@@ -56,6 +56,26 @@ def test_backbone_runs_once_for_all_captions(model):
         np.testing.assert_array_equal(one.token_scores, other.token_scores)
 
 
+def test_reduced_precision_changes_scores_slightly(files, model):
+    """Scores keep about two digits; what is stored is float32 as ever."""
+    low = gd.load_grounding_dino(
+        files["grounding_dino"],
+        text_encoder=files["text_encoder"],
+        variant="miniature",
+        precision="bfloat16",
+    )
+    for near, exact in zip(
+        gd.detect(low, picture(), CAPTIONS), gd.detect(model, picture(), CAPTIONS), strict=True
+    ):
+        assert near.boxes.dtype == near.scores.dtype == np.float32
+        difference = np.abs(np.sort(near.scores) - np.sort(exact.scores))
+        assert 0 < difference.mean() < 0.01
+    with pytest.raises(ValueError, match="precision: expected one of float32"):
+        gd.load_grounding_dino(
+            files["grounding_dino"], text_encoder=files["text_encoder"], precision="int8"
+        )
+
+
 @pytest.mark.parametrize("size", [(96, 128), (150, 70)])
 def test_detections_equal_the_package_models_forward(model, size):
     """Columns beyond the caption's tokens are -inf in the package's output: score 0."""

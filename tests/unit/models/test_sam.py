@@ -193,7 +193,9 @@ def test_incomplete_or_foreign_checkpoints_are_refused(tmp_path, weights):
         sam.load_sam(tmp_path / "y.pth")
     with pytest.raises(ValueError, match="expected some of image_encoder.*'encoder'"):
         sam.load_sam(weights, parts={"encoder"})
-    with pytest.raises(ValueError, match="expected float32, bfloat16 or float16, found 'int8'"):
+    with pytest.raises(
+        ValueError, match="expected one of float32, bfloat16, float16, found 'int8'"
+    ):
         sam.load_sam(weights, precision="int8")
 
 

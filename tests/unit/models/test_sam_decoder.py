@@ -79,6 +79,27 @@ def test_prompts_do_not_see_each_other():
         torch.testing.assert_close(alone.pixels[0], together.pixels[index], atol=1e-5, rtol=1e-4)
 
 
+def test_reduced_precision_stays_close_and_comes_back_in_float32():
+    """Products keep 8 bits; what thresholds compare (qualities, logits) is float32 again."""
+    model = random_model()
+    embedding = torch.randn(1, 64, 8, 8, generator=torch.Generator().manual_seed(0))
+    low = sam.SamModel(
+        {name: getattr(model, name) for name in ("prompt_encoder", "mask_decoder")},
+        model.dimensions,
+        device=model.device,
+        precision="bfloat16",
+    )
+    found = []
+    for each in (model, low):
+        decoder = ImageDecoder(each, embedding)
+        decoded = decoder.decode(boxes=PROMPTS["boxes"]["boxes"])
+        found.append((decoder.draw(decoded, sam.THREE_MASKS), decoded.qualities))
+    for exact, near in zip(*found, strict=True):
+        assert near.dtype == torch.float32
+        assert 0 < float((near - exact).abs().mean()) < 0.05 * float(exact.std())
+    assert ((found[0][0] > 0) != (found[1][0] > 0)).float().mean() < 0.03
+
+
 def test_parts_must_be_there():
     """A model loaded for encoding only cannot decode."""
     model = sam.SamModel({}, SIZE, device=torch.device("cpu"))

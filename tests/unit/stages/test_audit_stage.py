@@ -57,7 +57,8 @@ def drawn(path):
 
 
 def audit(table, *, rules=RULES, is_scored=False, **changes):
-    arguments = {"read": drawn, "rules": rules, "uses_reference": True, "told": {}} | changes
+    arguments = {"read": drawn, "rules": rules, "uses_reference": True, "told": {}, "learners": {}}
+    arguments |= changes
     rows = audit_dataset(
         "chips",
         table[table["split"] == "test"],
@@ -257,3 +258,43 @@ def test_findings_stand_beside_the_rows_they_touch():
     assert set(clean["check"]) | set(touched["check"]) == set(AUDIT_CHECKS)
     named = touched.set_index("check").loc["prompt_names_defects"]
     assert named["finding"] == "the prompt names void, and 4 scored images show that"
+
+
+# What methods that learn in folds need
+
+
+def learner(kind, n_folds, seed=0):
+    return {"kind": kind, "n_folds": n_folds, "seed": seed}
+
+
+def test_all_methods_that_lack_parts_are_named_before_anything_is_computed():
+    """Six good and four defective parts: enough for two folds, not for five; all faults at once."""
+    learners = {
+        "supervised": learner("resnet_mlp", 5),
+        "few": learner("adapted_sam", 2),
+        "tuned": learner("tuned_clip", 5),
+    }
+    with pytest.raises(AuditError) as caught:
+        audit(images(), learners=learners)
+    said = str(caught.value)
+    assert "supervised: 5 folds need at least 5 independent NOK parts, found 4" in said
+    assert "tuned: 5 folds need" in said and "few:" not in said
+    assert "datasets.chips.methods" in said
+
+
+def test_good_parts_of_every_inner_fold_and_category_count():
+    """Two folds of two inner ones leave one or two of six good parts, where three are needed."""
+    with pytest.raises(AuditError, match="category p: expected at least 3 independent good parts"):
+        audit(images(), learners={"supervised": learner("resnet_mlp", 2)})
+
+
+def test_views_of_one_part_count_once():
+    table = images()
+    table.loc[table["label"] == "NOK", "group"] = "one part"
+    with pytest.raises(AuditError, match="2 folds need at least 2 independent NOK parts, found 1"):
+        audit(table, learners={"tuned": learner("tuned_clip", 2)})
+
+
+def test_enough_parts_pass():
+    counts, _ = audit(images(), learners={"tuned": learner("tuned_clip", 3)})
+    assert set(counts.values()) == {0}

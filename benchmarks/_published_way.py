@@ -24,7 +24,7 @@ from realitycheck.models import clip_surgery, grounding_dino, saliency
 from realitycheck.models.sam import PARTS, PIXEL_MEAN, PIXEL_STD
 
 
-class NaiveWay:
+class PublishedWay:
     """The methods, one step each.
 
     Args:
