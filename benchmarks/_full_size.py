@@ -289,9 +289,17 @@ def drawn_image(name: str, *, image_size_px: int, seed: int) -> np.ndarray:
 
 
 def write_images(
-    folder: str | Path, *, n_images: int, image_size_px: int, seed: int = 0
+    folder: str | Path, *, n_images: int, image_size_px: int, seed: int = 0, n_drawn: int = 1000
 ) -> pd.DataFrame:
     """Draw images, write them as PNG and list them as the align stage does.
+
+    Args:
+        folder: Where to.
+        n_images: How many there are.
+        image_size_px: Their side.
+        seed: Of the drawings.
+        n_drawn: How many are drawn; then they come again, another one by one corner pixel only, so
+            that many cost what few cost.
 
     Returns:
         Rows with the columns that the later stages read.
@@ -299,7 +307,10 @@ def write_images(
     rows = []
     for index in range(n_images):
         image_id = f"{CATEGORY}/void/{index}"
-        image = drawn_image(image_id, image_size_px=image_size_px, seed=seed)
+        name = f"{CATEGORY}/void/{index % n_drawn}"
+        image = drawn_image(name, image_size_px=image_size_px, seed=seed)
+        if index >= n_drawn:
+            image[0, 0] = divmod(index // n_drawn, 256) + (0,)
         path = image_file(Path(folder), image_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_png(image, path)

@@ -95,10 +95,12 @@ class OurWay:
     Args:
         run: What is asked for.
         folder: Folder of the stores.
+        keeps_masks: Whether `masks` holds all masks at full size afterwards.
     """
 
-    def __init__(self, run: Run, folder: str | Path):
+    def __init__(self, run: Run, folder: str | Path, *, keeps_masks: bool = True):
         self.run = run
+        self._keeps_masks = keeps_masks
         self._folder = Path(folder)
         self._digests = {"weights": "benchmark"}
         self._batch = batch_size("auto", device=run.networks.device)
@@ -253,7 +255,9 @@ class OurWay:
         return FinishedRows(self._store("finished") / rule, facts=facts)
 
     def _segment(self, method: str, segment_one: Callable[[Any], Any]) -> None:
-        rows = segment_shard(self.run.transforms, segment_one, method=method, prompt="prompt")
+        rows = list(segment_shard(self.run.transforms, segment_one, method=method, prompt="prompt"))
+        if not self._keeps_masks:
+            return
         self.masks[method] = {
             row["image_id"]: decode_mask(
                 row["mask_rle"], height_px=row["mask_height_px"], width_px=row["mask_width_px"]

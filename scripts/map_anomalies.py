@@ -25,6 +25,7 @@ with (
     device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
 ):
     params, wildcards, inputs = snakemake.params, snakemake.wildcards, snakemake.input
+    settings, precision = params.settings, params.sam["precision"]
     transforms = read_table(inputs.transforms, schema=TRANSFORMS)
     rows = map_anomalies(
         transforms,
@@ -32,7 +33,7 @@ with (
         sam=load_sam(
             weights_path(inputs.weights),
             variant=params.sam["variant"],
-            precision=params.sam["precision"],
+            precision=precision,
             device=device,
             parts=("prompt_encoder", "mask_decoder"),
         ),
@@ -48,7 +49,7 @@ with (
         images_folder=Path(inputs.transforms).parents[1],
         prompt=wildcards.prompt,
         wanted=params.asked,
-        settings=params.settings,
+        settings=settings,
         floor=params.floor,
         finished=finished_rows(
             "map_anomalies",
@@ -64,12 +65,7 @@ with (
         snakemake.output.maps,
         schema=ANOMALY_MAPS,
         facts=run_facts(
-            {
-                **params.settings,
-                "precision": params.sam["precision"],
-                "prompts": params.asked,
-                "code": params.code,
-            },
+            {**settings, "precision": precision, "prompts": params.asked, "code": params.code},
             weights=params.weights,
             device=device,
             distributions=("segment-anything", "timm", "torch"),

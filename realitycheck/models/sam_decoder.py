@@ -171,23 +171,32 @@ class ImageDecoder:
 
     def _look_first(self, attention: torch.nn.Module, tokens: Tensor) -> Tensor:
         """Attend from tokens (B, T, C) to the image that no prompt has changed."""
-        heads = _heads(attention, attention.q_proj(tokens))
+        heads = _all_prompts(_heads(attention, attention.q_proj(tokens)))
         scores = heads @ self._keys.transpose(-1, -2) / math.sqrt(heads.shape[-1])
         attended = scores.softmax(dim=-1) @ self._values
-        return attention.out_proj(attended.transpose(-3, -2).flatten(-2))
+        attended = attended.unflatten(1, (len(tokens), -1))  # (heads, B, T, d)
+        return attention.out_proj(attended.permute(1, 2, 0, 3).flatten(-2))
 
     def _weigh_first(self, attention: torch.nn.Module, tokens: Tensor) -> Tensor:
-        """Weights of the tokens for each unchanged pixel, (B, N, heads, T)."""
+        """Weights of the tokens for each unchanged pixel, (B, heads, T, N)."""
         keys = _heads(attention, attention.k_proj(tokens)) / math.sqrt(
             attention.internal_dim // attention.num_heads
         )
-        scores = self._queries @ keys.transpose(-1, -2)
-        return scores.transpose(1, 2).softmax(dim=-1)
+        scores = _all_prompts(keys) @ self._queries.transpose(-1, -2)
+        return scores.unflatten(1, (len(tokens), -1)).softmax(dim=-2).transpose(0, 1)
 
 
 def _heads(attention: torch.nn.Module, projected: Tensor) -> Tensor:
     """Split (…, T, heads · d) into (…, heads, T, d)."""
     return projected.unflatten(-1, (attention.num_heads, -1)).transpose(-3, -2)
+
+
+def _all_prompts(heads: Tensor) -> Tensor:
+    """Put the tokens of all prompts in one row, (B, heads, T, d) to (heads, B · T, d).
+
+    What they meet next is the same for all prompts, and would be copied for each otherwise.
+    """
+    return heads.transpose(0, 1).flatten(1, 2)
 
 
 def _look(attention: torch.nn.Module, tokens: Tensor, *, seen: Tensor, pixels: Tensor) -> Tensor:
@@ -209,7 +218,10 @@ def _look(attention: torch.nn.Module, tokens: Tensor, *, seen: Tensor, pixels: T
 
 
 def _weigh(attention: torch.nn.Module, tokens: Tensor, *, seen: Tensor) -> Tensor:
-    """Weights of the tokens for each pixel of `seen`, (B, N, C); (B, N, heads, T)."""
+    """Weights of the tokens for each pixel of `seen`, (B, N, C); (B, heads, T, N).
+
+    Pixels come last: a softmax over a few tokens that lie side by side is slow.
+    """
     import torch
 
     n_heads = attention.num_heads
@@ -218,19 +230,23 @@ def _weigh(attention: torch.nn.Module, tokens: Tensor, *, seen: Tensor) -> Tenso
     )
     vectors = keys @ attention.q_proj.weight.unflatten(0, (n_heads, -1))
     offsets = torch.einsum("bhtd,hd->bht", keys, attention.q_proj.bias.unflatten(0, (n_heads, -1)))
-    scores = torch.baddbmm(offsets.flatten(1)[:, None], seen, vectors.flatten(1, 2).transpose(1, 2))
-    return scores.unflatten(2, (n_heads, -1)).softmax(dim=-1)
+    scores = torch.baddbmm(
+        offsets.flatten(1)[..., None], vectors.flatten(1, 2), seen.transpose(1, 2)
+    )
+    return scores.unflatten(1, (n_heads, -1)).softmax(dim=-2)
 
 
 def _answer(
     attention: torch.nn.Module, weights: Tensor, tokens: Tensor, *, pixels: Tensor
 ) -> Tensor:
-    """Add to each pixel what the tokens tell it by their weights, (B, N, C)."""
+    """Add to each pixel what the tokens tell it by their weights, (B, N, C).
+
+    The weights of each head sum to 1, so every token may carry a head's share of the bias.
+    """
     import torch
 
     n_heads = attention.num_heads
     values = _heads(attention, attention.v_proj(tokens))
     outwards = attention.out_proj.weight.unflatten(1, (n_heads, -1)).permute(1, 2, 0)
-    told = (values @ outwards).flatten(1, 2)
-    settled = pixels + attention.out_proj.bias.to(pixels.dtype)
-    return torch.baddbmm(settled, weights.flatten(2), told)
+    told = (values @ outwards + attention.out_proj.bias / n_heads).flatten(1, 2)
+    return torch.baddbmm(pixels, weights.flatten(1, 2).transpose(1, 2), told)

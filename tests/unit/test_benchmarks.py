@@ -109,6 +109,23 @@ def test_prompt_edit_runs_no_image_encoder(benchmark):
     assert all(float(share) >= 0 for share in shares.values())
 
 
+def test_scaling_tells_the_cost_of_an_image_and_of_a_prompt(benchmark):
+    """Each count in a process of its own; a row for each, the fewest being the base."""
+    printed = benchmark(
+        *("scaling", "--counts", "1", "2", "--prompts", "1", "--points-per-side", "2"),
+        *("--threads", "1"),
+    )
+    rows = re.findall(
+        r"^ +(\d+) images: +(\S+) s an image .* ratio (\S+); peak memory +(\d+) MB, ratio (\S+) ",
+        printed,
+        re.MULTILINE,
+    )
+    assert [int(row[0]) for row in rows] == [1, 2]
+    assert rows[0][2] == rows[0][4] == "1.000"
+    assert all(float(value) > 0 for row in rows for value in row)
+    assert re.search(r"^ +1 prompts: +\d+\.\d+ s an image", printed, re.MULTILINE)
+
+
 def test_variant_effects_list_every_switch(benchmark, tmp_path):
     """One row a switch, and one for the repaired preset, for every method and rule."""
     import _full_size
@@ -188,9 +205,13 @@ def test_parts_of_the_gpu_benchmark_run_on_a_processor_too(benchmark, tmp_path, 
     assert not failed
     assert ended.value.code == 0
     printed = "\n".join(results["four_methods"]["printed"])
-    assert re.search(r"time, ours / published: wall \d+\.\d+   processor \d+\.\d+", printed)
-    assert re.search(r"peak memory, ours / published: \d+\.\d+ \(\d+ MB, \d+ MB\)", printed)
-    ious = [float(each) for each in re.findall(r"least IoU of both ways' masks (\S+),", printed)]
+    for way in ("float32", "bfloat16"):
+        assert re.search(
+            rf"^{way} +time to published: wall \d\S+ +processor \d\S+ .* \(\d+ MB of \d+ MB",
+            printed,
+            re.MULTILINE,
+        )
+        assert len(re.findall(rf"^{way} +encode_images", printed, re.MULTILINE)) == 2
+    ious = re.findall(r"^float32 +\w+ +IoU mean \S+ least (\S+)$", printed, re.MULTILINE)
     assert len(ious) == 4
-    assert min(ious) >= 0.999
-    assert len(re.findall(r"^ours +encode_images", printed, flags=re.MULTILINE)) == 2
+    assert min(float(each) for each in ious) >= 0.999
