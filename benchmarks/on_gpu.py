@@ -95,6 +95,10 @@ def main() -> None:
     import torch
 
     device, size = options.device, options.size
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit(
+            "no CUDA device here; run this on a machine with one (or, as a trial: --device cpu)"
+        )
     others = "miniature" if size == "miniature" else "full"
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     results: dict[str, Any] = {"device": name, "torch": torch.__version__, "size": size}

@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 
 from realitycheck.config import load_settings
 from realitycheck.images import write_png
@@ -24,8 +25,6 @@ def networks(tmp_path_factory):
 @pytest.fixture
 def benchmark(repository, networks, monkeypatch, capsys):
     """Run a benchmark's main function and return what it prints."""
-    import torch
-
     monkeypatch.syspath_prepend(str(repository / "benchmarks"))
     n_threads = torch.get_num_threads()
 
@@ -198,6 +197,12 @@ def test_parts_of_the_gpu_benchmark_run_on_a_processor_too(benchmark, tmp_path, 
     needs a second colour order.
     """
     monkeypatch.setenv("OUT", str(tmp_path))
+
+    def command(name, *arguments):
+        """In this process, where the packages are imported already."""
+        return {"printed": benchmark(name, *arguments).splitlines()}
+
+    monkeypatch.setattr(importlib.import_module("on_gpu"), "command", command)
     with pytest.raises(SystemExit) as ended:
         benchmark("on_gpu", "--size", "miniature", "--device", "cpu", *COMMON[4:])
     results = json.loads((tmp_path / "on_gpu.json").read_text(encoding="utf-8"))
@@ -215,3 +220,9 @@ def test_parts_of_the_gpu_benchmark_run_on_a_processor_too(benchmark, tmp_path, 
     ious = re.findall(r"^float32 +\w+ +IoU mean \S+ least (\S+)$", printed, re.MULTILINE)
     assert len(ious) == 4
     assert min(float(each) for each in ious) >= 0.999
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_gpu_benchmark_says_that_there_is_no_gpu(benchmark):
+    with pytest.raises(SystemExit, match="no CUDA device here; run this on a machine with one"):
+        benchmark("on_gpu")
