@@ -21,6 +21,8 @@ with (
     device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
 ):
     params, wildcards, inputs = snakemake.params, snakemake.wildcards, snakemake.input
+    settings, prompts, precision = params.settings, list(params.prompts), params.sam["precision"]
+    clip = weights_path(inputs.clip)
     transforms = read_table(inputs.transforms, schema=TRANSFORMS)
     texts = TextFeatures(
         clip_store(
@@ -29,11 +31,7 @@ with (
             settings=params.clip,
             weights={"clip": params.weights["clip"]},
         ),
-        Lazily(
-            partial(
-                load_clip, weights_path(inputs.clip), variant=params.clip["variant"], device=device
-            )
-        ),
+        Lazily(partial(load_clip, clip, variant=params.clip["variant"], device=device)),
     )
     segment_one = clip_surgery_sam_segmenter(
         EncodingStore(Path(inputs.patches).parents[1]),
@@ -42,14 +40,14 @@ with (
         sam=load_sam(
             weights_path(inputs.weights),
             variant=params.sam["variant"],
-            precision=params.sam["precision"],
+            precision=precision,
             device=device,
             parts=("prompt_encoder", "mask_decoder"),
         ),
         patch_keys=keys_of(read_table(inputs.patches, schema=ENCODINGS)),
         embedding_keys=keys_of(read_table(inputs.embeddings, schema=ENCODINGS)),
-        prompts=params.prompts,
-        settings=params.settings,
+        prompts=prompts,
+        settings=settings,
     )
     rows = segment_shard(
         transforms,
@@ -70,12 +68,7 @@ with (
         snakemake.output.masks,
         schema=MASKS,
         facts=run_facts(
-            {
-                **params.settings,
-                "precision": params.sam["precision"],
-                "prompts": list(params.prompts),
-                "code": params.code,
-            },
+            {**settings, "precision": precision, "prompts": prompts, "code": params.code},
             weights=params.weights,
             device=device,
             distributions=("open_clip_torch", "segment-anything", "torch"),

@@ -156,6 +156,7 @@ def _forward_attention(
     value: Tensor,
     **options: object,
 ) -> tuple[Tensor, Tensor | None]:
+    import torch
     from torch.nn.functional import scaled_dot_product_attention
 
     weight = module.in_proj_weight
@@ -169,7 +170,9 @@ def _forward_attention(
         and not options.get("need_weights", True)
         and all(value is None for name, value in options.items() if name.endswith("_mask"))
         and not options.get("is_causal", False)
-        and _is_for_onednn(query, weight)
+        # torch's own copies the weights for every token, under autocast: ten times slower.
+        and query.device.type == "cpu"
+        and not torch.is_grad_enabled()
     )
     if not is_plain:
         return type(module).forward(module, query, key, value, **options)

@@ -76,6 +76,8 @@ class ImageDecoder:
             self._keys = _heads(look, look.k_proj(seen))
             self._values = _heads(look, look.v_proj(self._image))
             self._queries = _heads(answer, answer.q_proj(seen))
+            self._image = self._image.to(self._keys)
+            self._positions = self._positions.to(self._keys)
 
     def decode(
         self,
@@ -129,7 +131,7 @@ class ImageDecoder:
                     else _weigh(answer, placed, seen=seen)
                 )
                 pixels = block.norm4(_answer(answer, weights, tokens, pixels=pixels))
-                seen = pixels + self._positions.to(pixels.dtype)
+                seen = pixels + self._positions
             look = transformer.final_attn_token_to_image
             attended = _look(look, tokens + given, seen=seen, pixels=pixels)
             tokens = transformer.norm_final_attn(tokens + attended).float()
