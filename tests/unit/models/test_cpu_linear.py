@@ -53,13 +53,13 @@ def test_network_has_faster_layers_only_inside_the_block():
 
 
 def test_attention_in_half_precision_is_not_left_to_torch(monkeypatch):
-    """Torch's forward copies the weights for every token there; the numbers are close all the same."""
+    """Torch copies the weights for every token there; the numbers stay close."""
     attention = torch.nn.MultiheadAttention(32, 4, batch_first=True).eval()
     x = torch.randn(3, 7, 32)
     with torch.inference_mode():
         expected = attention(x, x, x, need_weights=False)[0]
         monkeypatch.setattr(torch.nn.MultiheadAttention, "forward", None)
-        with torch.autocast("cpu", torch.bfloat16), cpu_linear.faster_linears(attention):
+        with torch.autocast("cpu", torch.bfloat16), faster_linears(attention):
             found = attention(x, x, x, need_weights=False)[0]
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.05)
