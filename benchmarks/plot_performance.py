@@ -43,7 +43,7 @@ def plot(ratios: pd.DataFrame, path: Path) -> None:
         axes.set_xlim(0, 1.05)
         axes.set_xlabel("time, as a share of the published code's in float32 (shorter is faster)")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="lower right", bbox_to_anchor=(0.93, 0), frameon=False)
         figure.savefig(path, dpi=160)
 
 
