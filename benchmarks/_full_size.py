@@ -11,9 +11,10 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ CATEGORY = "sat"
 N_BOXES = {0.35: 3, 0.10: 12}
 #: Share of SAM's masks whose predicted quality passes 0.88.
 SHARE_OF_MASKS = 0.1
+#: From here on, two masks or boxes count as the same one.
+SAME_IOU = 0.95
 #: BERT-base; its vocabulary is the miniature one, filled up with words that no prompt uses.
 BERT = {
     "vocab_size": 30522,
@@ -339,6 +342,36 @@ class Clock:
         """Stop."""
         self.wall_s = time.perf_counter() - self._started[0]
         self.processor_s = time.process_time() - self._started[1]
+
+
+def print_ratios(
+    seconds: Mapping[str, Sequence[float]],
+    numbers: Mapping[str, int],
+    ious: Mapping[str, Sequence[float]],
+    *,
+    what: str,
+    aims: Mapping[str, float],
+) -> None:
+    """Print the median time of each way, its ratio to the package's, and what was found again.
+
+    Args:
+        seconds: Of each run, by way; `package` among them.
+        numbers: How many masks or boxes each way found.
+        ious: IoU of each of the package's with its match, by way of ours.
+        what: `masks` or `boxes`.
+        aims: Largest ratio by way of ours.
+    """
+    base = median(seconds["package"])
+    for way, found in seconds.items():
+        time_s = median(found)
+        print(f"{way:8s} {time_s:8.3f} s   ratio {time_s / base:.3f}   {numbers[way]} {what}")
+    for way, aim in aims.items():
+        same = [iou for iou in ious[way] if iou >= SAME_IOU]
+        print(
+            f"{way:8s} finds {len(same)} of the package's {len(ious[way])} {what}: IoU mean "
+            f"{np.mean(same or [0]):.5f} least {min(same, default=0):.5f}   "
+            f"(aim of the ratio {aim:.2f})"
+        )
 
 
 def peak_memory_mb() -> float:

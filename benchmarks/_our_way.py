@@ -6,6 +6,7 @@ beside the stores (tables, PNGs) is left out, and loading a network is not timed
 
 from __future__ import annotations
 
+import argparse
 import gc
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from _full_size import Clock, Networks
+from _full_size import SIZES, Clock, Networks
 
 from realitycheck.artifacts import decode_mask
 from realitycheck.config import DETECTION_FLOOR
@@ -343,6 +344,24 @@ class OurWay:
             )
             self._segment("saa_plus", segment_one)
         return clock
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, *, n_images: int) -> None:
+    """Add the options of a benchmark that runs all four methods; `n_images` is a default."""
+    parser.add_argument("--size", choices=SIZES, default="vit_b", help="size of SAM")
+    parser.add_argument(
+        "--others",
+        choices=("full", "miniature"),
+        default=None,
+        help="size of the other networks; as real as SAM's by default",
+    )
+    parser.add_argument("--n-images", type=int, default=n_images)
+    parser.add_argument("--image-size-px", type=int, default=1024)
+    parser.add_argument("--variant", choices=("published", "repaired"), default="published")
+    parser.add_argument("--points-per-side", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")
 
 
 def run_steps(

@@ -14,19 +14,16 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
-from _full_size import SIZES, Clock, drawn_image, write_networks
+from _full_size import SIZES, Clock, drawn_image, print_ratios, write_networks
 
 from realitycheck.models import sam
 from realitycheck.models.automatic_masks import MaskGrid, propose_masks
 
 #: Largest ratios to the package's time.
 AIMS = {"float32": 0.35, "bfloat16": 0.25}
-#: From here on, two masks count as the same one.
-SAME_IOU = 0.95
 
 
 def pairs(ours: list[dict[str, Any]], package: list[dict[str, Any]]) -> list[float]:
@@ -137,17 +134,7 @@ def main() -> None:
         f"{options.size}, {side} px, {options.points_per_side} points per side, {options.device}, "
         f"{options.threads} threads, torch {torch.__version__}; medians of {options.repeats}"
     )
-    base = median(seconds["package"])
-    for way in ways:
-        ratio = median(seconds[way]) / base
-        print(f"{way:8s} {median(seconds[way]):8.3f} s   ratio {ratio:.3f}   {n_masks[way]} masks")
-    for way, aim in AIMS.items():
-        same = [each for each in ious[way] if each >= SAME_IOU]
-        print(
-            f"{way:8s} finds {len(same)} of the package's {len(ious[way])} masks: IoU mean "
-            f"{np.mean(same or [0]):.5f} least {min(same, default=0):.5f}   "
-            f"(aim of the ratio {aim:.2f})"
-        )
+    print_ratios(seconds, n_masks, ious, what="masks", aims=AIMS)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _full_size import SIZES, peak_memory_mb, write_images, write_networks
-from _our_way import METHODS, OurWay, Run
+from _full_size import peak_memory_mb, write_images, write_networks
+from _our_way import METHODS, OurWay, Run, add_run_arguments
 from _published_way import PublishedWay
 
 #: Largest ratio of the times, and least mean IoU of the masks, at each precision of ours.
@@ -101,25 +101,12 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 def main() -> None:
     """Run both ways in turns and print their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="vit_b", help="size of SAM")
-    parser.add_argument(
-        "--others",
-        choices=("full", "miniature"),
-        default=None,
-        help="size of the other networks; as real as SAM's by default",
-    )
-    parser.add_argument("--n-images", type=int, default=1)
+    add_run_arguments(parser, n_images=1)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--image-size-px", type=int, default=1024)
-    parser.add_argument("--variant", choices=("published", "repaired"), default="published")
-    parser.add_argument("--points-per-side", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument(
         "--precisions", nargs="+", default=list(AIMS), choices=AIMS, help="of our way"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")
     options = parser.parse_args()
 
     others = options.others or ("miniature" if options.size == "miniature" else "full")

@@ -14,18 +14,15 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
-from _full_size import SIZES, Clock, drawn_image, write_networks
+from _full_size import SIZES, Clock, drawn_image, print_ratios, write_networks
 
 from realitycheck.models import grounding_dino
 
 PROMPTS = ("defect", "void", "crack", "dark spot", "delamination")
 #: Largest ratios to the package's time.
 AIMS = {"float32": 0.60, "bfloat16": 0.45}
-#: From here on, two boxes count as the same one.
-SAME_IOU = 0.95
 
 
 def iou(one: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -129,17 +126,7 @@ def main() -> None:
         f"{options.image_size_px} px, {options.device}, {options.threads} threads, torch "
         f"{torch.__version__}; medians of {options.repeats}"
     )
-    base = median(seconds["package"])
-    for way in ways:
-        ratio = median(seconds[way]) / base
-        print(f"{way:8s} {median(seconds[way]):8.3f} s   ratio {ratio:.3f}   {n_boxes[way]} boxes")
-    for way, aim in AIMS.items():
-        same = [each for each in ious[way] if each >= SAME_IOU]
-        print(
-            f"{way:8s} finds {len(same)} of the package's {len(ious[way])} boxes: IoU mean "
-            f"{np.mean(same or [0]):.5f} least {min(same, default=0):.5f}   "
-            f"(aim of the ratio {aim:.2f})"
-        )
+    print_ratios(seconds, n_boxes, ious, what="boxes", aims=AIMS)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from _full_size import SIZES, peak_memory_mb, write_images, write_networks
-from _our_way import METHODS, OurWay, Run, run_steps, sums
+from _full_size import peak_memory_mb, write_images, write_networks
+from _our_way import METHODS, OurWay, Run, add_run_arguments, run_steps, sums
 
 #: Largest shares of the first run of all four methods.
 AIMS = {"grounded_sam": 0.05, "sam_clip": 0.01, "clip_surgery_sam": 0.01, "saa_plus": 0.15}
@@ -24,20 +24,7 @@ AIMS = {"grounded_sam": 0.05, "sam_clip": 0.01, "clip_surgery_sam": 0.01, "saa_p
 def main() -> None:
     """Run, edit, run again and print the shares."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="vit_b", help="size of SAM")
-    parser.add_argument(
-        "--others",
-        choices=("full", "miniature"),
-        default=None,
-        help="size of the other networks; as real as SAM's by default",
-    )
-    parser.add_argument("--n-images", type=int, default=2)
-    parser.add_argument("--image-size-px", type=int, default=1024)
-    parser.add_argument("--variant", choices=("published", "repaired"), default="published")
-    parser.add_argument("--points-per-side", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")
+    add_run_arguments(parser, n_images=2)
     options = parser.parse_args()
 
     import torch
