@@ -38,6 +38,15 @@ WIDTHS_CELLS = (0.0, 1.0, 2.0)
 #: At each width, the mean of this many largest departures.
 N_LARGEST = (1, 5, 20)
 
+#: A perceptron whose scores of its own training images lie closer together than this has learned
+#: nothing: with few images the penalty on its weights has pressed them all to zero, where its
+#: answers hang on rounding. Then it learns anew under half the penalty, at most so many times.
+_LEAST_SPREAD = 0.01
+_N_HALVINGS = 10
+
+#: Decimals of a score. Two images that differ by less differ by rounding only.
+_DECIMALS = 6
+
 #: Images whose departures are computed together; bounds the memory.
 _CHUNK = 64
 
@@ -181,7 +190,8 @@ def classify_out_of_fold(
         groups: Group of each image; a group is never on both sides.
         n_folds: Number of folds.
         hidden_units: Units of the perceptron's hidden layers.
-        weight_decay: L2 penalty of the perceptron (scikit-learn's alpha).
+        weight_decay: L2 penalty of the perceptron (scikit-learn's alpha); halved in a fold
+            until something is learned there.
         max_epochs: Most steps of the optimiser, each over all training images.
         beta: Weight of recall in the threshold's choice.
         seed: Of folds and initial weights.
@@ -317,15 +327,19 @@ def _fit_and_score(
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(train)
-    # With some hundred images, full steps (L-BFGS) converge where small batches do not.
-    head = MLPClassifier(
-        hidden_layer_sizes=hidden_units,
-        solver="lbfgs",
-        alpha=weight_decay,
-        max_iter=max_epochs,
-        random_state=seed,
-    )
+    rows = scaler.transform(train)
     share = is_nok.mean()
     weights = np.where(is_nok, 0.5 / share, 0.5 / (1 - share))
-    head.fit(scaler.transform(train), is_nok.astype(int), sample_weight=weights)
-    return head.predict_proba(scaler.transform(held_out))[:, 1]
+    for step in range(_N_HALVINGS + 1):
+        # With some hundred images, full steps (L-BFGS) converge where small batches do not.
+        head = MLPClassifier(
+            hidden_layer_sizes=hidden_units,
+            solver="lbfgs",
+            alpha=weight_decay / 2**step,
+            max_iter=max_epochs,
+            random_state=seed,
+        )
+        head.fit(rows, is_nok.astype(int), sample_weight=weights)
+        if np.ptp(head.predict_proba(rows)[:, 1]) > _LEAST_SPREAD:
+            break
+    return head.predict_proba(scaler.transform(held_out))[:, 1].round(_DECIMALS)

@@ -134,6 +134,37 @@ def test_the_rarer_label_weighs_as_much_as_the_other():
     np.testing.assert_allclose(found.scores, 0.5, atol=0.05)
 
 
+def test_few_images_are_learned_from_though_the_penalty_is_for_many():
+    """Under the full penalty all weights end at zero, and all images of a fold get one score."""
+    features, labels = draw_features(n_ok=12, n_nok=6, distance=6.0)
+    is_nok = labels == "NOK"
+    options = {"hidden_units": (128,), "max_epochs": 300, "seed": 0}
+    scores = resnet_mlp._fit_and_score(features, is_nok, features, weight_decay=10.0, **options)
+    assert scores[is_nok].min() > scores[~is_nok].max()
+    assert np.ptp(scores) > 0.01
+
+
+def test_enough_images_are_learned_from_under_the_penalty_asked_for(monkeypatch):
+    """It is weakened only where nothing is learned."""
+    features, labels = draw_features()
+    options = {"hidden_units": (128,), "max_epochs": 300, "seed": 0, "weight_decay": 10.0}
+    found = resnet_mlp._fit_and_score(features, labels == "NOK", features, **options)
+    monkeypatch.setattr(resnet_mlp, "_N_HALVINGS", 0)
+    alone = resnet_mlp._fit_and_score(features, labels == "NOK", features, **options)
+    np.testing.assert_array_equal(found, alone)
+
+
+def test_scores_differ_by_more_than_rounding_or_not_at_all():
+    """So a threshold never falls between two images that differ in the last digit."""
+    features, labels = draw_features()
+    doubled = np.concatenate([features, features * (1 + 1e-9)])
+    found = resnet_mlp._fit_and_score(
+        *(features, labels == "NOK", doubled),
+        **{"hidden_units": (8,), "max_epochs": 200, "seed": 0, "weight_decay": 10.0},
+    )
+    assert len(np.unique(found)) <= len(labels) + 1
+
+
 def test_only_good_training_images_say_what_is_normal():
     """What describes an image is learned anew in every fold, from its training images alone."""
     _, labels = draw_features()
