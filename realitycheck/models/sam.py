@@ -10,7 +10,6 @@ modules are used as they are.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ import numpy as np
 from realitycheck.models.imports import lean_imports
 from realitycheck.models.precision import arithmetic, check_precision
 from realitycheck.models.sam_decoder import CPU_BATCH, ImageDecoder
-from realitycheck.models.sam_encoder import in_blocks
+from realitycheck.models.sam_encoder import faster_encoder
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
 if TYPE_CHECKING:
@@ -530,10 +529,9 @@ def encode_images(
                 for image in chosen
             ]
         ).to(sam.device)
-        is_cpu = sam.device.type == "cpu"
         with (
             torch.inference_mode(),
-            in_blocks(sam.image_encoder) if is_cpu else contextlib.nullcontext(),
+            faster_encoder(sam.image_encoder),
             arithmetic(sam.device, sam.precision),
         ):
             found = sam.image_encoder(inputs)
