@@ -48,6 +48,7 @@ class Run:
         phrases: The prompt set's phrases.
         variant: `published` or `repaired`.
         points_per_side: Of the grid of automatic masks.
+        saa_plus: What the prompt set says of SAA+; see `prompts_of_category`.
     """
 
     networks: Networks
@@ -56,6 +57,7 @@ class Run:
     phrases: tuple[str, ...]
     variant: str
     points_per_side: int
+    saa_plus: str | Mapping[str, Any] = "auto"
 
     def settings(self, kind: str) -> dict[str, Any]:
         """Settings of a method: the documented defaults."""
@@ -235,7 +237,7 @@ class OurWay:
         model = self.run.networks.grounding_dino()
         asked = {
             "texts": list(self.run.phrases),
-            "saa_plus": "auto",
+            "saa_plus": self.run.saa_plus,
             "object_comma": [self.run.switches("saa_plus").object_comma],
         }
         with Clock() as clock:
@@ -328,7 +330,7 @@ class OurWay:
                 saliency_network=Lazily(self.run.networks.saliency),
                 images_folder=self.run.images_folder,
                 prompt="prompt",
-                wanted="auto",
+                wanted=self.run.saa_plus,
                 settings=self.run.settings("saa_plus"),
                 floor=DETECTION_FLOOR,
                 finished=self._finished("map_anomalies"),

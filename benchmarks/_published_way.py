@@ -22,6 +22,7 @@ from realitycheck.methods import saa_plus
 from realitycheck.models import clip as our_clip
 from realitycheck.models import clip_surgery, grounding_dino, saliency
 from realitycheck.models.sam import PARTS, PIXEL_MEAN, PIXEL_STD
+from realitycheck.stages.saa_plus_prompts import prompts_of_category
 
 
 class PublishedWay:
@@ -179,7 +180,7 @@ class PublishedWay:
         detector = self.run.networks.grounding_dino()
         network = self.run.networks.saliency()
         switches = self.run.switches("saa_plus")
-        told = saa_plus.default_prompts(CATEGORY)
+        told = prompts_of_category(self.run.saa_plus, CATEGORY)
         asked = saa_plus.captions(told, object_comma=switches.object_comma)
         settings = self.run.settings("saa_plus")
 

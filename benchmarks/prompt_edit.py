@@ -1,30 +1,62 @@
 """Measure what a prompt edit costs, after a full run of all four methods on one data set.
 
-Draws images, runs every step of stages 3 and 4 in this process, changes the phrase of the prompt
-set and runs what the workflow runs again. Prints, for each method and in total, how often SAM's
-image encoder ran in the second run, and what the second run took: as a share of the method's own
-part of the first run, and of the first run of all four. Steps that methods share count in full for
-each of them, and once in the total.
+Draws images, runs every step of stages 3 and 4 in this process, edits the prompt set and runs what
+the workflow runs again. Two edits are made, each of the first run's prompt set: another phrase, and
+other texts of SAA+, all of them. Prints, for each edit, how often SAM's image encoder ran, and what
+the second run took, for each method and in total: as a share of the method's own part of the first
+run, and of the first run of all four; medians over the repeats, each on images of its own. Steps
+that methods share count in full for each of them, and once in the total.
 
-Usage: python benchmarks/prompt_edit.py --size vit_b --n-images 2
+Usage: python benchmarks/prompt_edit.py --size vit_b --n-images 1 --repeats 3
 """
 
 import argparse
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from _full_size import peak_memory_mb, write_images, write_networks
+import numpy as np
+from _full_size import Clock, peak_memory_mb, write_images, write_networks
 from _our_way import METHODS, OurWay, Run, add_run_arguments, run_steps, sums
 
+from realitycheck.methods.saa_plus_prompts import SaaPlusPrompts
+
+PHRASE, SAA_PLUS = "another phrase", "other texts of SAA+"
+OTHER_TEXTS = SaaPlusPrompts(
+    "circuit board",
+    "circuit board",
+    (("bubble. split. lifted layer.", "circuit board"), ("fault.", "circuit board")),
+)
+EDITS: dict[str, dict[str, Any]] = {
+    PHRASE: {"phrases": ("crack",)},
+    SAA_PLUS: {"saa_plus": {"default": asdict(OTHER_TEXTS)}},
+}
 #: Largest shares of the first run of all four methods.
-AIMS = {"grounded_sam": 0.05, "sam_clip": 0.01, "clip_surgery_sam": 0.01, "saa_plus": 0.15}
+AIMS = {
+    (PHRASE, "grounded_sam"): 0.05,
+    (PHRASE, "sam_clip"): 0.01,
+    (PHRASE, "clip_surgery_sam"): 0.01,
+    (SAA_PLUS, "saa_plus"): 0.15,
+}
+
+
+def shares(
+    method: str, *, before: dict[str, Clock], after: dict[str, Clock], of: dict[str, tuple]
+) -> tuple[float, float, float]:
+    """What a method's steps took again: its share of its own first run, by the processor, and of
+    the first run of all, on the wall and by the processor."""
+    own = [name for name in of if method in (*of[name][0], "total")]
+    again = sums(after, [name for name in own if name in after])
+    whole = sums(before, of)
+    return again[1] / sums(before, own)[1], again[0] / whole[0], again[1] / whole[1]
 
 
 def main() -> None:
     """Run, edit, run again and print the shares."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_run_arguments(parser, n_images=2)
+    add_run_arguments(parser, n_images=1)
+    parser.add_argument("--repeats", type=int, default=1)
     options = parser.parse_args()
 
     import torch
@@ -39,50 +71,63 @@ def main() -> None:
         if isinstance(module, ImageEncoderViT):
             n_passes += len(inputs[0])
 
+    hook = torch.nn.modules.module.register_module_forward_hook(count)
+    rows = (*METHODS, "total")
+    found: dict[tuple[str, str], list[tuple]] = {(edit, row): [] for edit in EDITS for row in rows}
+    seconds: dict[tuple[str, str], list[float]] = {}
+    passes = dict.fromkeys(("first run", *EDITS), 0)
+    n_boxes = n_masks = 0
     with tempfile.TemporaryDirectory() as folder:
-        images_folder = Path(folder) / "images"
-        first = Run(
-            networks=write_networks(
-                options.networks or folder, size=options.size, others=others, seed=options.seed
-            ),
-            images_folder=images_folder,
-            transforms=write_images(
-                images_folder,
-                n_images=options.n_images,
-                image_size_px=options.image_size_px,
-                seed=options.seed,
-            ),
-            phrases=("defect",),
-            variant=options.variant,
-            points_per_side=options.points_per_side,
+        networks = write_networks(
+            options.networks or folder, size=options.size, others=others, seed=options.seed
         )
-        ours = OurWay(first, folder)
-        hook = torch.nn.modules.module.register_module_forward_hook(count)
-        steps = ours.steps()
-        before = run_steps(steps)
-        n_first, n_passes = n_passes, 0
+        for repeat in range(options.repeats):
+            images_folder = Path(folder) / f"images_{repeat}"
+            first = Run(
+                networks=networks,
+                images_folder=images_folder,
+                transforms=write_images(
+                    images_folder,
+                    n_images=options.n_images,
+                    image_size_px=options.image_size_px,
+                    seed=options.seed + repeat,
+                ),
+                phrases=("defect",),
+                variant=options.variant,
+                points_per_side=options.points_per_side,
+            )
+            ours = OurWay(first, Path(folder) / f"run_{repeat}")
+            steps = ours.steps()
+            clocks = {}
+            for name, change in {"first run": {}, **EDITS}.items():
+                ours.edit(replace(first, **change))
+                n_before = n_passes
+                clocks[name] = run_steps(ours.prompted_steps() if change else steps)
+                passes[name] += n_passes - n_before
+                for step, clock in clocks[name].items():
+                    seconds.setdefault((name, step), []).append(clock.processor_s)
+                n_boxes += 0 if change else ours.n_boxes
+            n_masks += ours.n_masks
+            for edit, row in found:
+                found[edit, row].append(
+                    shares(row, before=clocks["first run"], after=clocks[edit], of=steps)
+                )
+    hook.remove()
+    print(
+        f"SAM {options.size}, other networks {others}, {options.variant}, {options.n_images} "
+        f"images of {options.image_size_px} px, {options.threads} threads; medians of "
+        f"{options.repeats}; {n_boxes} boxes and {n_masks} automatic masks in all"
+    )
+    for (name, step), spent in seconds.items():
+        print(f"{name:20} {step:26} {np.median(spent):9.2f} s (processor)")
+    for name, times in passes.items():
+        print(f"{name:20} passes of SAM's image encoder: {times}")
+    for edit, row in found:
+        own, wall, processor = np.median(found[edit, row], axis=0)
+        aim = f"   (aim {AIMS[edit, row]:.2f})" if (edit, row) in AIMS else ""
         print(
-            f"SAM {options.size}, other networks {others}, {options.variant}, {options.n_images} "
-            f"images of {options.image_size_px} px, {options.threads} threads; "
-            f"{ours.n_boxes} boxes and {ours.n_masks} automatic masks in all"
-        )
-        ours.edit(replace(first, phrases=("crack",)))
-        again = ours.prompted_steps()
-        after = run_steps(again)
-        hook.remove()
-    for name, clock in before.items():
-        repeated = f"{after[name].processor_s:9.2f}" if name in after else "        -"
-        print(f"{name:26} first {clock.processor_s:9.2f} s   again {repeated} s (processor)")
-    print(f"passes of SAM's image encoder: first {n_first}, after the edit {n_passes}")
-    whole = sums(before, steps)
-    for method in (*METHODS, "total"):
-        part = sums(after, [n for n in again if method in (*again[n][0], "total")])
-        own = sums(before, [n for n in steps if method in (*steps[n][0], "total")])
-        shares = [part[1] / own[1], part[0] / whole[0], part[1] / whole[1]]
-        aim = f"   (aim {AIMS[method]:.2f})" if method in AIMS else ""
-        print(
-            f"{method:18} share of its own first run {shares[0]:.3f}   of all: wall "
-            f"{shares[1]:.3f}   processor {shares[2]:.3f}{aim}"
+            f"{edit:20} {row:18} share of its own first run {own:.3f}   of all: wall {wall:.3f}   "
+            f"processor {processor:.3f}{aim}"
         )
     print(f"peak memory {peak_memory_mb():.0f} MB")
 
