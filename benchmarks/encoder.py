@@ -1,9 +1,9 @@
 """Compare SAM's image encoder as the package runs it with ours, in float32 and in bfloat16.
 
-The three take turns on the same images and weights, in one process. Prints the median time of each
-and its ratio to the package's, how far embeddings are from the package's (root mean square of the
-difference over that of the embedding), and the IoU of masks decoded from both, one for each of some
-boxes drawn with a seed.
+All take turns on the same images and weights, in one process. Prints the median time of each, the
+time of its first image (where it compiles), its ratio to the package's, how far embeddings are from
+the package's (root mean square of the difference over that of the embedding), and the IoU of masks
+decoded from both, one for each of some boxes drawn with a seed.
 
 Usage: python benchmarks/encoder.py --size vit_b --repeats 3
 """
@@ -11,6 +11,7 @@ Usage: python benchmarks/encoder.py --size vit_b --repeats 3
 import argparse
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -44,6 +45,7 @@ def main() -> None:
         default="miniature",
         help="size of the other networks of that folder, which play no part here",
     )
+    parser.add_argument("--compiled", action="store_true", help="ours compiled, too")
     options = parser.parse_args()
 
     import torch
@@ -61,6 +63,11 @@ def main() -> None:
             precision: replace(networks, precision=precision).sam(*sam.PARTS)
             for precision in ("float32", "bfloat16")
         }
+        if options.compiled:
+            for precision in ("float32", "bfloat16"):
+                model = replace(networks, precision=precision).sam("image_encoder")
+                model.is_compiled = True
+                models[f"{precision}, compiled"] = model
     side = models["float32"].dimensions.image_size_px
 
     def by_package(image: np.ndarray) -> np.ndarray:
@@ -71,11 +78,11 @@ def main() -> None:
 
     ways = {
         PACKAGE: by_package,
-        "ours, float32": lambda image: sam.encode_image(models["float32"], image),
-        "ours, bfloat16": lambda image: sam.encode_image(models["bfloat16"], image),
+        **{f"ours, {kind}": partial(sam.encode_image, model) for kind, model in models.items()},
     }
     rng = np.random.default_rng(options.seed)
     seconds = {way: [] for way in ways}
+    warm_up_s = {}
     differences = {way: [] for way in ways}
     ious = {way: [] for way in ways}
     for index in range(options.repeats + 1):
@@ -85,8 +92,10 @@ def main() -> None:
         for way, encode in ways.items():
             with Clock() as clock:
                 found[way] = encode(image)
-            if index:  # the first one warms up
+            if index:
                 seconds[way].append(clock.wall_s)
+            else:
+                warm_up_s[way] = clock.wall_s
             masks[way], _, _ = sam.decode_boxes(
                 models["float32"], found[way], corners, image_size_hw=image.shape[:2]
             )
@@ -103,7 +112,8 @@ def main() -> None:
     base = median(seconds[PACKAGE])
     for way in ways:
         print(
-            f"{way:18s} {median(seconds[way]):8.2f} s   ratio {median(seconds[way]) / base:.2f}   "
+            f"{way:24s} {median(seconds[way]):8.3f} s   ratio {median(seconds[way]) / base:.2f}   "
+            f"first {warm_up_s[way]:6.1f} s   "
             f"embedding {max(differences[way]):.1e}   "
             f"mask IoU mean {np.mean(ious[way]):.4f} least {min(ious[way]):.4f}"
         )

@@ -151,6 +151,9 @@ def main() -> None:
             "four_methods",
             lambda: command("compare_published", *common, *grid, "--n-images", n_images),
         )
+        if device == "cuda":  # last, as it may take its time to compile
+            compiled = [*alone, "--compiled", "--others", others]
+            part("encoder_compiled", lambda: command("encoder", *compiled))
     sys.exit(1 if faults else 0)
 
 

@@ -44,8 +44,12 @@ AIMS = {
 def shares(
     method: str, *, before: dict[str, Clock], after: dict[str, Clock], of: dict[str, tuple]
 ) -> tuple[float, float, float]:
-    """What a method's steps took again: its share of its own first run, by the processor, and of
-    the first run of all, on the wall and by the processor."""
+    """Tell what a method's steps took again.
+
+    Returns:
+        The share of its own first run, by the processor; and of the first run of all, on the wall
+        and by the processor.
+    """
     own = [name for name in of if method in (*of[name][0], "total")]
     again = sums(after, [name for name in own if name in after])
     whole = sums(before, of)

@@ -791,6 +791,12 @@ class ComputeSettings(_Strict):
         "about twice as fast where the processor or GPU has it, and changes masks slightly; CLIP's "
         "texts, residual networks and all training stay in float32",
     )
+    compile: bool = Field(
+        False,
+        description="compile SAM's image encoder, in every job that encodes: minutes for the first "
+        "batch, less time for each further one. Pays for large networks and many images; "
+        "docs/performance.md",
+    )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto", description="CPU threads of a job that runs a network; auto: by its size"
@@ -986,7 +992,11 @@ class Settings(_Strict):
 
     def encoder_settings(self) -> dict[str, Any]:
         """What a stored image embedding of SAM depends on, weights apart."""
-        return {**self.network_settings("sam"), "dtype": self.compute.encoding_dtype}
+        return {
+            **self.network_settings("sam"),
+            "compile": self.compute.compile,
+            "dtype": self.compute.encoding_dtype,
+        }
 
     def detector_settings(self) -> dict[str, Any]:
         """What stored boxes depend on, weights and texts apart."""

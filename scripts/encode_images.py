@@ -30,6 +30,7 @@ with (
                 weights_path(snakemake.input.weights),
                 variant=settings["variant"],
                 precision=settings["precision"],
+                is_compiled=settings["compile"],
                 device=device,
                 parts=("image_encoder",),
             )

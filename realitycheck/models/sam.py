@@ -22,7 +22,7 @@ import numpy as np
 from realitycheck.models.imports import lean_imports
 from realitycheck.models.precision import arithmetic, check_precision
 from realitycheck.models.sam_decoder import CPU_BATCH, ImageDecoder
-from realitycheck.models.sam_encoder import faster_encoder
+from realitycheck.models.sam_encoder import compiled_forward, faster_encoder
 from realitycheck.models.weights import check_keys, check_shapes, load_state
 
 if TYPE_CHECKING:
@@ -213,6 +213,7 @@ class SamModel:
         mask_decoder: Module or None.
         device: Where the parts lie.
         precision: Of image encoder and mask decoder, see `precision.arithmetic`.
+        is_compiled: Whether full batches go through a compiled image encoder.
         n_images_encoded: Images that went through the image encoder so far.
     """
 
@@ -223,6 +224,7 @@ class SamModel:
         *,
         device: torch.device,
         precision: str = "float32",
+        is_compiled: bool = False,
     ) -> None:
         """Keep the parts and count every image that the encoder sees."""
         self.dimensions = dimensions
@@ -231,12 +233,19 @@ class SamModel:
         self.mask_decoder = parts.get("mask_decoder")
         self.device = device
         self.precision = precision
+        self.is_compiled = is_compiled
         self.n_images_encoded = 0
         if self.image_encoder is not None:
             self.image_encoder.register_forward_hook(self._count_images)
 
     def _count_images(self, _module: torch.nn.Module, inputs: tuple, _output: object) -> None:
         self.n_images_encoded += len(inputs[0])
+
+    @functools.cached_property
+    def compiled_encoder(self) -> Callable[[Tensor], Tensor]:
+        """The image encoder, compiled at its first call; see `compiled_forward`."""
+        self.require("image_encoder")
+        return compiled_forward(self.image_encoder)
 
     def require(self, *names: str) -> None:
         """Raise if a part was not loaded."""
@@ -352,6 +361,7 @@ def load_sam(
     device: str | torch.device = "cpu",
     parts: Iterable[str] = PARTS,
     precision: str = "float32",
+    is_compiled: bool = False,
 ) -> SamModel:
     """Load the asked parts of a SAM checkpoint.
 
@@ -365,6 +375,7 @@ def load_sam(
         parts: Some of `PARTS`; the weights of the others are never read from the disk.
         precision: Of image encoder and mask decoder, see `precision.arithmetic`. The prompt
             encoder, and the heads that predict qualities, always run in float32.
+        is_compiled: Whether full batches go through a compiled image encoder.
 
     Returns:
         The model, in evaluation mode, without gradients.
@@ -409,7 +420,13 @@ def load_sam(
         own = {name: state[f"{part}.{name}"].float() for name in module.state_dict()}
         module.load_state_dict(own, assign=True)
         module.requires_grad_(False).eval().to(device)
-    return SamModel(built, dimensions, device=torch.device(device), precision=precision)
+    return SamModel(
+        built,
+        dimensions,
+        device=torch.device(device),
+        precision=precision,
+        is_compiled=is_compiled,
+    )
 
 
 def resized_shape(image_size_hw: tuple[int, int], *, image_size_px: int = 1024) -> tuple[int, int]:
@@ -529,9 +546,12 @@ def encode_images(
                 for image in chosen
             ]
         ).to(sam.device)
+        # A batch that is not full would be compiled anew, for itself alone.
+        is_full = len(chosen) == max(1, batch_size)
+        forward = sam.compiled_encoder if sam.is_compiled and is_full else None
         with (
             torch.inference_mode(),
-            faster_encoder(sam.image_encoder),
+            faster_encoder(sam.image_encoder, forward=forward),
             arithmetic(sam.device, sam.precision),
         ):
             found = sam.image_encoder(inputs)

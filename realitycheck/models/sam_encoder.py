@@ -2,9 +2,7 @@
 
 The package holds the attention between all 4,096 patches of an image at once, several times 800 MB
 for ViT-B. On a CPU it is made here for some rows at a time, in blocks that stay in the processor's
-cache; on CUDA by a fused kernel that never holds it. Windows that reach over the edge of the image
-are filled up after the projection to queries, keys and values, and not before: what a filled-up
-patch becomes is known, the projection's bias.
+cache; on CUDA by a fused kernel that never holds it.
 
 Source: Kirillov et al. (2023), "Segment Anything", and `segment_anything.modeling.image_encoder`.
 """
@@ -13,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from realitycheck.models.cpu_linear import faster_linears, linear
@@ -30,35 +28,89 @@ _VECTOR = 8
 
 
 @contextlib.contextmanager
-def faster_encoder(encoder: torch.nn.Module) -> Iterator[None]:
-    """While active, this encoder (and no other) computes as described above."""
-    from segment_anything.modeling.image_encoder import Block
+def faster_encoder(
+    encoder: torch.nn.Module, *, forward: Callable[[Tensor], Tensor] | None = None
+) -> Iterator[None]:
+    """While active, this encoder (and no other) computes as described above.
 
-    changed = [module for module in encoder.modules() if type(module) is Block]
-    for module in changed:
-        module.forward = functools.partial(_forward_block, module)
+    Args:
+        encoder: The package's `ImageEncoderViT`, in evaluation mode.
+        forward: What `compiled_forward` made of it; default: step by step.
+    """
+    encoder.forward = forward or functools.partial(_forward, encoder)
     try:
-        with faster_linears(encoder):
+        with contextlib.nullcontext() if forward else faster_linears(encoder):
             yield
     finally:
-        for module in changed:
-            del module.forward
+        del encoder.forward
 
 
-def _forward_block(block: torch.nn.Module, x: Tensor) -> Tensor:
-    x = x + attend(block.attn, block.norm1(x), window_size=block.window_size)
+def compiled_forward(encoder: torch.nn.Module) -> Callable[[Tensor], Tensor]:
+    """Compile an encoder for one shape of input, at its first call.
+
+    Args:
+        encoder: The package's `ImageEncoderViT`, in evaluation mode.
+
+    Returns:
+        A function from pixels, (B, 3, H, W), to embeddings, (B, C, h, w).
+
+    Raises:
+        RuntimeError: The function, at its first call: If torch cannot compile on this machine.
+    """
+    import torch
+
+    compiled = torch.compile(
+        functools.partial(_forward, encoder, is_fused=True), dynamic=False, fullgraph=True
+    )
+
+    def forward(pixels: Tensor) -> Tensor:
+        from torch._dynamo.exc import TorchDynamoException
+        from torch._inductor.exc import InductorError
+
+        try:
+            return compiled(pixels)
+        except (TorchDynamoException, InductorError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise RuntimeError(
+                f"compute.compile: torch could not compile SAM's image encoder on {pixels.device} "
+                f"({reason}); install what it asks for (a C++ compiler, or triton for CUDA) or "
+                "set compute.compile: false"
+            ) from error
+
+    return forward
+
+
+def _forward(encoder: torch.nn.Module, pixels: Tensor, *, is_fused: bool | None = None) -> Tensor:
+    """Take the steps of the package's `ImageEncoderViT`."""
+    x = encoder.patch_embed(pixels)
+    if encoder.pos_embed is not None:
+        x = x + encoder.pos_embed
+    for block in encoder.blocks:
+        x = _forward_block(block, x, is_fused=is_fused)
+    return encoder.neck(x.permute(0, 3, 1, 2))
+
+
+def _forward_block(block: torch.nn.Module, x: Tensor, *, is_fused: bool | None) -> Tensor:
+    """Take the steps of the package's `Block`."""
+    from segment_anything.modeling.image_encoder import window_partition, window_unpartition
+
+    normed, size = block.norm1(x), block.window_size
+    if size:
+        windows, padded_hw = window_partition(normed, size)
+        attended = attend(block.attn, windows, is_fused=is_fused)
+        attended = window_unpartition(attended, size, padded_hw, x.shape[1:3])
+    else:
+        attended = attend(block.attn, normed, is_fused=is_fused)
+    x = x + attended
     return x + block.mlp(block.norm2(x))
 
 
-def attend(
-    attention: torch.nn.Module, x: Tensor, *, window_size: int = 0, is_fused: bool | None = None
-) -> Tensor:
+def attend(attention: torch.nn.Module, x: Tensor, *, is_fused: bool | None = None) -> Tensor:
     """Attend within images or windows, by the weights of the package's module.
 
     Args:
         attention: The package's `Attention`, in evaluation mode.
         x: Patches, (B, H, W, C).
-        window_size: Side of a window, in patches; 0: attend within the whole image.
         is_fused: By torch's fused kernels, and not in blocks; default: on CUDA.
 
     Returns:
@@ -67,12 +119,8 @@ def attend(
     import torch
     from segment_anything.modeling.image_encoder import get_rel_pos
 
-    image_hw = x.shape[1:3]
-    mixed = attention.qkv(x)
-    if window_size:
-        mixed = _into_windows(mixed, window_size, fill=attention.qkv.bias)
-    n_batch, height, width, _ = mixed.shape
-    mixed = mixed.reshape(n_batch, height * width, 3, attention.num_heads, -1)
+    n_batch, height, width, _ = x.shape
+    mixed = attention.qkv(x).reshape(n_batch, height * width, 3, attention.num_heads, -1)
     query, key, value = mixed.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
     plane = query.unflatten(1, (height, width))
     biases = None
@@ -85,34 +133,46 @@ def attend(
         )
     if is_fused is None:
         is_fused = x.is_cuda
-    of_planes = _attend_fused if is_fused else _attend_in_blocks
-    found = of_planes(plane * attention.scale, key, value, biases)
-    found = found.unflatten(0, (n_batch, attention.num_heads)).permute(0, 2, 3, 1, 4).flatten(3)
-    if window_size:
-        found = _out_of_windows(found, window_size, image_hw=image_hw)
-    return attention.proj(found)
+    scaled = plane * attention.scale
+    if biases is not None and (is_fused or scaled.dtype != torch.float32):
+        # In lower precision, sums are what takes the time on a CPU, and not products.
+        scaled, key = _append_places(scaled, key, biases)
+        biases = None
+    if is_fused:
+        found = _attend_fused(scaled, key, value)
+    else:
+        found = _attend_in_blocks(scaled, key, value, biases)
+    found = found.unflatten(0, (n_batch, attention.num_heads)).permute(0, 2, 3, 1, 4)
+    return attention.proj(found.flatten(3))
 
 
-def _into_windows(mixed: Tensor, size: int, *, fill: Tensor | None) -> Tensor:
-    """Cut (B, H, W, C) into windows, (windows, size, size, C), filled up with a vector (C,)."""
-    n_batch, height, width, channels = mixed.shape
-    n_rows, n_columns = -(-height // size), -(-width // size)
-    if (n_rows * size, n_columns * size) != (height, width):
-        filled = mixed.new_zeros(n_batch, n_rows * size, n_columns * size, channels)
-        if fill is not None:
-            filled += fill
-        filled[:, :height, :width] = mixed
-        mixed = filled
-    windows = mixed.view(n_batch, n_rows, size, n_columns, size, channels).transpose(2, 3)
-    return windows.reshape(-1, size, size, channels)
+def _append_places(
+    scaled: Tensor, key: Tensor, biases: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Make the biases of places part of the products between queries and keys.
 
+    A bias by rows and one by columns are products too: of the two biases of a query with the marks
+    of a key, 1 in the place of its row, 1 in that of its column, else 0. So no kernel needs a table
+    of biases, which is as large as the attention itself.
 
-def _out_of_windows(windows: Tensor, size: int, *, image_hw: tuple[int, int]) -> Tensor:
-    """Undo `_into_windows`: (windows, size, size, C) to (B, H, W, C)."""
-    height, width = image_hw
-    n_rows, n_columns = -(-height // size), -(-width // size)
-    planes = windows.unflatten(0, (-1, n_rows, n_columns)).transpose(2, 3)
-    return planes.reshape(len(planes), n_rows * size, n_columns * size, -1)[:, :height, :width]
+    Args:
+        scaled: Scaled queries, (P, H, W, D).
+        key: (P, H W, D).
+        biases: What the places add to the products, (P, H, W, H) by rows and (P, H, W, W) by
+            columns.
+
+    Returns:
+        Queries, (P, H, W, E), and keys, (P, H W, E), with E a multiple of 8 from D + H + W on.
+    """
+    import torch
+
+    _, height, width, length = scaled.shape
+    rows = torch.eye(height, dtype=key.dtype, device=key.device).repeat_interleave(width, dim=0)
+    columns = torch.eye(width, dtype=key.dtype, device=key.device).repeat(height, 1)
+    missing = -(length + height + width) % _VECTOR
+    query = torch.cat([scaled, *biases, scaled.new_zeros(*scaled.shape[:3], missing)], dim=3)
+    marks = torch.cat([rows, columns, key.new_zeros(height * width, missing)], dim=1)
+    return query, torch.cat([key, marks.expand(len(key), -1, -1)], dim=2)
 
 
 def _attend_in_blocks(
@@ -121,8 +181,8 @@ def _attend_in_blocks(
     """Attend within planes, some rows at a time.
 
     Args:
-        scaled: Scaled queries, (P, H, W, D).
-        key: (P, H W, D).
+        scaled: Scaled queries, (P, H, W, E).
+        key: (P, H W, E).
         value: (P, H W, D).
         biases: What the places add to the products, (P, H, W, H) by rows and (P, H, W, W) by
             columns; None: nothing.
@@ -130,13 +190,11 @@ def _attend_in_blocks(
     Returns:
         (P, H, W, D).
     """
-    import torch
-
     n_planes, height, width, _ = scaled.shape
     n_patches = height * width
     # Laid out anew: oneDNN has no fast product for a transposed view.
     turned = value.transpose(1, 2).contiguous()
-    found = torch.empty_like(scaled)
+    found = value.new_empty(n_planes, height, width, value.shape[-1])
     n_rows = max(1, min(height, _BLOCK_VALUES // (width * n_patches)))
     step = max(1, _BLOCK_VALUES // (n_rows * width * n_patches))
     for first in range(0, n_planes, step):
@@ -153,34 +211,14 @@ def _attend_in_blocks(
     return found
 
 
-def _attend_fused(
-    scaled: Tensor, key: Tensor, value: Tensor, biases: tuple[Tensor, Tensor] | None
-) -> Tensor:
-    """Attend within planes by one kernel; as `_attend_in_blocks`.
+def _attend_fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend within planes by one kernel; as `_attend_in_blocks`."""
+    from torch.nn.functional import scaled_dot_product_attention
 
-    A kernel that takes a table of biases would need it whole, as large as the attention itself. But
-    a bias by rows and one by columns are products too: of the two biases of a query with the marks
-    (1 in the place of the row, 1 in that of the column, else 0) of a key. So they are appended to
-    queries and keys.
-    """
-    import torch
-    from torch.nn.functional import pad, scaled_dot_product_attention
-
-    _, height, width, length = scaled.shape
-    query = scaled.flatten(1, 2)
-    if biases is not None:
-        rows = torch.eye(height, dtype=key.dtype, device=key.device).repeat_interleave(width, dim=0)
-        columns = torch.eye(width, dtype=key.dtype, device=key.device).repeat(height, 1)
-        marks = torch.cat([rows, columns], dim=1).expand(len(key), -1, -1)
-        query = torch.cat([query, *(bias.flatten(1, 2).to(query) for bias in biases)], dim=2)
-        key = torch.cat([key, marks], dim=2)
-    missing = -query.shape[-1] % _VECTOR
-    if missing:
-        query, key = pad(query, (0, missing)), pad(key, (0, missing))
     attended = scaled_dot_product_attention(
-        query[:, None], key[:, None], value[:, None], scale=1.0
-    )[:, 0]
-    return attended.reshape(-1, height, width, length)
+        query.flatten(1, 2)[:, None], key[:, None], value[:, None], scale=1.0
+    )
+    return attended[:, 0].unflatten(1, query.shape[1:3])
 
 
 def _products(rows: Tensor, others: Tensor) -> Tensor:

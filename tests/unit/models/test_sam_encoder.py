@@ -2,9 +2,10 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
-from segment_anything.modeling.image_encoder import Attention, Block
+from segment_anything.modeling.image_encoder import Attention
 
 from realitycheck.models import sam, sam_encoder
 
@@ -65,48 +66,73 @@ def test_reduced_precision_is_as_exact_as_the_packages(is_fused):
     assert 0 < (found - exact).norm() <= 1.2 * (expected - exact).norm()
 
 
-@pytest.mark.parametrize("is_fused", [True, False])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("image_hw", [(7, 10), (8, 8), (3, 4)])
-def test_windows_over_the_edge_are_filled_up_as_in_the_package(
-    monkeypatch, image_hw, bias, is_fused
-):
-    """What lies beyond the image takes part in the attention, by the projection's bias."""
-    torch.manual_seed(2)
-    block = random_weights(
-        Block(32, num_heads=4, qkv_bias=bias, use_rel_pos=True, window_size=4, input_size=(8, 8))
-    )
-    patches = torch.randn(2, *image_hw, 32)
-    expected = block(patches)
-    attend = functools.partial(sam_encoder.attend, is_fused=is_fused)
-    monkeypatch.setattr(sam_encoder, "attend", attend)
-    with sam_encoder.faster_encoder(block):
-        assert_same(block(patches), expected)
-
-
-def test_encoder_gets_its_own_blocks_back():
-    """The package's forward stays what it is, also after a failure."""
-    (encoder,) = sam.build_parts(sam.SAM_VARIANTS["miniature"], parts=("image_encoder",)).values()
-    found = [module for module in encoder.modules() if isinstance(module, Block)]
-    with pytest.raises(RuntimeError, match="stop"), sam_encoder.faster_encoder(encoder):
-        assert all(isinstance(each.forward, functools.partial) for each in found)
-        raise RuntimeError("stop")
-    assert found
-    assert all("forward" not in vars(each) for each in encoder.modules())
-
-
-def test_embeddings_equal_the_packages():
-    """Windows and the whole image, in one encoder."""
+@pytest.fixture
+def model():
+    """A small SAM whose weights matter."""
     torch.manual_seed(1)
     size = sam.SAM_VARIANTS["miniature"]
     parts = sam.build_parts(size, parts=("image_encoder",))
     for parameter in parts["image_encoder"].parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
-    model = sam.SamModel(parts, size, device=torch.device("cpu"))
-    image = torch.randint(0, 255, (40, 60, 3), dtype=torch.uint8).numpy()
-    pixels, _ = sam.preprocess(image, image_size_px=size.image_size_px)
+    return sam.SamModel(parts, size, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def images():
+    """Three images, and the package's embeddings of them."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (40, 60, 3), dtype=np.uint8) for _ in range(3)]
+
+
+def by_package(model, images):
+    """Embeddings as the package makes them."""
+    side = model.dimensions.image_size_px
+    pixels = torch.stack([sam.preprocess(image, image_size_px=side)[0] for image in images])
     with torch.inference_mode():
-        expected = model.image_encoder(pixels[None])[0]
-    torch.testing.assert_close(
-        torch.from_numpy(sam.encode_image(model, image)), expected, atol=1e-5, rtol=1e-4
-    )
+        return model.image_encoder(pixels).numpy()
+
+
+def test_encoder_gets_its_own_forward_back(model):
+    """The package's encoder stays what it is, also after a failure."""
+    encoder = model.image_encoder
+    with pytest.raises(RuntimeError, match="stop"), sam_encoder.faster_encoder(encoder):
+        assert isinstance(encoder.forward, functools.partial)
+        raise RuntimeError("stop")
+    assert all("forward" not in vars(each) for each in encoder.modules())
+
+
+def test_embeddings_equal_the_packages(model, images):
+    """Windows and the whole image, in one encoder."""
+    found = sam.encode_images(model, images, batch_size=2)
+    np.testing.assert_allclose(found, by_package(model, images), atol=1e-5, rtol=1e-4)
+
+
+def test_full_batches_go_through_the_compiled_encoder(monkeypatch, model, images):
+    """It is traced whole, once; a batch that is not full would be compiled for itself alone."""
+    traced = []
+
+    def backend(graph, _inputs):
+        traced.append(graph)
+        return graph.forward
+
+    compile_by = functools.partial(torch.compile, backend=backend)
+    monkeypatch.setattr(torch, "compile", compile_by)
+    model.is_compiled = True
+    found = sam.encode_images(model, images, batch_size=2)
+    np.testing.assert_allclose(found, by_package(model, images), atol=1e-5, rtol=1e-4)
+    again = sam.encode_images(model, images[:2], batch_size=2)
+    np.testing.assert_array_equal(again, found[:2])
+    assert len(traced) == 1
+    assert model.n_images_encoded == 8  # the package's own pass among them
+
+
+def test_a_machine_that_cannot_compile_says_what_to_do(monkeypatch, model, images):
+    """Without a compiler nothing is encoded, and the setting is named."""
+
+    def backend(graph, _inputs):
+        raise OSError("No working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    model.is_compiled = True
+    with pytest.raises(RuntimeError, match=r"compute.compile.*C\+\+ compiler.*compile: false"):
+        sam.encode_image(model, images[0])
