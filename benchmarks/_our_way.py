@@ -26,7 +26,7 @@ from realitycheck.methods.switches import switched
 from realitycheck.stages import automatic_masks, clip_encodings, saa_plus, saliency_maps
 from realitycheck.stages.clip_surgery_sam import clip_surgery_sam_segmenter
 from realitycheck.stages.detect import detect_shard
-from realitycheck.stages.encode import Lazily, encode_shard, keys_of
+from realitycheck.stages.encode import Lazily, encode_shard, image_reader, keys_of
 from realitycheck.stages.grounded_sam import grounded_sam_segmenter
 from realitycheck.stages.sam_clip import sam_clip_segmenter
 from realitycheck.stages.sam_embeddings import sam_embedder, sam_store
@@ -165,6 +165,10 @@ class OurWay:
         self._index[name] = keys_of(pd.DataFrame(rows))
         return clock
 
+    @property
+    def _read(self) -> Callable[[Any], tuple[Any, np.ndarray]]:
+        return image_reader(self.run.images_folder)
+
     def _encode(self, colour: str) -> Clock:
         network = Lazily(partial(self.run.networks.sam, "image_encoder"))
         name = f"sam_{colour}"
@@ -172,12 +176,11 @@ class OurWay:
         store = sam_store(self._store(name), colour=colour, **facts)
         compute = sam_embedder(
             network,
-            images_folder=self.run.images_folder,
             colour=colour,
             dtype="float32",
             batch_size=self._batch,
         )
-        return self._fill(name, store, compute, network, batch_size=self._batch)
+        return self._fill(name, store, compute, network, read=self._read, batch_size=self._batch)
 
     def _propose(self) -> Clock:
         network = Lazily(partial(self.run.networks.sam, *DECODER))
@@ -203,23 +206,23 @@ class OurWay:
             network,
             EncodingStore(self._store("automatic_masks")),
             keys=self._index["automatic_masks"],
-            images_folder=self.run.images_folder,
             settings=settings,
             batch_size=8 * self._batch,
             precision=self.run.networks.precision,
         )
-        return self._fill("crops", self._clip_store("crops"), compute, network)
+        return self._fill("crops", self._clip_store("crops"), compute, network, read=self._read)
 
     def _patches(self) -> Clock:
         network = Lazily(self.run.networks.clip)
         compute = clip_encodings.patch_encoder(
             network,
-            images_folder=self.run.images_folder,
             settings=self.run.settings("clip_surgery_sam"),
             precision=self.run.networks.precision,
         )
         store = self._clip_store("patches")
-        return self._fill("patches", store, compute, network, batch_size=self._batch)
+        return self._fill(
+            "patches", store, compute, network, read=self._read, batch_size=self._batch
+        )
 
     def _clip_store(self, encoder: str) -> EncodingStore:
         return clip_encodings.clip_store(
@@ -231,10 +234,8 @@ class OurWay:
         store = saliency_maps.saliency_store(
             self._store("saliency"), settings={}, weights=self._digests, colour=self.colour
         )
-        compute = saliency_maps.saliency_encoder(
-            network, images_folder=self.run.images_folder, colour=self.colour
-        )
-        return self._fill("saliency", store, compute, network)
+        compute = saliency_maps.saliency_encoder(network, colour=self.colour)
+        return self._fill("saliency", store, compute, network, read=self._read)
 
     # ------------------------------------------------------------------------------ segment
 

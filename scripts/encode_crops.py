@@ -7,7 +7,7 @@ from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_tabl
 from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
 from realitycheck.models.clip import load_clip
 from realitycheck.stages.clip_encodings import clip_store, crop_encoder
-from realitycheck.stages.encode import Lazily, encode_shard, keys_of
+from realitycheck.stages.encode import Lazily, encode_shard, image_reader, keys_of
 from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
 from realitycheck.store import EncodingStore
@@ -30,7 +30,6 @@ with (
         ),
         EncodingStore(Path(snakemake.input.masks).parents[1]),
         keys=keys,
-        images_folder=Path(snakemake.input.transforms).parents[1],
         settings=params.settings,
         batch_size=8
         * batch_size(
@@ -49,6 +48,7 @@ with (
         transforms,
         store,
         compute,
+        read=image_reader(Path(snakemake.input.transforms).parents[1]),
         content_of=lambda row: f"{row.pixels_sha256}/{keys[row.image_id]}",
     )
     what = f"{snakemake.wildcards.dataset}: images whose crops are encoded"

@@ -6,7 +6,7 @@ from pathlib import Path
 from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
 from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
 from realitycheck.models.sam import load_sam
-from realitycheck.stages.encode import Lazily, encode_shard
+from realitycheck.stages.encode import Lazily, encode_shard, image_reader
 from realitycheck.stages.sam_embeddings import sam_embedder, sam_store
 from realitycheck.stages.weights import weights_path
 
@@ -35,12 +35,17 @@ with (
                 parts=("image_encoder",),
             )
         ),
-        images_folder=Path(snakemake.input.transforms).parents[1],
         colour=colour,
         dtype=settings["dtype"],
         batch_size=size,
     )
-    rows = encode_shard(transforms, store, compute, batch_size=size)
+    rows = encode_shard(
+        transforms,
+        store,
+        compute,
+        read=image_reader(Path(snakemake.input.transforms).parents[1]),
+        batch_size=size,
+    )
     what = f"{snakemake.wildcards.dataset}: images encoded ({colour})"
     write_table(
         list(progress(rows, total=len(transforms), what=what)),

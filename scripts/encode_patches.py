@@ -7,7 +7,7 @@ from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_tabl
 from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
 from realitycheck.models.clip import load_clip
 from realitycheck.stages.clip_encodings import clip_store, patch_encoder
-from realitycheck.stages.encode import Lazily, encode_shard
+from realitycheck.stages.encode import Lazily, encode_shard, image_reader
 from realitycheck.stages.weights import weights_path
 
 with (
@@ -25,7 +25,6 @@ with (
                 device=device,
             )
         ),
-        images_folder=Path(snakemake.input.transforms).parents[1],
         settings=params.settings,
         precision=params.clip["precision"],
     )
@@ -39,7 +38,13 @@ with (
     size = batch_size(
         snakemake.resources.batch_size, device=device, attempt=snakemake.resources.attempt
     )
-    rows = encode_shard(transforms, store, compute, batch_size=size)
+    rows = encode_shard(
+        transforms,
+        store,
+        compute,
+        read=image_reader(Path(snakemake.input.transforms).parents[1]),
+        batch_size=size,
+    )
     what = f"{snakemake.wildcards.dataset}: images whose patches are encoded"
     write_table(
         list(progress(rows, total=len(transforms), what=what)),

@@ -6,7 +6,7 @@ from pathlib import Path
 from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
 from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
 from realitycheck.models.saliency import load_saliency
-from realitycheck.stages.encode import Lazily, encode_shard
+from realitycheck.stages.encode import Lazily, encode_shard, image_reader
 from realitycheck.stages.image_features import feature_encoder, features_store
 from realitycheck.stages.weights import weights_path
 
@@ -26,7 +26,6 @@ with (
             )
         ),
         encoder="resnet",
-        images_folder=Path(snakemake.input.transforms).parents[1],
         input_size_px=params.settings["input_size_px"],
     )
     store = features_store(
@@ -38,7 +37,13 @@ with (
     size = batch_size(
         snakemake.resources.batch_size, device=device, attempt=snakemake.resources.attempt
     )
-    rows = encode_shard(transforms, store, compute, batch_size=size)
+    rows = encode_shard(
+        transforms,
+        store,
+        compute,
+        read=image_reader(Path(snakemake.input.transforms).parents[1]),
+        batch_size=size,
+    )
     what = f"{snakemake.wildcards.dataset}: images whose resnet features are encoded"
     write_table(
         list(progress(rows, total=len(transforms), what=what)),

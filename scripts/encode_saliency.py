@@ -6,7 +6,7 @@ from pathlib import Path
 from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
 from realitycheck.job import device_lease, job_log, progress, run_facts
 from realitycheck.models.saliency import load_saliency
-from realitycheck.stages.encode import Lazily, encode_shard
+from realitycheck.stages.encode import Lazily, encode_shard, image_reader
 from realitycheck.stages.saliency_maps import saliency_encoder, saliency_store
 from realitycheck.stages.weights import weights_path
 
@@ -26,13 +26,14 @@ with (
                 device=device,
             )
         ),
-        images_folder=Path(snakemake.input.transforms).parents[1],
         colour=colour,
     )
     store = saliency_store(
         Path(snakemake.output.index).parent, settings=settings, weights=weights, colour=colour
     )
-    rows = encode_shard(transforms, store, compute)
+    rows = encode_shard(
+        transforms, store, compute, read=image_reader(Path(snakemake.input.transforms).parents[1])
+    )
     what = f"{snakemake.wildcards.dataset}: saliency maps ({colour})"
     write_table(
         list(progress(rows, total=len(transforms), what=what)),

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
 from realitycheck.methods.switches import switched
 from realitycheck.models.clip import crop_features, encode_text, text_ensemble
 from realitycheck.models.clip_surgery import encode_tokens, surgery_input
@@ -37,34 +35,32 @@ def crop_encoder(
     masks: EncodingStore,
     *,
     keys: Mapping[str, str],
-    images_folder: str | Path,
     settings: Mapping[str, Any],
     batch_size: int,
     precision: str = "float32",
-) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
+) -> Callable[[Sequence[tuple[Any, np.ndarray]]], list[dict[str, np.ndarray]]]:
     """Encode the crops of stored automatic masks.
 
     Args:
         model: Gives CLIP.
         masks: Stored automatic masks.
         keys: Key of each image's masks.
-        images_folder: Folder of the aligned images.
         settings: Variant and switches of `sam_clip`.
         batch_size: Crops of one forward pass.
         precision: See `precision.arithmetic`.
 
     Returns:
-        A function from rows of the transforms table to `features`, (M, D), of each.
+        A function from rows of the transforms table, each with its image, to `features`, (M, D).
     """
     switches = switched("sam_clip", settings["variant"], settings["switches"])
 
-    def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
+    def compute(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         found = []
-        for row in rows:
+        for row, image in pairs:
             entry = masks.get(keys[row.image_id])
             features = crop_features(
                 model(),
-                read_image(image_file(images_folder, row.image_id)),
+                image,
                 masks=unpacked_masks(
                     entry, height_px=int(row.height_px), width_px=int(row.width_px)
                 ),
@@ -83,35 +79,34 @@ def crop_encoder(
 def patch_encoder(
     model: Callable[[], Any],
     *,
-    images_folder: str | Path,
     settings: Mapping[str, Any],
     precision: str = "float32",
-) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
+) -> Callable[[Sequence[tuple[Any, np.ndarray]]], list[dict[str, np.ndarray]]]:
     """Encode patches by CLIP Surgery.
 
     Args:
         model: Gives CLIP.
-        images_folder: Folder of the aligned images.
         settings: Variant, switches and input size of `clip_surgery_sam`.
         precision: See `precision.arithmetic`.
 
     Returns:
-        A function from rows of the transforms table to `tokens`, (1 + g², D), of each.
+        A function from rows of the transforms table, each with its image, to `tokens`,
+        (1 + g², D).
     """
     import torch
 
     switches = switched("clip_surgery_sam", settings["variant"], settings["switches"])
 
-    def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
+    def compute(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         pixels = torch.stack(
             [
                 surgery_input(
-                    read_image(image_file(images_folder, row.image_id)),
+                    image,
                     double_norm=switches.double_norm,
                     antialias=switches.antialias,
                     clip_input_size=settings["clip_input_size"],
                 )
-                for row in rows
+                for _, image in pairs
             ]
         )
         tokens = encode_tokens(model(), pixels, surgery=switches.surgery, precision=precision)

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from realitycheck.artifacts import image_file
+from realitycheck.images import read_image
 from realitycheck.store import EncodingStore
 
 log = logging.getLogger(__name__)
+
+
+#: Threads that read images while a network computes.
+_N_READERS = 2
 
 
 def encode_shard(
@@ -20,18 +30,22 @@ def encode_shard(
     store: EncodingStore,
     compute: Callable[[Sequence[Any]], Sequence[Mapping[str, np.ndarray]]],
     *,
+    read: Callable[[Any], Any] = lambda row: row,
     content_of: Callable[[Any], str] | None = None,
     batch_size: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """Encode the images of a shard that the store does not hold yet.
 
-    Finished images are kept at once, so a killed job costs at most one batch. A batch that is too
-    large for the device's memory is halved, and so are those after it.
+    While a batch is computed, the next two are read and the one before is written, by threads of
+    their own; no more than these are held. So a killed job costs at most two batches. A batch that
+    is too large for the device's memory is halved, and so are those after it.
 
     Args:
         transforms: Rows of the shard's aligned images.
         store: Where the encodings go.
-        compute: From rows of `transforms` to the arrays of each; called only for what is missing.
+        compute: From what was read of some images to the arrays of each; called only for what is
+            missing, and by the caller's thread.
+        read: From a row of `transforms` to what `compute` takes; by another thread.
         content_of: Digest of what an image's encoding is made from; default: its aligned pixels.
         batch_size: Images that are computed together.
 
@@ -39,42 +53,136 @@ def encode_shard(
         Rows of the encodings table, in the order of `transforms`.
     """
     content_of = content_of or (lambda row: row.pixels_sha256)
-    pending = list(transforms.itertuples())
+    rows = list(transforms.itertuples())
+    keys = [store.key(content_of(row)) for row in rows]
+    n_yielded = 0
+    written: Future | None = None
+    with ThreadPoolExecutor(_N_READERS) as readers, ThreadPoolExecutor(1) as writer:
+        ahead = _read_ahead(readers, read, rows, _missing(store, keys), depth=2 * batch_size)
+        try:
+            while batch := list(islice(ahead, batch_size)):
+                made, seconds, batch_size = _computed(compute, [b.value for b in batch], batch_size)
+                entries = [
+                    (keys[item.index], arrays, item.seconds + taken)
+                    for item, arrays, taken in zip(batch, made, seconds, strict=True)
+                ]
+                before, written = written, writer.submit(_put_all, store, entries)
+                if before is not None:
+                    before.result()
+                    # Whatever lies before this batch is in the store by now.
+                    for index in range(n_yielded, batch[0].index):
+                        yield _encodings_row(store, rows[index], keys[index])
+                    n_yielded = batch[0].index
+            if written is not None:
+                written.result()
+        finally:
+            readers.shutdown(cancel_futures=True)
+    for index in range(n_yielded, len(rows)):
+        yield _encodings_row(store, rows[index], keys[index])
+
+
+def image_reader(images_folder: str | Path) -> Callable[[Any], tuple[Any, np.ndarray]]:
+    """Give what reads the aligned image of a row: row and image, uint8 RGB, (H, W, 3)."""
+
+    def read(row: Any) -> tuple[Any, np.ndarray]:
+        return row, read_image(image_file(images_folder, row.image_id))
+
+    return read
+
+
+class _Read(NamedTuple):
+    """What was read of the row with an index, and how long that took."""
+
+    index: int
+    value: Any
+    seconds: float
+
+
+def _missing(store: EncodingStore, keys: Sequence[str]) -> Iterator[int]:
+    """Give the first index of each key that the store does not hold."""
+    seen: set[str] = set()
+    for index, key in enumerate(keys):
+        if key not in seen and not store.has(key):
+            yield index
+        seen.add(key)
+
+
+def _read_ahead(
+    readers: Executor,
+    read: Callable[[Any], Any],
+    rows: Sequence[Any],
+    wanted: Iterable[int],
+    *,
+    depth: int,
+) -> Iterator[_Read]:
+    """Read rows in their order, and at most so many ahead of the one that is given."""
+
+    def timed(index: int) -> _Read:
+        started = time.perf_counter()
+        value = read(rows[index])
+        return _Read(index, value, time.perf_counter() - started)
+
+    pending: deque[Future] = deque()
+    for index in wanted:
+        pending.append(readers.submit(timed, index))
+        if len(pending) > depth:
+            yield pending.popleft().result()
     while pending:
-        rows = pending[:batch_size]
-        keys = [store.key(content_of(row)) for row in rows]
-        missing = [(row, key) for row, key in zip(rows, keys, strict=True) if not store.has(key)]
-        if missing:
-            started = time.perf_counter()
-            made = _computed(compute, [row for row, _ in missing])
-            if made is None:
-                batch_size = len(missing) // 2
-                log.warning("out of memory; going on with batches of %d", batch_size)
-                continue
-            seconds = (time.perf_counter() - started) / len(missing)
-            for (_, key), arrays in zip(missing, made, strict=True):
-                store.put(key, arrays, seconds=seconds)
-        pending = pending[len(rows) :]
-        for row, key in zip(rows, keys, strict=True):
-            error = store.get(key).get("storage_error")
-            yield {
-                "dataset": row.dataset,
-                "image_id": row.image_id,
-                "key": key,
-                "storage_error": None if error is None else error.item(),
-                "latency_s": store.seconds(key),
-            }
+        yield pending.popleft().result()
+
+
+def _put_all(
+    store: EncodingStore, entries: Iterable[tuple[str, Mapping[str, np.ndarray], float]]
+) -> None:
+    for key, arrays, seconds in entries:
+        store.put(key, arrays, seconds=seconds)
+
+
+def _encodings_row(store: EncodingStore, row: Any, key: str) -> dict[str, Any]:
+    error = store.get(key).get("storage_error")
+    return {
+        "dataset": row.dataset,
+        "image_id": row.image_id,
+        "key": key,
+        "storage_error": None if error is None else error.item(),
+        "latency_s": store.seconds(key),
+    }
 
 
 def _computed(
-    compute: Callable[[Sequence[Any]], Sequence[Mapping[str, np.ndarray]]], rows: Sequence[Any]
+    compute: Callable[[Sequence[Any]], Sequence[Mapping[str, np.ndarray]]],
+    inputs: Sequence[Any],
+    batch_size: int,
+) -> tuple[list[Mapping[str, np.ndarray]], list[float], int]:
+    """Compute a batch, in parts where it is too large for the device's memory.
+
+    Returns:
+        Arrays and seconds of each input, and the size of the parts.
+    """
+    made: list[Mapping[str, np.ndarray]] = []
+    seconds: list[float] = []
+    while len(made) < len(inputs):
+        part = inputs[len(made) : len(made) + batch_size]
+        started = time.perf_counter()
+        found = _computed_if_it_fits(compute, part)
+        if found is None:
+            batch_size = len(part) // 2
+            log.warning("out of memory; going on with batches of %d", batch_size)
+            continue
+        made += found
+        seconds += [(time.perf_counter() - started) / len(part)] * len(part)
+    return made, seconds, batch_size
+
+
+def _computed_if_it_fits(
+    compute: Callable[[Sequence[Any]], Sequence[Mapping[str, np.ndarray]]], inputs: Sequence[Any]
 ) -> Sequence[Mapping[str, np.ndarray]] | None:
     """Compute a batch; None where it is too large for the device's memory, and can be smaller."""
     try:
-        return compute(rows)
+        return compute(inputs)
     except RuntimeError as error:
         # By name: this module does without torch.
-        if type(error).__name__ != "OutOfMemoryError" or len(rows) == 1:
+        if type(error).__name__ != "OutOfMemoryError" or len(inputs) == 1:
             raise
     # The error has gone, and with it what it held; now torch can give the memory back.
     import torch

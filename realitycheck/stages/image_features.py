@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
 from realitycheck.models.clip import encode_crops
 from realitycheck.models.resnet_features import feature_maps
 from realitycheck.provenance import source_digest
@@ -34,26 +32,25 @@ def feature_encoder(
     model: Callable[[], Any],
     *,
     encoder: str,
-    images_folder: str | Path,
     input_size_px: int | None = None,
     precision: str = "float32",
-) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
+) -> Callable[[Sequence[tuple[Any, np.ndarray]]], list[dict[str, np.ndarray]]]:
     """Encode whole images.
 
     Args:
         model: Gives the network.
         encoder: `clip` or `resnet`.
-        images_folder: Folder of the aligned images.
         input_size_px: `resnet`: side of its input.
         precision: `clip`: see `precision.arithmetic`.
 
     Returns:
-        A function from rows of the transforms table to the arrays of each: `feature`, (D,), of
-        CLIP; a map for each stage, `stage_1` and so on, of the residual network.
+        A function from rows of the transforms table, each with its image, to the arrays of each:
+        `feature`, (D,), of CLIP; a map for each stage, `stage_1` and so on, of the residual
+        network.
     """
 
-    def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
-        images = [read_image(image_file(images_folder, row.image_id)) for row in rows]
+    def compute(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        images = [image for _, image in pairs]
         if encoder == "clip":
             return [
                 {"feature": feature}

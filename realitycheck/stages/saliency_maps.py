@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
 from realitycheck.models.saliency import single_instance_saliency
 from realitycheck.provenance import source_digest
 from realitycheck.store import EncodingStore
@@ -30,29 +28,22 @@ def saliency_store(
 
 
 def saliency_encoder(
-    model: Callable[[], Any], *, images_folder: str | Path, colour: str
-) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
+    model: Callable[[], Any], *, colour: str
+) -> Callable[[Sequence[tuple[Any, np.ndarray]]], list[dict[str, np.ndarray]]]:
     """Compute saliency maps.
 
     Args:
         model: Gives the residual network.
-        images_folder: Folder of the aligned images.
         colour: `rgb` or `bgr`, the order that the network sees.
 
     Returns:
-        A function from rows of the transforms table to `saliency`, (64, 64), of each.
+        A function from rows of the transforms table, each with its image, to `saliency`, (64, 64).
     """
 
-    def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
+    def compute(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         return [
-            {
-                "saliency": single_instance_saliency(
-                    model(),
-                    read_image(image_file(images_folder, row.image_id)),
-                    bgr=colour == "bgr",
-                )
-            }
-            for row in rows
+            {"saliency": single_instance_saliency(model(), image, bgr=colour == "bgr")}
+            for _, image in pairs
         ]
 
     return compute

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
 from realitycheck.models.sam import SamModel, encode_images
 from realitycheck.provenance import source_digest
 from realitycheck.store import EncodingStore
@@ -32,27 +30,25 @@ def sam_store(
 def sam_embedder(
     model: Callable[[], SamModel],
     *,
-    images_folder: str | Path,
     colour: str,
     dtype: str,
     batch_size: int,
-) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
+) -> Callable[[Sequence[tuple[Any, np.ndarray]]], list[dict[str, np.ndarray]]]:
     """Embed images with SAM.
 
     Args:
         model: Gives SAM with its image encoder.
-        images_folder: Folder of the aligned images.
         colour: `rgb` or `bgr`, the order that the encoder sees.
         dtype: `float32` or `float16`, how embeddings are stored.
         batch_size: Images that go through the encoder together.
 
     Returns:
-        A function from rows of the transforms table to `embedding`, (C, h, w), and
-        `storage_error`, (1,).
+        A function from rows of the transforms table, each with its image, to `embedding`,
+        (C, h, w), and `storage_error`, (1,).
     """
 
-    def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
-        images = [read_image(image_file(images_folder, row.image_id)) for row in rows]
+    def compute(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        images = [image for _, image in pairs]
         embeddings = encode_images(model(), images, colour_order=colour, batch_size=batch_size)
         return [
             {

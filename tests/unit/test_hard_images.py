@@ -43,7 +43,7 @@ from realitycheck.stages.clip_encodings import (
 )
 from realitycheck.stages.clip_surgery_sam import clip_surgery_sam_segmenter
 from realitycheck.stages.detect import detect_shard
-from realitycheck.stages.encode import encode_shard, keys_of
+from realitycheck.stages.encode import encode_shard, image_reader, keys_of
 from realitycheck.stages.evaluate import score_masks
 from realitycheck.stages.grounded_sam import grounded_sam_segmenter
 from realitycheck.stages.prepare import prepare_dataset
@@ -164,7 +164,6 @@ class Hard:
                 sam_store(folder / colour, settings={}, weights={}, colour=colour),
                 sam_embedder(
                     lambda: self.sam,
-                    images_folder=self.images,
                     colour=colour,
                     dtype="float32",
                     batch_size=2,
@@ -188,9 +187,10 @@ class Hard:
         write_table(rows, path, schema=schema, facts={})
         return read_table(path, schema=schema)
 
-    def encoded(self, store, compute, content_of=None):
+    def encoded(self, store, compute, content_of=None, read=None):
         """A filled store and the key of each image in it."""
-        rows = list(encode_shard(self.transforms, store, compute, content_of=content_of))
+        options = {"read": read or image_reader(self.images), "content_of": content_of}
+        rows = list(encode_shard(self.transforms, store, compute, **options))
         return store, keys_of(self.table(rows, ENCODINGS))
 
     def masks(self, segment_one, method):
@@ -206,6 +206,7 @@ class Hard:
         return self.encoded(
             masks_store(self.folder / "masks", settings=grid, weights={}),
             mask_proposer(lambda: self.sam, store, keys=keys, settings=grid, points_per_batch=64),
+            read=lambda row: row,
         )
 
     def sam_clip(self, variant, **settings):
@@ -216,7 +217,6 @@ class Hard:
                 lambda: self.clip,
                 masks,
                 keys=mask_keys,
-                images_folder=self.images,
                 settings={"variant": variant, "switches": {}},
                 batch_size=16,
             ),
@@ -263,7 +263,7 @@ class Hard:
             clip_store(
                 self.folder / "patches", encoder="patches", settings={"v": variant}, weights={}
             ),
-            patch_encoder(lambda: self.clip, images_folder=self.images, settings=settings),
+            patch_encoder(lambda: self.clip, settings=settings),
         )
         store, keys = self.embeddings["rgb"]
         segmenter = clip_surgery_sam_segmenter(
@@ -283,7 +283,7 @@ class Hard:
         store, keys = self.embeddings[colour]
         saliency, saliency_keys = self.encoded(
             saliency_store(self.folder / f"s_{colour}", settings={}, weights={}, colour=colour),
-            saliency_encoder(lambda: self.saliency, images_folder=self.images, colour=colour),
+            saliency_encoder(lambda: self.saliency, colour=colour),
         )
         settings = {
             "variant": variant,

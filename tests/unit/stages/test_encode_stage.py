@@ -1,5 +1,6 @@
 """What networks compute without a prompt is computed once."""
 
+import time
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ from realitycheck.artifacts import ENCODINGS, check_table, image_file
 from realitycheck.images import write_png
 from realitycheck.models.sam import SamDimensions, SamModel, build_parts, encode_image
 from realitycheck.stages.align import pixels_digest
-from realitycheck.stages.encode import Lazily, encode_shard
+from realitycheck.stages.encode import Lazily, encode_shard, image_reader
 from realitycheck.stages.sam_embeddings import sam_embedder, sam_store, storage_error
 from realitycheck.store import EncodingStore
 
@@ -52,8 +53,9 @@ def encode(images, store, sam, tmp_path, **changes):
 
     options = {"colour": "rgb", "dtype": "float32", "batch_size": 2} | changes
     before = sam.n_images_encoded
-    compute = sam_embedder(Lazily(load_model), images_folder=tmp_path / "aligned", **options)
-    rows = encode_shard(images, store, compute, batch_size=options["batch_size"])
+    compute = sam_embedder(Lazily(load_model), **options)
+    read = image_reader(tmp_path / "aligned")
+    rows = encode_shard(images, store, compute, read=read, batch_size=options["batch_size"])
     table = pd.DataFrame(list(rows))
     check_table(table, ENCODINGS, where="test")
     return table, sam.n_images_encoded - before, len(loads)
@@ -88,21 +90,83 @@ def test_stored_embedding_is_the_networks(images, sam, tmp_path, batch_size):
         assert row.storage_error == 0
 
 
-def test_killed_job_goes_on_where_it_was(images, sam, tmp_path):
-    """What a batch has finished is stored before the next begins."""
-    store = open_store(tmp_path)
-    compute = sam_embedder(
-        lambda: sam,
-        images_folder=tmp_path / "aligned",
-        colour="rgb",
-        dtype="float32",
-        batch_size=1,
+def letters(text):
+    """Images that nothing is read of."""
+    return pd.DataFrame(
+        {"dataset": "chips", "image_id": list(text), "pixels_sha256": [f"of {x}" for x in text]}
     )
-    rows = encode_shard(images, store, compute, batch_size=1)
-    next(rows)
-    rows.close()
-    _, n_encoded, _ = encode(images, store, sam, tmp_path, batch_size=1)
-    assert n_encoded == 1
+
+
+def test_killed_job_goes_on_where_it_was(tmp_path):
+    """What a batch has finished is in the store at the latest when the next one is computed."""
+    store, computed = EncodingStore(tmp_path), []
+
+    def compute(rows):
+        if len(computed) == 3:
+            raise MemoryError("killed")
+        computed.extend(row.image_id for row in rows)
+        return [{"x": np.array([1])} for _ in rows]
+
+    rows = encode_shard(letters("abcde"), store, compute)
+    with pytest.raises(MemoryError):
+        list(rows)
+    assert computed == ["a", "b", "c"]
+    assert [x for x in "abcde" if store.has(store.key(f"of {x}"))] == ["a", "b", "c"]
+    computed.clear()
+    table = pd.DataFrame(encode_shard(letters("abcde"), store, compute))
+    assert computed == ["d", "e"]
+    assert list(table["image_id"]) == list("abcde")
+
+
+def test_no_more_is_read_ahead_than_two_batches(tmp_path):
+    """Else a data set would fill the memory while the network works."""
+    n_read, most = [], []
+
+    def read(row):
+        n_read.append(row.image_id)
+        return row.image_id
+
+    def compute(names):
+        time.sleep(0.05)  # readers go as far as they may
+        most.append(len(n_read) - "abcdefghijkl".index(names[0]))
+        return [{"x": np.array([ord(name)])} for name in names]
+
+    store = EncodingStore(tmp_path)
+    rows = list(encode_shard(letters("abcdefghijkl"), store, compute, read=read, batch_size=2))
+    assert [store.get(row["key"])["x"][0] for row in rows] == [ord(x) for x in "abcdefghijkl"]
+    assert sorted(n_read) == list("abcdefghijkl")
+    assert max(most) <= 2 + 2 * 2 + 1
+
+
+def test_image_that_cannot_be_read_stops_the_job_and_what_is_finished_stays(tmp_path):
+    """The message is the reader's own."""
+
+    def read(row):
+        if row.image_id == "c":
+            raise ValueError("c.png is no picture")
+        return row
+
+    store = EncodingStore(tmp_path)
+    rows = encode_shard(
+        letters("abcd"), store, lambda rows: [{"x": np.array([1])} for _ in rows], read=read
+    )
+    with pytest.raises(ValueError, match="c.png is no picture"):
+        list(rows)
+    assert [store.has(store.key(f"of {x}")) for x in "abcd"] == [True, True, False, False]
+
+
+def test_full_disk_stops_the_job(tmp_path, monkeypatch):
+    """An entry that cannot be written is not passed over, though another thread writes it."""
+
+    def put(*_arguments, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EncodingStore, "put", put)
+    rows = encode_shard(
+        letters("ab"), EncodingStore(tmp_path), lambda rows: [{"x": np.array([1])} for _ in rows]
+    )
+    with pytest.raises(OSError, match="No space left"):
+        list(rows)
 
 
 def test_damaged_entry_is_computed_again(images, sam, tmp_path):
@@ -166,9 +230,7 @@ def test_shard_without_images_yields_nothing(images, sam, tmp_path):
 
 def test_batch_that_is_too_large_is_halved_and_the_rest_goes_on_so(tmp_path):
     """The device's memory is not known beforehand; at one image there is no less to try."""
-    images = pd.DataFrame(
-        {"dataset": "chips", "image_id": list("abcdefg"), "pixels_sha256": list("1234567")}
-    )
+    images = letters("abcdefg")
     sizes = []
 
     def compute(rows, largest=2):
@@ -180,7 +242,7 @@ def test_batch_that_is_too_large_is_halved_and_the_rest_goes_on_so(tmp_path):
     store = EncodingStore(tmp_path)
     rows = list(encode_shard(images, store, compute, batch_size=5))
     assert [row["image_id"] for row in rows] == list("abcdefg")
-    assert sizes == [5, 2, 2, 2, 1]
+    assert sizes == [5, 2, 2, 1, 2]
     assert store.get(rows[6]["key"])["x"] == ord("g")
     with pytest.raises(torch.OutOfMemoryError):
         list(encode_shard(images, EncodingStore(tmp_path / "b"), partial(compute, largest=0)))
