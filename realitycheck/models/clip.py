@@ -12,8 +12,9 @@ selection; CLIP_Surgery for the 85 templates.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from realitycheck.ahead import run_ahead
 from realitycheck.models.cpu_linear import faster_linears
 from realitycheck.models.imports import lean_imports
 from realitycheck.models.precision import arithmetic
@@ -66,6 +68,9 @@ EVERYDAY_SIZES = MINIATURE_SIZES | {"embed_dim": 64, "vision_width": 128, "visio
 
 CPU_CROPS = 4
 """Images that go through the network together on a CPU: more fall out of its cache."""
+
+_CROP_THREADS = 4
+"""Threads that cut and preprocess crops beside a GPU, which takes hundreds of them a second."""
 
 _UNUSED = ("transformers", "timm", "huggingface_hub")
 """Packages with which `open_clip` builds towers, or finds weights, that no model here has."""
@@ -299,7 +304,7 @@ def _channels(values: Sequence[float]) -> torch.Tensor:
 
 def encode_crops(
     model: torch.nn.Module,
-    images: Iterable[np.ndarray],
+    images: Iterable[np.ndarray | Callable[[], np.ndarray]],
     *,
     batch_size: int = 64,
     precision: str = "float32",
@@ -308,7 +313,8 @@ def encode_crops(
 
     Args:
         model: From `load_clip`.
-        images: uint8 RGB arrays (H, W, 3); may be a generator, and is read batch by batch.
+        images: uint8 RGB arrays (H, W, 3), or functions that make them; may be a generator, and is
+            read batch by batch. Beside a GPU they are made and preprocessed by threads.
         batch_size: Images per forward pass, at most; has no influence beyond rounding.
         precision: See `precision.arithmetic`.
 
@@ -317,18 +323,33 @@ def encode_crops(
     """
     import torch
 
-    size_px = model.visual.image_size[0]
     device = model.visual.conv1.weight.device
-    if device.type == "cpu":
+    is_cpu = device.type == "cpu"
+    if is_cpu:
         batch_size = min(batch_size, CPU_CROPS)
+    prepare = partial(_prepared, size_px=model.visual.image_size[0])
+    pixels = run_ahead(
+        (partial(prepare, image) for image in images),
+        # On a CPU the network itself takes all there is.
+        n_threads=0 if is_cpu else _CROP_THREADS,
+        depth=2 * batch_size,
+    )
     features = [np.zeros((0, model.visual.output_dim), np.float32)]
-    pixels = (preprocess_clip(image, size_px=size_px) for image in images)
-    with torch.inference_mode(), arithmetic(device, precision), faster_linears(model.visual):
+    with (
+        closing(pixels),
+        torch.inference_mode(),
+        arithmetic(device, precision),
+        faster_linears(model.visual),
+    ):
         for batch in _batches(pixels, batch_size):
             encoded = model.encode_image(torch.stack(batch).to(device))
             # Scaled in float32, so that the length is 1 at any precision.
             features.append(torch.nn.functional.normalize(encoded.float(), dim=-1).cpu().numpy())
     return np.concatenate(features)
+
+
+def _prepared(image: np.ndarray | Callable[[], np.ndarray], *, size_px: int) -> torch.Tensor:
+    return preprocess_clip(image() if callable(image) else image, size_px=size_px)
 
 
 def _batches(items: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
@@ -617,9 +638,10 @@ def crop_features(
     return encode_crops(
         model,
         (
-            crop_mask(
+            partial(
+                _cropped,
                 image,
-                decode_mask(mask),
+                mask,
                 box=None if boxes is None else boxes[index],
                 swap_canvas=swap_canvas,
                 inclusive_bbox=inclusive_bbox,
@@ -629,6 +651,10 @@ def crop_features(
         batch_size=batch_size,
         precision=precision,
     )
+
+
+def _cropped(image: np.ndarray, mask: np.ndarray | Mapping[str, Any], **options: Any) -> np.ndarray:
+    return crop_mask(image, decode_mask(mask), **options)
 
 
 def softmax(logits: np.ndarray, *, axis: int = -1) -> np.ndarray:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from realitycheck.ahead import run_ahead
 from realitycheck.artifacts import image_file
 from realitycheck.images import read_image
 from realitycheck.store import EncodingStore
@@ -57,26 +59,26 @@ def encode_shard(
     keys = [store.key(content_of(row)) for row in rows]
     n_yielded = 0
     written: Future | None = None
-    with ThreadPoolExecutor(_N_READERS) as readers, ThreadPoolExecutor(1) as writer:
-        ahead = _read_ahead(readers, read, rows, _missing(store, keys), depth=2 * batch_size)
-        try:
-            while batch := list(islice(ahead, batch_size)):
-                made, seconds, batch_size = _computed(compute, [b.value for b in batch], batch_size)
-                entries = [
-                    (keys[item.index], arrays, item.seconds + taken)
-                    for item, arrays, taken in zip(batch, made, seconds, strict=True)
-                ]
-                before, written = written, writer.submit(_put_all, store, entries)
-                if before is not None:
-                    before.result()
-                    # Whatever lies before this batch is in the store by now.
-                    for index in range(n_yielded, batch[0].index):
-                        yield _encodings_row(store, rows[index], keys[index])
-                    n_yielded = batch[0].index
-            if written is not None:
-                written.result()
-        finally:
-            readers.shutdown(cancel_futures=True)
+    tasks = (partial(_timed, read, rows[index], index) for index in _missing(store, keys))
+    with (
+        closing(run_ahead(tasks, n_threads=_N_READERS, depth=2 * batch_size)) as ahead,
+        ThreadPoolExecutor(1) as writer,
+    ):
+        while batch := list(islice(ahead, batch_size)):
+            made, seconds, batch_size = _computed(compute, [b.value for b in batch], batch_size)
+            entries = [
+                (keys[item.index], arrays, item.seconds + taken)
+                for item, arrays, taken in zip(batch, made, seconds, strict=True)
+            ]
+            before, written = written, writer.submit(_put_all, store, entries)
+            if before is not None:
+                before.result()
+                # Whatever lies before this batch is in the store by now.
+                for index in range(n_yielded, batch[0].index):
+                    yield _encodings_row(store, rows[index], keys[index])
+                n_yielded = batch[0].index
+        if written is not None:
+            written.result()
     for index in range(n_yielded, len(rows)):
         yield _encodings_row(store, rows[index], keys[index])
 
@@ -98,6 +100,12 @@ class _Read(NamedTuple):
     seconds: float
 
 
+def _timed(read: Callable[[Any], Any], row: Any, index: int) -> _Read:
+    started = time.perf_counter()
+    value = read(row)
+    return _Read(index, value, time.perf_counter() - started)
+
+
 def _missing(store: EncodingStore, keys: Sequence[str]) -> Iterator[int]:
     """Give the first index of each key that the store does not hold."""
     seen: set[str] = set()
@@ -105,30 +113,6 @@ def _missing(store: EncodingStore, keys: Sequence[str]) -> Iterator[int]:
         if key not in seen and not store.has(key):
             yield index
         seen.add(key)
-
-
-def _read_ahead(
-    readers: Executor,
-    read: Callable[[Any], Any],
-    rows: Sequence[Any],
-    wanted: Iterable[int],
-    *,
-    depth: int,
-) -> Iterator[_Read]:
-    """Read rows in their order, and at most so many ahead of the one that is given."""
-
-    def timed(index: int) -> _Read:
-        started = time.perf_counter()
-        value = read(rows[index])
-        return _Read(index, value, time.perf_counter() - started)
-
-    pending: deque[Future] = deque()
-    for index in wanted:
-        pending.append(readers.submit(timed, index))
-        if len(pending) > depth:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
 
 
 def _put_all(
