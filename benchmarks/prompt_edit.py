@@ -1,11 +1,12 @@
 """Measure what a prompt edit costs, after a full run of all four methods on one data set.
 
 Draws images, runs every step of stages 3 and 4 in this process, edits the prompt set and runs what
-the workflow runs again. Two edits are made, each of the first run's prompt set: another phrase, and
-other texts of SAA+, all of them. Prints, for each edit, how often SAM's image encoder ran, and what
-the second run took, for each method and in total: as a share of the method's own part of the first
-run, and of the first run of all four; medians over the repeats, each on images of its own. Steps
-that methods share count in full for each of them, and once in the total.
+the workflow runs again. Three edits are made, each of the first run's prompt set: another phrase,
+another one of SAA+'s texts, and other texts of SAA+ throughout. Prints, for each edit, how often
+SAM's image encoder ran, and what the second run took, for each method and in total: as a share of
+the method's own part of the first run, and of the first run of all four; medians over the repeats,
+each on images of its own. Steps that methods share count in full for each of them, and once in the
+total.
 
 Usage: python benchmarks/prompt_edit.py --size vit_b --n-images 1 --repeats 3
 """
@@ -17,27 +18,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _full_size import Clock, peak_memory_mb, write_images, write_networks
+from _full_size import CATEGORY, Clock, peak_memory_mb, write_images, write_networks
 from _our_way import METHODS, OurWay, Run, add_run_arguments, run_steps, sums
 
-from realitycheck.methods.saa_plus_prompts import SaaPlusPrompts
+from realitycheck.methods.saa_plus_prompts import default_prompts
 
-PHRASE, SAA_PLUS = "another phrase", "other texts of SAA+"
-OTHER_TEXTS = SaaPlusPrompts(
-    "circuit board",
-    "circuit board",
-    (("bubble. split. lifted layer.", "circuit board"), ("fault.", "circuit board")),
-)
+PHRASE, ONE_TEXT, ALL_TEXTS = "another phrase", "another text of SAA+", "all texts of SAA+"
+BEFORE = default_prompts(CATEGORY)
+OTHER_TEXT = ("bubble. split. lifted layer.", BEFORE.class_name)
+AFTER = {
+    ONE_TEXT: replace(BEFORE, class_prompts=(OTHER_TEXT, *BEFORE.class_prompts[1:])),
+    ALL_TEXTS: replace(
+        BEFORE,
+        class_name="circuit board",
+        object_name="circuit board",
+        class_prompts=(OTHER_TEXT, ("fault.", "circuit board")),
+    ),
+}
 EDITS: dict[str, dict[str, Any]] = {
     PHRASE: {"phrases": ("crack",)},
-    SAA_PLUS: {"saa_plus": {"default": asdict(OTHER_TEXTS)}},
+    **{edit: {"saa_plus": {"default": asdict(prompts)}} for edit, prompts in AFTER.items()},
 }
 #: Largest shares of the first run of all four methods.
 AIMS = {
     (PHRASE, "grounded_sam"): 0.05,
     (PHRASE, "sam_clip"): 0.01,
     (PHRASE, "clip_surgery_sam"): 0.01,
-    (SAA_PLUS, "saa_plus"): 0.15,
+    (ONE_TEXT, "saa_plus"): 0.15,
+    (ALL_TEXTS, "saa_plus"): 0.15,
 }
 
 
@@ -123,14 +131,14 @@ def main() -> None:
         f"{options.repeats}; {n_boxes} boxes and {n_masks} automatic masks in all"
     )
     for (name, step), spent in seconds.items():
-        print(f"{name:20} {step:26} {np.median(spent):9.2f} s (processor)")
+        print(f"{name:22} {step:26} {np.median(spent):9.2f} s (processor)")
     for name, times in passes.items():
-        print(f"{name:20} passes of SAM's image encoder: {times}")
+        print(f"{name:22} passes of SAM's image encoder: {times}")
     for edit, row in found:
         own, wall, processor = np.median(found[edit, row], axis=0)
         aim = f"   (aim {AIMS[edit, row]:.2f})" if (edit, row) in AIMS else ""
         print(
-            f"{edit:20} {row:18} share of its own first run {own:.3f}   of all: wall {wall:.3f}   "
+            f"{edit:22} {row:18} share of its own first run {own:.3f}   of all: wall {wall:.3f}   "
             f"processor {processor:.3f}{aim}"
         )
     print(f"peak memory {peak_memory_mb():.0f} MB")

@@ -107,7 +107,8 @@ def faster_linears(*networks: torch.nn.Module) -> Iterator[None]:
     """While active, the linear layers of these networks (and of no other) use `linear`.
 
     Perceptrons of the packages' own classes (`MLPBlock` of SAM, `Mlp` of Swin) use `perceptron`,
-    and torch's attention uses `linear` where tokens attend to each other without a mask.
+    and torch's attention uses `linear` where tokens attend to each other; of masks it knows those
+    that are added.
     """
     changed = []
     for network in networks:
@@ -160,6 +161,7 @@ def _forward_attention(
     from torch.nn.functional import scaled_dot_product_attention
 
     weight = module.in_proj_weight
+    mask = options.pop("attn_mask", None)
     is_plain = (
         query is key is value
         and query.ndim == 3
@@ -168,6 +170,7 @@ def _forward_attention(
         and not module.add_zero_attn
         and weight is not None
         and not options.get("need_weights", True)
+        and (mask is None or (mask.ndim == 2 and mask.is_floating_point()))
         and all(value is None for name, value in options.items() if name.endswith("_mask"))
         and not options.get("is_causal", False)
         # torch's own copies the weights for every token, under autocast: ten times slower.
@@ -175,8 +178,10 @@ def _forward_attention(
         and not torch.is_grad_enabled()
     )
     if not is_plain:
-        return type(module).forward(module, query, key, value, **options)
+        return type(module).forward(module, query, key, value, attn_mask=mask, **options)
     mixed = linear(query, weight, module.in_proj_bias).unflatten(-1, (3, module.num_heads, -1))
-    attended = scaled_dot_product_attention(*mixed.permute(2, 0, 3, 1, 4).unbind(0))
+    if mask is not None:
+        mask = mask.to(mixed.dtype)
+    attended = scaled_dot_product_attention(*mixed.permute(2, 0, 3, 1, 4).unbind(0), attn_mask=mask)
     attended = attended.transpose(1, 2).flatten(2)
     return linear(attended, module.out_proj.weight, module.out_proj.bias), None
