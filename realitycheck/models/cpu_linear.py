@@ -89,17 +89,32 @@ def perceptron(
     Returns:
         (…, width of the second layer).
     """
-    if not _is_for_onednn(x, first.weight):
-        hidden = activation(linear(x, first.weight, first.bias))
-        return linear(hidden, second.weight, second.bias)
+    import torch
+
+    layers = [layer.weight for layer in (first, second)], [layer.bias for layer in (first, second)]
+    if x.device.type != "cpu" or not x.numel() or torch.is_grad_enabled():
+        return _two_layers(x, *layers, activation)
+    kind = x.dtype
+    if torch.is_autocast_enabled("cpu"):
+        # What autocast does to each product, once for all of them.
+        kind = torch.get_autocast_dtype("cpu")
+        layers = tuple([None if t is None else t.to(kind) for t in each] for each in layers)
     rows = x.flatten(0, -2)
-    found = x.new_empty(len(rows), second.out_features)
+    found = x.new_empty(len(rows), second.out_features, dtype=kind)
     step = max(1, _HIDDEN_VALUES // first.out_features)
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
-        hidden = activation(linear(rows[part], first.weight, first.bias))
-        found[part] = linear(hidden, second.weight, second.bias)
+        found[part] = _two_layers(rows[part].to(kind), *layers, activation)
     return found.unflatten(0, x.shape[:-1])
+
+
+def _two_layers(
+    x: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor | None],
+    activation: Callable[[Tensor], Tensor],
+) -> Tensor:
+    return linear(activation(linear(x, weights[0], biases[0])), weights[1], biases[1])
 
 
 @contextlib.contextmanager

@@ -504,9 +504,9 @@ def detect(
         torch.inference_mode(),
         _quiet(),
         arithmetic(model.device, model.precision),
+        reordered(model.network),
         faster_linears(model.network),
         _backbone_once(model, inputs),
-        reordered(model.network),
     ):
         return [
             _detect_one(model, inputs, normalise_caption(text), floor=floor) for text in captions

@@ -3,6 +3,7 @@
 - Image-text fusion: projections of the image's 13,000 tokens to 1,024 channels are moved to the few
   tokens of the text, as (x W)·q = x·(W q) and Σ a x W = (Σ a x) W.
 - The encoder's perceptrons run for some tokens at a time on a CPU.
+- The queries of the decoder attend to each other without the table of their weights.
 - Deformable attention: on a CPU, sampling, weighting and summing are one weighted sum of rows, for
   some queries at a time, so that nothing leaves the processor's cache; on a GPU they are done level
   by level. The package keeps all samples of all levels at once.
@@ -21,7 +22,7 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from realitycheck.models.cpu_linear import perceptron
+from realitycheck.models.cpu_linear import linear, perceptron
 
 if TYPE_CHECKING:
     import torch
@@ -38,12 +39,19 @@ def reordered(network: torch.nn.Module) -> Iterator[None]:
     """While active, this network (and no other) computes its attentions in the order given here."""
     from groundingdino.models.GroundingDINO.fuse_modules import BiMultiHeadAttention
     from groundingdino.models.GroundingDINO.ms_deform_attn import MultiScaleDeformableAttention
-    from groundingdino.models.GroundingDINO.transformer import DeformableTransformerEncoderLayer
+    from groundingdino.models.GroundingDINO.transformer import (
+        DeformableTransformerDecoderLayer,
+        DeformableTransformerEncoderLayer,
+    )
 
     stand_ins = {BiMultiHeadAttention: fuse, MultiScaleDeformableAttention: sample}
     changed = [module for module in network.modules() if type(module) in stand_ins]
     for module in changed:
         module.forward = functools.partial(stand_ins[type(module)], module)
+    for layer in network.modules():
+        if type(layer) is DeformableTransformerDecoderLayer:
+            layer.self_attn.forward = functools.partial(_attend, layer.self_attn)
+            changed.append(layer.self_attn)
     layers = [m for m in network.modules() if type(m) is DeformableTransformerEncoderLayer]
     for module in layers:
         module.forward_ffn = functools.partial(_feed_forward, module)
@@ -60,6 +68,27 @@ def _feed_forward(layer: torch.nn.Module, src: Tensor) -> Tensor:
     """The perceptron of the package's encoder layer, in evaluation mode."""
     told = perceptron(src, layer.linear1, layer.linear2, activation=layer.activation)
     return layer.norm2(src + told)
+
+
+def _attend(
+    attention: torch.nn.MultiheadAttention,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    **options: object,
+) -> tuple[Tensor, Tensor | None]:
+    """Torch's attention of queries, (Q, B, C), to each other, without the weights it found."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    if any(option is not None for option in options.values()):  # masks
+        return type(attention).forward(attention, query, key, value, **options)
+    weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    query, key, value = (
+        linear(each, weight, bias).unflatten(-1, (attention.num_heads, -1)).permute(1, 2, 0, 3)
+        for each, weight, bias in zip((query, key, value), weights, biases, strict=True)
+    )
+    found = scaled_dot_product_attention(query, key, value).permute(2, 0, 1, 3).flatten(2)
+    return linear(found, attention.out_proj.weight, attention.out_proj.bias), None
 
 
 def fuse(

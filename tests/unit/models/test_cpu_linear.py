@@ -33,6 +33,19 @@ def test_perceptron_in_parts_is_that_in_one_piece(monkeypatch):
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_perceptron_in_parts_does_what_autocast_does(monkeypatch):
+    """Each product of the lower precision's values, and the activation between them too."""
+    torch.manual_seed(0)
+    first, second = torch.nn.Linear(16, 64), torch.nn.Linear(64, 16, bias=False)
+    x = torch.randn(2, 13, 16)
+    monkeypatch.setattr("realitycheck.models.cpu_linear._HIDDEN_VALUES", 64 * 5)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        found = perceptron(x, first, second, activation=functional.gelu)
+        expected = second(functional.gelu(first(x)))
+    assert found.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0.01)
+
+
 def test_network_has_faster_layers_only_inside_the_block():
     """The packages' own forward stays what it is compared with, and what weights are asked of."""
     torch.manual_seed(0)

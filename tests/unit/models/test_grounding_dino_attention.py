@@ -121,3 +121,27 @@ def test_networks_get_their_own_attentions_back():
         assert "forward" not in vars(other)
         raise RuntimeError("stop")
     assert all("forward" not in vars(each) for each in one)
+
+
+@pytest.mark.parametrize("n_batch", [1, 2])
+def test_queries_attend_to_each_other_as_in_torch(n_batch):
+    """Keys with positions, values without, as the decoder has them; the weights are left out."""
+    torch.manual_seed(0)
+    attention = torch.nn.MultiheadAttention(32, 4).double().eval()
+    for parameter in attention.parameters():
+        parameter.data.normal_(0, 0.3)
+    places, values = torch.randn(2, 9, n_batch, 32).double()
+    found, weights = ours._attend(attention, places, places, values)
+    torch.testing.assert_close(found, attention(places, places, values)[0], atol=1e-12, rtol=0)
+    assert weights is None
+
+
+def test_queries_under_a_mask_are_left_to_torch():
+    """Training hides some queries from others; a mask must not be passed over."""
+    torch.manual_seed(0)
+    attention = torch.nn.MultiheadAttention(32, 4).double().eval()
+    values = torch.randn(5, 1, 32).double()
+    mask = torch.ones(5, 5, dtype=torch.bool).triu(1)
+    found, _ = ours._attend(attention, values, values, values, attn_mask=mask)
+    expected, _ = attention(values, values, values, attn_mask=mask)
+    torch.testing.assert_close(found, expected)
