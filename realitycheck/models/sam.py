@@ -462,7 +462,7 @@ def resize_image(image: np.ndarray, *, image_size_px: int = 1024) -> np.ndarray:
 
 
 def preprocess(
-    image: np.ndarray, *, image_size_px: int = 1024
+    image: np.ndarray, *, image_size_px: int = 1024, device: torch.device | str = "cpu"
 ) -> tuple[torch.Tensor, tuple[int, int]]:
     """Bring an image into the form that the encoder takes.
 
@@ -472,6 +472,7 @@ def preprocess(
     Args:
         image: uint8 RGB, (H, W, 3).
         image_size_px: Side of the encoder's square input.
+        device: Where the result goes.
 
     Returns:
         Float32 tensor (3, image_size_px, image_size_px), and the height and width that the image
@@ -485,10 +486,11 @@ def preprocess(
     check_image(image)
     resized = resize_image(image, image_size_px=image_size_px)
     height, width = resized.shape[:2]
-    pixels = torch.from_numpy(resized).permute(2, 0, 1).float()
-    mean = torch.tensor(PIXEL_MEAN).view(3, 1, 1)
-    std = torch.tensor(PIXEL_STD).view(3, 1, 1)
-    square = torch.zeros(3, image_size_px, image_size_px)
+    # Brought to the device as bytes, a quarter of what the values take.
+    pixels = torch.from_numpy(resized).to(device).permute(2, 0, 1).float()
+    mean = torch.tensor(PIXEL_MEAN, device=device).view(3, 1, 1)
+    std = torch.tensor(PIXEL_STD, device=device).view(3, 1, 1)
+    square = torch.zeros(3, image_size_px, image_size_px, device=device)
     square[:, :height, :width] = (pixels - mean) / std
     return square, (height, width)
 
@@ -542,10 +544,11 @@ def encode_images(
                 preprocess(
                     image if colour_order == "rgb" else image[..., ::-1],
                     image_size_px=size.image_size_px,
+                    device=sam.device,
                 )[0]
                 for image in chosen
             ]
-        ).to(sam.device)
+        )
         # A batch that is not full would be compiled anew, for itself alone.
         is_full = len(chosen) == max(1, batch_size)
         forward = sam.compiled_encoder if sam.is_compiled and is_full else None
