@@ -56,13 +56,15 @@ class Networks:
         paths: By network; `text_encoder` is a folder.
         variants: By network.
         device: Where networks are loaded to.
-        precision: Of SAM, the detector and CLIP's images, see `precision.arithmetic`.
+        precision: Of SAM and CLIP's images, see `precision.arithmetic`.
+        detector_precision: Of the detector.
     """
 
     paths: Mapping[str, Path]
     variants: Mapping[str, str]
     device: str = "cpu"
     precision: str = "float32"
+    detector_precision: str = "float32"
 
     def sam(self, *parts: str) -> sam.SamModel:
         """Load parts of SAM."""
@@ -81,7 +83,7 @@ class Networks:
             text_encoder=self.paths["text_encoder"],
             variant=self.variants["grounding_dino"],
             device=self.device,
-            precision=self.precision,
+            precision=self.detector_precision,
         )
 
     def clip(self) -> Any:

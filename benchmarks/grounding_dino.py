@@ -76,7 +76,8 @@ def main() -> None:
             device=options.device,
         )
         models = {
-            precision: replace(networks, precision=precision).grounding_dino() for precision in AIMS
+            precision: replace(networks, detector_precision=precision).grounding_dino()
+            for precision in AIMS
         }
     prompts = PROMPTS[: options.n_prompts]
     model = models["float32"]
