@@ -797,8 +797,8 @@ class ComputeSettings(_Strict):
     )
     detector_precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="arithmetic of GroundingDINO. bfloat16 saves a fifth of its time and more on a "
-        "GPU, but scores move by 0.03 in the mean: boxes near a threshold come and go",
+        description="arithmetic of GroundingDINO. bfloat16 saves a third of its time on a CPU, "
+        "but scores move by 0.03 in the mean: boxes near a threshold come and go",
     )
     compile: bool = Field(
         False,

@@ -1,8 +1,8 @@
 """Content-addressed stores of what long jobs computed from an image.
 
 One file an entry, named by the digest of everything it depends on (the image's content, the
-settings, the weights). So an entry is never stale, a killed job loses at most the image in hand, a
-change of `shards` recomputes nothing, and memory stays flat. The folders are safe to delete.
+settings, the weights). So an entry is never stale, a killed job loses at most what it has in hand,
+a change of `shards` recomputes nothing, and memory stays flat. The folders are safe to delete.
 """
 
 from __future__ import annotations
