@@ -150,6 +150,7 @@ class GroundingDinoModel:
         device: Where it lies.
         precision: See `precision.arithmetic`.
         n_backbone_passes: Images that went through the image backbone so far.
+        known_texts: What the text encoder said of each caption, (1, T, width), by its tokens.
     """
 
     network: torch.nn.Module
@@ -157,6 +158,7 @@ class GroundingDinoModel:
     device: torch.device
     precision: str = "float32"
     n_backbone_passes: int = 0
+    known_texts: dict[bytes, Tensor] = field(default_factory=dict)
 
 
 def grounding_dino_dimensions(
@@ -507,6 +509,7 @@ def detect(
         reordered(model.network),
         faster_linears(model.network),
         _backbone_once(model, inputs),
+        _texts_once(model),
     ):
         return [
             _detect_one(model, inputs, normalise_caption(text), floor=floor) for text in captions
@@ -528,6 +531,26 @@ def _backbone_once(model: GroundingDinoModel, inputs: Tensor) -> Iterator[None]:
         yield
     finally:
         del backbone.forward
+
+
+@contextlib.contextmanager
+def _texts_once(model: GroundingDinoModel) -> Iterator[None]:
+    """Ask the text encoder about each caption once, for all images."""
+    encoder = model.network.bert
+    ask = encoder.forward
+
+    def forward(**tokens: Tensor) -> dict[str, Tensor]:
+        values = (tokens[name].cpu().numpy().tobytes() for name in sorted(tokens))
+        key = b"".join([model.precision.encode(), *values])
+        if key not in model.known_texts:
+            model.known_texts[key] = ask(**tokens)["last_hidden_state"]
+        return {"last_hidden_state": model.known_texts[key]}
+
+    encoder.forward = forward
+    try:
+        yield
+    finally:
+        del encoder.forward
 
 
 def _detect_one(

@@ -56,6 +56,25 @@ def test_backbone_runs_once_for_all_captions(model):
         np.testing.assert_array_equal(one.token_scores, other.token_scores)
 
 
+def test_text_encoder_is_asked_once_about_a_caption(files, model):
+    """What a caption means does not depend on the image, nor on the captions beside it."""
+    own = gd.load_grounding_dino(
+        files["grounding_dino"], text_encoder=files["text_encoder"], variant="miniature"
+    )
+    passes = []
+    hook = own.network.bert.encoder.register_forward_hook(lambda *_: passes.append(1))
+    images = [picture(seed=seed) for seed in range(3)]
+    found = [gd.detect(own, image, CAPTIONS) for image in images]
+    assert len(passes) == len(CAPTIONS)
+    gd.detect(own, images[0], [CAPTIONS[0], "another"])
+    hook.remove()
+    assert len(passes) == len(CAPTIONS) + 1
+    for image, detections in zip(images, found, strict=True):
+        model.known_texts.clear()
+        for one, other in zip(detections, gd.detect(model, image, CAPTIONS), strict=True):
+            np.testing.assert_array_equal(one.token_scores, other.token_scores)
+
+
 def test_reduced_precision_changes_scores_slightly(files, model):
     """Scores keep about two digits; what is stored is float32 as ever."""
     low = gd.load_grounding_dino(
