@@ -15,7 +15,7 @@ import io
 import json
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 #: Tokens of a caption beyond this are cut off by the model.
 MAX_TOKENS = 256
+#: Captions that go through encoder and decoder together on CUDA, at most.
+_CUDA_CAPTIONS = 8
 #: The released file still carries this unused buffer of an older BERT.
 _STALE_KEYS = ("bert.embeddings.position_ids",)
 _build_lock = threading.Lock()
@@ -474,14 +476,20 @@ def detect(
     captions: Sequence[str],
     *,
     floor: float = 0.0,
+    captions_per_pass: int | None = None,
 ) -> list[Detection]:
     """Detect boxes for each caption; the image backbone runs once for all of them.
+
+    Captions with as many tokens as each other go through encoder and decoder together. Others do
+    not: a shorter one would have to be filled up, which changes its numbers by rounding.
 
     Args:
         model: The detector.
         image: uint8 RGB, (H, W, 3).
         captions: Prompts, one detection each; a full stop within one separates sub-sentences.
         floor: Keep boxes with a score above this; 0 keeps all.
+        captions_per_pass: Captions that go together, at most; default: on CUDA eight; else one,
+            since one keeps a processor busy.
 
     Returns:
         One `Detection` per caption, in their order.
@@ -511,26 +519,73 @@ def detect(
         _backbone_once(model, inputs),
         _texts_once(model),
     ):
-        return [
-            _detect_one(model, inputs, normalise_caption(text), floor=floor) for text in captions
-        ]
+        texts = [normalise_caption(text) for text in captions]
+        found: dict[int, Detection] = {}
+        for chosen in _of_equal_length(model, texts, at_most=captions_per_pass):
+            detections = _detect_together(model, inputs, [texts[i] for i in chosen], floor=floor)
+            found |= dict(zip(chosen, detections, strict=True))
+    return [found[index] for index in range(len(texts))]
+
+
+def _of_equal_length(
+    model: GroundingDinoModel, texts: Sequence[str], *, at_most: int | None
+) -> Iterator[list[int]]:
+    """Give the indices of texts that may go together, each index once."""
+    limit = at_most or (_CUDA_CAPTIONS if model.device.type == "cuda" else 1)
+    by_length: dict[int, list[int]] = {}
+    for index, text in enumerate(texts):
+        by_length.setdefault(len(model.network.tokenizer(text)["input_ids"]), []).append(index)
+    for indices in by_length.values():
+        for start in range(0, len(indices), limit):
+            yield indices[start : start + limit]
 
 
 @contextlib.contextmanager
 def _backbone_once(model: GroundingDinoModel, inputs: Tensor) -> Iterator[None]:
-    """Run the image backbone now, and hand its result to every pass inside the block."""
-    from groundingdino.util.misc import nested_tensor_from_tensor_list
+    """Run the image backbone now, and hand its result to every pass inside the block.
+
+    The projections of its features are kept as well, from the first pass on.
+    """
+    from groundingdino.util.misc import NestedTensor, nested_tensor_from_tensor_list
 
     backbone = model.network.backbone
     features, positions = backbone(nested_tensor_from_tensor_list(list(inputs)))
     model.n_backbone_passes += 1
-    # The model appends to the second list, so each pass gets lists of its own. The instance is
-    # changed, not the class, because the model also uses the backbone's position encoder.
-    backbone.forward = lambda _samples: (list(features), list(positions))
+
+    def repeated(samples: NestedTensor) -> tuple[list[NestedTensor], list[Tensor]]:
+        def rows(tensor: Tensor) -> Tensor:
+            return tensor.expand(len(samples.tensors), *tensor.shape[1:])
+
+        # The model appends to the second list, so each pass gets lists of its own.
+        return (
+            [NestedTensor(rows(each.tensors), rows(each.mask)) for each in features],
+            [rows(position) for position in positions],
+        )
+
+    # The instance is changed, not the class, because the model also uses the backbone's position
+    # encoder.
+    backbone.forward = repeated
+    projections = list(model.network.input_proj)
+    for projection in projections:
+        projection.forward = _once(projection.forward)
     try:
         yield
     finally:
         del backbone.forward
+        for projection in projections:
+            del projection.forward
+
+
+def _once(project: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Project the first of equal rows at the first call, and give it for every row of any call."""
+    known: list[Tensor] = []
+
+    def projected(rows: Tensor) -> Tensor:
+        if not known:
+            known.append(project(rows[:1]))
+        return known[0].expand(len(rows), *known[0].shape[1:])
+
+    return projected
 
 
 @contextlib.contextmanager
@@ -539,12 +594,19 @@ def _texts_once(model: GroundingDinoModel) -> Iterator[None]:
     encoder = model.network.bert
     ask = encoder.forward
 
-    def forward(**tokens: Tensor) -> dict[str, Tensor]:
+    def of_one(tokens: dict[str, Tensor]) -> Tensor:
         values = (tokens[name].cpu().numpy().tobytes() for name in sorted(tokens))
         key = b"".join([model.precision.encode(), *values])
         if key not in model.known_texts:
             model.known_texts[key] = ask(**tokens)["last_hidden_state"]
-        return {"last_hidden_state": model.known_texts[key]}
+        return model.known_texts[key]
+
+    def forward(**tokens: Tensor) -> dict[str, Tensor]:
+        import torch
+
+        rows = range(len(tokens["input_ids"]))
+        told = [of_one({name: each[i : i + 1] for name, each in tokens.items()}) for i in rows]
+        return {"last_hidden_state": torch.cat(told)}
 
     encoder.forward = forward
     try:
@@ -553,27 +615,33 @@ def _texts_once(model: GroundingDinoModel) -> Iterator[None]:
         del encoder.forward
 
 
-def _detect_one(
-    model: GroundingDinoModel, inputs: Tensor, caption: str, *, floor: float
-) -> Detection:
-    """Run encoder, decoder and heads for one caption."""
+def _detect_together(
+    model: GroundingDinoModel, inputs: Tensor, captions: Sequence[str], *, floor: float
+) -> list[Detection]:
+    """Run encoder, decoder and heads for captions of as many tokens as each other."""
     network = model.network
-    output = network(inputs, captions=[caption])
-    token_ids = np.asarray(network.tokenizer(caption)["input_ids"][:MAX_TOKENS], np.int64)
-    scores = output["pred_logits"][0, :, : len(token_ids)].sigmoid().float().cpu().numpy()
-    boxes = output["pred_boxes"][0].float().cpu().numpy()
-    best = scores.max(axis=1)
-    kept = np.flatnonzero(best > np.float32(floor))
-    return Detection(
-        caption=caption,
-        tokens=tuple(network.tokenizer.convert_ids_to_tokens(token_ids.tolist())),
-        token_ids=token_ids,
-        boxes=boxes[kept],
-        token_scores=scores[kept],
-        scores=best[kept],
-        queries=kept,
-        floor=floor,
-    )
+    output = network(inputs.expand(len(captions), -1, -1, -1), captions=list(captions))
+    every_score = output["pred_logits"].sigmoid().float().cpu().numpy()
+    every_box = output["pred_boxes"].float().cpu().numpy()
+    found = []
+    for caption, scores, boxes in zip(captions, every_score, every_box, strict=True):
+        token_ids = np.asarray(network.tokenizer(caption)["input_ids"][:MAX_TOKENS], np.int64)
+        scores = scores[:, : len(token_ids)]
+        best = scores.max(axis=1)
+        kept = np.flatnonzero(best > np.float32(floor))
+        found.append(
+            Detection(
+                caption=caption,
+                tokens=tuple(network.tokenizer.convert_ids_to_tokens(token_ids.tolist())),
+                token_ids=token_ids,
+                boxes=boxes[kept],
+                token_scores=scores[kept],
+                scores=best[kept],
+                queries=kept,
+                floor=floor,
+            )
+        )
+    return found
 
 
 def select_boxes(detection: Detection, *, box_threshold: float) -> SelectedBoxes:

@@ -56,6 +56,37 @@ def test_backbone_runs_once_for_all_captions(model):
         np.testing.assert_array_equal(one.token_scores, other.token_scores)
 
 
+def test_captions_of_equal_length_may_go_together(model):
+    """In any order and beside longer ones; each gets the boxes that it gets alone."""
+    captions = ["defect", "dark spot. scratch", "cat", "dog", "defect"]
+    passes = []
+    hook = model.network.transformer.register_forward_hook(lambda *_: passes.append(1))
+    alone = gd.detect(model, picture(), captions)
+    assert len(passes) == 5
+    together = gd.detect(model, picture(), captions, captions_per_pass=3)
+    hook.remove()
+    assert len(passes) < 10
+    for one, other in zip(alone, together, strict=True):
+        assert (one.caption, one.tokens) == (other.caption, other.tokens)
+        np.testing.assert_array_equal(one.queries, other.queries)
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-4)
+        np.testing.assert_allclose(one.token_scores, other.token_scores, atol=1e-4)
+
+
+def test_projections_of_the_backbones_features_are_made_once(model):
+    """No caption changes them either."""
+    passes = []
+    hooks = [
+        convolution.register_forward_hook(lambda *_: passes.append(1))
+        for convolution, _ in model.network.input_proj
+    ]
+    gd.detect(model, picture(), CAPTIONS)
+    for hook in hooks:
+        hook.remove()
+    assert len(passes) == len(model.network.input_proj)
+    assert all("forward" not in vars(each) for each in model.network.input_proj)
+
+
 def test_text_encoder_is_asked_once_about_a_caption(files, model):
     """What a caption means does not depend on the image, nor on the captions beside it."""
     own = gd.load_grounding_dino(
