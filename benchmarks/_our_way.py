@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from _full_size import SIZES, Clock, Networks
+from _full_size import SIZES, Clock, Networks, write_images
 
 from realitycheck.artifacts import decode_mask
 from realitycheck.config import DETECTION_FLOOR
@@ -370,6 +370,26 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, n_images: int) -> None
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--networks", type=Path, help="folder that keeps the drawn weights")
+
+
+def drawn_run(
+    options: argparse.Namespace, networks: Networks, folder: str | Path, *, repeat: int
+) -> Run:
+    """Draw the images of a repeat below a folder, by the options of `add_run_arguments`."""
+    images_folder = Path(folder) / f"images_{repeat}"
+    return Run(
+        networks=networks,
+        images_folder=images_folder,
+        transforms=write_images(
+            images_folder,
+            n_images=options.n_images,
+            image_size_px=options.image_size_px,
+            seed=options.seed + repeat,
+        ),
+        phrases=("defect",),
+        variant=options.variant,
+        points_per_side=options.points_per_side,
+    )
 
 
 def run_steps(

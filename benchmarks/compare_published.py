@@ -20,12 +20,11 @@ import traceback
 from collections import defaultdict
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _full_size import peak_memory_mb, write_images, write_networks
-from _our_way import METHODS, OurWay, Run, add_run_arguments
+from _full_size import peak_memory_mb, write_networks
+from _our_way import METHODS, OurWay, Run, add_run_arguments, drawn_run
 from _published_way import PublishedWay
 
 #: Largest ratio of the times, and least mean IoU of the masks, at each precision of ours.
@@ -124,20 +123,7 @@ def main() -> None:
             device=options.device,
         )
         for repeat in range(options.repeats):
-            images_folder = Path(folder) / f"images_{repeat}"
-            run = Run(
-                networks=networks,
-                images_folder=images_folder,
-                transforms=write_images(
-                    images_folder,
-                    n_images=options.n_images,
-                    image_size_px=options.image_size_px,
-                    seed=options.seed + repeat,
-                ),
-                phrases=("defect",),
-                variant=options.variant,
-                points_per_side=options.points_per_side,
-            )
+            run = drawn_run(options, networks, folder, repeat=repeat)
             sides = {
                 way: Side(
                     way,

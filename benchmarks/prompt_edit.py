@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _full_size import CATEGORY, Clock, peak_memory_mb, write_images, write_networks
-from _our_way import METHODS, OurWay, Run, add_run_arguments, run_steps, sums
+from _full_size import CATEGORY, Clock, peak_memory_mb, write_networks
+from _our_way import METHODS, OurWay, add_run_arguments, drawn_run, run_steps, sums
 
 from realitycheck.methods.saa_plus_prompts import default_prompts
 
@@ -94,20 +94,7 @@ def main() -> None:
             options.networks or folder, size=options.size, others=others, seed=options.seed
         )
         for repeat in range(options.repeats):
-            images_folder = Path(folder) / f"images_{repeat}"
-            first = Run(
-                networks=networks,
-                images_folder=images_folder,
-                transforms=write_images(
-                    images_folder,
-                    n_images=options.n_images,
-                    image_size_px=options.image_size_px,
-                    seed=options.seed + repeat,
-                ),
-                phrases=("defect",),
-                variant=options.variant,
-                points_per_side=options.points_per_side,
-            )
+            first = drawn_run(options, networks, folder, repeat=repeat)
             ours = OurWay(first, Path(folder) / f"run_{repeat}")
             steps = ours.steps()
             clocks = {}

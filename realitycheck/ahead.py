@@ -23,6 +23,9 @@ def run_ahead(
         n_threads: How many run at once; 0: each runs when its result is asked for, in the caller's
             thread.
         depth: How many tasks at most are taken beyond the one whose result is asked for.
+
+    Yields:
+        What each task returns.
     """
     if not n_threads:
         for task in tasks:

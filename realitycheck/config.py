@@ -802,9 +802,9 @@ class ComputeSettings(_Strict):
     )
     compile: bool = Field(
         False,
-        description="compile SAM's image encoder, in every job that encodes: minutes for the first "
-        "batch, less time for each further one. Pays for large networks and many images; "
-        "docs/performance.md",
+        description="compile SAM's image encoder, in every job that encodes: half a minute and "
+        "more for the first batch. Meant for CUDA; on a CPU every batch is slower after it. What "
+        "was measured is in docs/performance.md",
     )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
