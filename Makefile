@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 CORES ?= $(shell nproc)
 WORKERS ?= $(CORES)
+THREADS ?= 1
 
-.PHONY: help setup demo test lint format schema clean
+.PHONY: help setup demo test test-restricted lint format schema clean
 
 help:
 	@echo "make demo    run the embedded demo; results under results/"
-	@echo "make test    run all tests"
+	@echo "make test    run all tests; THREADS=4 gives each process four threads"
+	@echo "make test-restricted    the same as on a processor with AVX2 and nothing wider"
 	@echo "make lint    check style of code and workflow"
 	@echo "make format  format code and workflow"
 	@echo "make schema  write the JSON schema of the settings, for editors"
@@ -33,7 +35,12 @@ demo: setup
 	@echo "Report: results/report.html   tables: results/tables/   figures: results/figures/"
 
 test: setup lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-restricted: export ATEN_CPU_CAPABILITY := avx2
+test-restricted: export ONEDNN_MAX_CPU_ISA := AVX2
+test-restricted: export MKL_ENABLE_INSTRUCTIONS := AVX2
+test-restricted: test
 
 lint: setup
 	$(BIN)/ruff check .

@@ -6,12 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from realitycheck.processor import describe
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # One thread a test: two workers share two cores, and results do not depend on their number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def pytest_sessionstart(session):
+    """Say on what kind of processor the tests run: rounding, and so a red test, depends on it."""
+    if not hasattr(session.config, "workerinput"):
+        terminal = session.config.pluginmanager.getplugin("terminalreporter")
+        terminal.write_line(f"processor: {describe()}")
 
 
 @pytest.hookimpl(trylast=True)

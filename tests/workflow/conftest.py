@@ -246,7 +246,7 @@ class WorkflowRun:
 
 def _environment():
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
-    return {**kept, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1"}
+    return {**kept, "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1"}
 
 
 def copy_workflow(folder):

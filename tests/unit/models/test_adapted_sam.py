@@ -58,15 +58,33 @@ def learned(sam):
     return trained(sam)
 
 
-def test_it_draws_defects_on_parts_it_has_not_seen(learned):
-    """The point of the training; a good part stays without a mask."""
-    adapted, losses = learned
-    assert np.mean(losses[-10:]) < 0.3 * np.mean(losses[:5])
-    for number in (31, 32, 34, 35):
+def mean_overlap(adapted, numbers):
+    """Mean IoU of what is drawn on defective parts."""
+    overlaps = []
+    for number in numbers:
         embedding, truth = drawn(number)
         mask = defect_map(adapted, embedding, image_size_hw=HW) > 0.5
-        assert (mask & truth).sum() / (mask | truth).sum() > 0.6
-    assert not (defect_map(adapted, embedding_of("33"), image_size_hw=HW) > 0.5).any()
+        overlaps.append((mask & truth).sum() / (mask | truth).sum())
+    return np.mean(overlaps)
+
+
+def test_it_draws_defects_on_parts_it_has_not_seen(sam, learned):
+    """The point of the training; a good part stays without a mask.
+
+    So short a training ends elsewhere wherever sums are taken in another order. Over four draws of
+    parts, with three numbers of threads and two sets of instructions, the mean IoU of eight parts
+    lay between 0.66 and 0.99 (that of one part between 0.5 and 1); untrained it is 0.12. Here, the
+    mean over two draws is asked for.
+    """
+    unseen = [31, 32, 34, 35, 37, 38, 40, 41]
+    untrained, _ = trained(sam, learning_rate=0.0, n_steps=1)
+    assert mean_overlap(untrained, unseen) < 0.25
+    draws = learned, trained(sam, seed=1)
+    assert np.mean([mean_overlap(each, unseen) for each, _ in draws]) > 0.5
+    adapted, losses = learned
+    assert np.mean(losses[-10:]) < 0.3 * np.mean(losses[:5])
+    marked = [defect_map(adapted, embedding_of(n), image_size_hw=HW) > 0.5 for n in ("33", "36")]
+    assert np.mean(marked) < 0.01
 
 
 def test_the_given_network_is_left_as_it_was(sam):
