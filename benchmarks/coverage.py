@@ -107,6 +107,20 @@ def mean_iou_of_groups(rng: np.random.Generator, n_resamples: int) -> bool:
     return found.low <= 1 / 3 <= found.high
 
 
+def mean_iou_of_small_categories(size: int) -> Trial:
+    """Mean IoU of 60 parts in categories of so many, whose levels go from 0.1 to 0.7."""
+    level = np.repeat(np.linspace(0.1, 0.7, 60 // size), size)
+    categories = np.repeat([f"{k:02}" for k in range(60 // size)], size).tolist()
+
+    def held(rng: np.random.Generator, n_resamples: int) -> bool:
+        found = mean_iou_interval(
+            level + rng.uniform(-0.1, 0.3, 60), categories, rng=rng, n_resamples=n_resamples
+        )
+        return found.low <= level.mean() + 0.1 <= found.high
+
+    return held
+
+
 def pooled_iou(rng: np.random.Generator, n_resamples: int) -> bool:
     """Pooled IoU, sizes of defects log-normal and without influence on the share that is found."""
     union = np.exp(rng.normal(6, 0.5, N_NOK))
@@ -175,6 +189,10 @@ INTERVALS: dict[str, Trial] = {
     "F2 (BCa)": f2,
     "mean IoU (BCa)": mean_iou,
     "mean IoU of groups of three views (BCa)": mean_iou_of_groups,
+    **{
+        f"mean IoU, categories of {size} (BCa)": mean_iou_of_small_categories(size)
+        for size in (1, 2, 3, 5, 20)
+    },
     "pooled IoU (BCa)": pooled_iou,
     "difference in F2 (BCa)": f2_difference,
     "a90/95 (likelihood ratio)": a90_95,

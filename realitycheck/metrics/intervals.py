@@ -71,8 +71,6 @@ def clopper_pearson(
         )
     if side not in ("two-sided", "upper", "lower"):
         raise ValueError(f"side must be two-sided, upper or lower, but is {side!r}")
-    # Takes half a second to import, and most jobs that import this module count nothing.
-
     tail = 1 - _check_confidence(confidence)
     if side == "two-sided":
         tail /= 2
@@ -126,6 +124,12 @@ def stratified_bootstrap(
     one lot), whole groups are resampled instead; a group that reaches over several strata
     belongs to a stratum of its own, made of exactly the groups that reach over the same ones.
 
+    Of the n rows of a stratum, n - 1 are drawn and weigh n / (n - 1) each: their sum then varies
+    as much as that of n new rows, where n draws would lose the share 1 / n of the variance. A
+    stratum of one row cannot vary and joins others of its family (equal but for the last entry of
+    the stratum, if that is a tuple): all such strata become one, and a lone one joins the smallest
+    other. That can only widen the limits.
+
     The limits are BCa: the percentiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the resampled
     values, with z0 = Phi^-1(share of resamples below the estimate, ties counted half) and the
     acceleration a = sum U^3 / n_h^3 / (6 (sum U^2 / n_h^2)^1.5), where U = (n_h - 1) (mean of
@@ -133,14 +137,15 @@ def stratified_bootstrap(
     or a percentile leaves (0, 1), the plain percentile interval is given.
 
     Source: Efron (1987), JASA 82, 171-185, section 6 and, for several samples, Davison and
-    Hinkley (1997), section 3.2.1 and equation 5.26. A stratum of one row or group cannot vary:
-    many such strata make the interval too narrow.
+    Hinkley (1997), section 3.2.1 and equation 5.26; Rao and Wu (1988), JASA 83, 231-241, section
+    2.3, for the weights of small strata. A family of one row alone (a single defective part)
+    cannot vary: what it adds to the uncertainty is not in the limits.
 
     Args:
         values: Rows to be summed, float, shape (N, C); the sums over N are what `statistic`
             takes.
         statistic: Function of sums, (..., C) to (...), without side effects.
-        strata: Stratum of each row, length N; order and names do not matter.
+        strata: Stratum of each row, length N, a name or a tuple such as (label, category).
         rng: Source of chance. The result does not depend on the order of the rows.
         groups: Group of each row, or None for a row of its own, length N.
         n_resamples: Number of resamples, at least 1.
@@ -328,9 +333,12 @@ def _distinct_units(
         The order is that of the strata's names, so the order of the rows does not matter.
     """
     names = np.array([repr(stratum) for stratum in strata])
-    _, codes = np.unique(names, return_inverse=True)
+    _, first, codes = np.unique(names, return_index=True, return_inverse=True)
+    families = [repr(_family_of(strata[index])) for index in first]
     if groups is not None:
-        values, codes = _sum_groups(values, codes, groups)
+        values, codes, keys = _sum_groups(values, codes, groups)
+        families = [repr([families[code] for code in key]) for key in keys]
+    codes = _join_single_rows(codes, families)
     samples = []
     for code in np.unique(codes):
         rows, counts = np.unique(values[codes == code], axis=0, return_counts=True)
@@ -338,10 +346,33 @@ def _distinct_units(
     return samples
 
 
+def _family_of(stratum: Hashable) -> tuple:
+    """Name what strata have in common that may be merged."""
+    return stratum[:-1] if isinstance(stratum, tuple) else ()
+
+
+def _join_single_rows(codes: np.ndarray, families: Sequence[str]) -> np.ndarray:
+    """Merge strata of one row within their family; gives the stratum of each row, shape (N,)."""
+    n_rows = np.bincount(codes, minlength=len(families))
+    joined = np.arange(len(families))
+    for family in sorted(set(families)):
+        members = [code for code, own in enumerate(families) if own == family]
+        single = [code for code in members if n_rows[code] == 1]
+        if len(single) == 1 and len(members) > 1:
+            others = [code for code in members if code != single[0]]
+            single.append(min(others, key=lambda code: (n_rows[code], code)))
+        joined[single] = min(single, default=0)
+    return joined[codes]
+
+
 def _sum_groups(
     values: np.ndarray, codes: np.ndarray, groups: Sequence[str | None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Add up the rows of each group; rows without a group stay alone."""
+) -> tuple[np.ndarray, np.ndarray, list[tuple[int, ...]]]:
+    """Add up the rows of each group; rows without a group stay alone.
+
+    Returns:
+        The sums, (U, C), the stratum of each, (U,), and for each stratum the codes it reaches over.
+    """
     group_codes, _ = pd.factorize(pd.Series(list(groups), dtype=object))
     is_alone = group_codes < 0
     unit = group_codes.copy()
@@ -355,8 +386,9 @@ def _sum_groups(
     for index, code in zip(unit, codes, strict=True):
         reached[index].add(int(code))
     keys = [tuple(sorted(found)) for found in reached]
-    code_of = {key: number for number, key in enumerate(sorted(set(keys)))}
-    return sums, np.array([code_of[key] for key in keys])
+    strata = sorted(set(keys))
+    code_of = {key: number for number, key in enumerate(strata)}
+    return sums, np.array([code_of[key] for key in keys]), strata
 
 
 def _resample_sums(
@@ -364,16 +396,17 @@ def _resample_sums(
 ) -> np.ndarray:
     """Draw the column sums of resamples, shape (n_resamples, C), stratum by stratum.
 
-    Drawing n of n rows with replacement makes the counts of distinct rows multinomial.
+    Drawing rows with replacement makes the counts of distinct rows multinomial.
     """
     sums = np.zeros((n_resamples, samples[0][0].shape[1]))
     for rows, counts in samples:
         n_rows = int(counts.sum())
+        n_drawn = max(1, n_rows - 1)
         chunk = max(1, _CELLS_PER_CHUNK // len(rows))
         for start in range(0, n_resamples, chunk):
             size = min(chunk, n_resamples - start)
-            drawn = rng.multinomial(n_rows, counts / n_rows, size=size)
-            sums[start : start + size] += drawn @ rows
+            drawn = rng.multinomial(n_drawn, counts / n_rows, size=size)
+            sums[start : start + size] += (drawn @ rows) * (n_rows / n_drawn)
     return sums
 
 

@@ -70,7 +70,7 @@ def test_no_trial_leaves_everything_possible():
     ],
 )
 def test_clopper_pearson_refuses_what_is_no_count(arguments, options, message):
-    """Percent for a share is the usual slip."""
+    """Percent for a share is the usual mistake."""
     with pytest.raises(ValueError, match=message):
         clopper_pearson(*arguments, **options)
 
@@ -123,11 +123,76 @@ def test_resamples_spread_like_a_stratified_sample():
     parts = {"a": rng.normal(0, 1, 30), "b": rng.normal(5, 0.1, 70)}
     values = np.concatenate(list(parts.values()))
     _, resampled = _resampled(values, ["a"] * 30 + ["b"] * 70, 1, 20_000)
-    variance = sum(len(part) * part.var() for part in parts.values()) / 100**2
+    variance = sum(len(part) * part.var(ddof=1) for part in parts.values()) / 100**2
     # the variance of a variance of 20,000 values: 2 % is four standard errors
     assert resampled.var() == pytest.approx(variance, rel=0.04)
     # unstratified, the distance of the strata would add to it manyfold
     assert values.var() / 100 > 5 * variance
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 20])
+def test_small_strata_vary_as_much_as_new_parts_would(size):
+    """Drawing n of n parts would lose a half of the variance in strata of two, all in those of one.
+
+    The expected variance is that of the mean of new parts, averaged over the data it is seen on; in
+    strata of one, that of plain resampling, since the strata's own levels cannot be told from it.
+    """
+    rng = np.random.default_rng(7)
+    n_strata = 60 // size
+    strata = np.repeat([f"s{k:02}" for k in range(n_strata)], size).tolist()
+    levels = np.repeat(np.linspace(0, 1, n_strata), size)
+    found = []
+    for seed in range(40):
+        values = levels + rng.normal(0, 1, len(levels))
+        found.append(_resampled(values, strata, seed, 2000)[1].var())
+    expected = (1 if size > 1 else 1 + levels.var(ddof=1)) / len(levels)
+    # 40 variances of 60 / size * (size - 1) degrees of freedom: four standard errors, and more
+    assert np.mean(found) == pytest.approx(expected, rel=0.2)
+
+
+def test_categories_of_one_part_each_are_resampled_together():
+    """Twelve products with one defective part each: the interval is that of twelve parts."""
+    ious = np.linspace(0.05, 0.9, 12)
+    options = {"n_resamples": 2000}
+    apart, together = (
+        mean_iou_interval(ious, names, rng=np.random.default_rng(0), **options)
+        for names in ([f"p{k}" for k in range(12)], ["p"] * 12)
+    )
+    assert apart == together and apart.low < 0.4 < 0.55 < apart.high
+
+
+def test_a_single_part_joins_a_category_of_its_own_label():
+    """Defective parts are never exchanged for good ones: F2 keeps its number of defective parts."""
+    labels = ["NOK"] * 5 + ["OK"] * 6
+    categories = ["a"] * 4 + ["b"] + ["a"] * 5 + ["b"]
+    seen = []
+
+    def n_defective(sums):
+        seen.append(sums[..., 0])
+        return seen[-1]
+
+    is_nok = np.array(labels) == "NOK"
+    stratified_bootstrap(
+        np.stack([is_nok, ~is_nok], axis=1).astype(float),
+        n_defective,
+        strata=list(zip(labels, categories, strict=True)),
+        rng=np.random.default_rng(0),
+        n_resamples=50,
+    )
+    assert np.allclose(seen[1], 5)
+
+
+def test_a_group_alone_in_its_stratum_joins_its_like():
+    """Two groups with a good and a bad view, each of another category, are two units of one."""
+    interval = f2_interval(
+        ["NOK", "OK"] * 2,
+        ["NOK", "OK", "OK", "OK"],
+        categories=["a", "a", "b", "b"],
+        groups=["one", "one", "two", "two"],
+        rng=np.random.default_rng(0),
+        n_resamples=200,
+    )
+    assert interval.kind != "point"
 
 
 def test_result_does_not_depend_on_the_order_of_rows_or_the_names_of_strata():
