@@ -68,7 +68,8 @@ def plot_domain_gap(
         banner: Warning in a red band on top.
 
     Returns:
-        The figure, a line a method and prompt; one sentence where there is no score.
+        The figure, one mark per data set, method and prompt; one sentence where there is no score.
+        Data sets are things of their own, so nothing is drawn between them.
     """
     gaps = table.set_index("dataset")["nearest_neighbour_ratio"]
     known = segmentation["dataset"].isin(gaps.index) & segmentation["mean_iou"].notna()
@@ -89,16 +90,16 @@ def plot_domain_gap(
         for _, rows in scored.groupby(["method", "prompt"], sort=False):
             rows = rows.sort_values("gap")
             is_floor = bool(rows["is_floor"].any())
-            style = {"ls": (0, (4, 3)), "color": _FAINT, "marker": None}
+            style = {"color": _FAINT, "marker": "_", "ms": 14, "mew": 1.4}
             if not is_floor:
                 style = {
-                    "ls": "-",
+                    "ms": 5.5,
                     "color": _COLOURS[number % len(_COLOURS)],
                     "marker": _MARKS[number // len(_COLOURS) % len(_MARKS)],
                 }
                 number += 1
             label = run_label(rows.iloc[0])
-            axes.plot(rows["gap"], rows["mean_iou"], lw=1.2, ms=4.5, label=label, **style)
+            axes.plot(rows["gap"], rows["mean_iou"], ls="none", label=label, **style)
         low, high = float(gaps.min()), float(gaps.max())
         margin = 0.08 * (high - low) or 0.5
         axes.set_xlim(min(low - margin, 1.0), high + margin)

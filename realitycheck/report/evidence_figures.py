@@ -28,6 +28,7 @@ _N_COLUMNS = 2
 _SAME_PLACE = 0.035
 #: Letters of a label from which on it is kept inside the axes.
 _LONG_LABEL = 10
+_NO_ANSWER = ": no part was judged"
 
 
 def run_label(row: Any) -> str:
@@ -115,7 +116,7 @@ def _draw_detection(
     axes.set_xlim(*limits)
     axes.set_ylim(-0.04, 1.16)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.9, 1.0])
-    axes.set_xlabel(f"area of the defect in {unit}")
+    axes.set_xlabel(f"area of the defect in {unit} (logarithmic scale)")
     axes.grid(color=_GRID, lw=0.5)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -208,13 +209,15 @@ def _of_run(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
 def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str = "") -> Figure:
     """Draw the share of defective parts that pass against that of good parts rejected.
 
-    A panel a data set. Bars are the bounds; the shaded corner is what the limits allow, and a
+    One panel per data set. Bars are the bounds; the shaded corner is what the limits allow, and a
     method is ready only if its bars lie in it. On the dashed line lies whoever does not look at the
-    part. Axes are scaled by the square root, so that a few per cent can be read.
+    part. Axes are scaled by the square root, so that a few per cent can be read. A method with
+    unanswered parts has no rate but a range: its mark is hollow, in the middle of the range. One
+    without any answer has no mark, and the legend says so.
 
     Args:
-        readiness: One row a data set, method and prompt, with the rates, their bounds, the limits,
-            n_ok, n_nok, dataset_name, method_name and prompt.
+        readiness: One row per data set, method and prompt, with the rates, their bounds, the
+            limits, n_ok, n_nok, n_answered, dataset_name, method_name and prompt.
         title: Title of the figure.
         banner: Warning in a red band on top.
 
@@ -263,7 +266,11 @@ def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str 
 
 
 def _legend_lines(rows: pd.DataFrame) -> list[list[str]]:
-    return [textwrap.wrap(run_label(row), 42) or [""] for _, row in rows.iterrows()]
+    """Names of a panel's methods, wrapped; of one that judged no part, with a word that it did."""
+    return [
+        textwrap.wrap(run_label(row) + ("" if row["n_answered"] else _NO_ANSWER), 42) or [""]
+        for _, row in rows.iterrows()
+    ]
 
 
 def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
@@ -276,8 +283,8 @@ def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
     axes.set_ylim(0, 1.02)
     axes.grid(color=_GRID, lw=0.5)
     axes.set_axisbelow(True)
-    axes.set_xlabel("overkill: good parts rejected")
-    axes.set_ylabel("slip: defective parts passed")
+    axes.set_xlabel("overkill: good parts rejected (square-root scale)")
+    axes.set_ylabel("slip: defective parts passed (square-root scale)")
     share = np.linspace(0, 1, 200)
     axes.plot(share, 1 - share, color=_FAINT, lw=0.9, ls=(0, (4, 3)))
     axes.annotate(
@@ -314,14 +321,21 @@ def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
         rotation=90,
         **words,
     )
-    drawn = rows[rows["slip_rate_high"].notna() & rows["overkill_rate_high"].notna()]
+    is_known = rows["slip_rate_high"].notna() & rows["overkill_rate_high"].notna()
+    drawn = rows[is_known & (rows["n_answered"] > 0)]
     centres = drawn.apply(_centre, axis=1, result_type="expand") if len(drawn) else drawn
     for number, row in drawn.iterrows():
         x, y = centres.loc[number]
         bar = {"color": BLUE, "lw": 0.9, "alpha": 0.65, "solid_capstyle": "butt"}
         axes.plot([row["overkill_rate_low"], row["overkill_rate_high"]], [y, y], **bar)
         axes.plot([x, x], [row["slip_rate_low"], row["slip_rate_high"]], **bar)
-    for place, numbers in _places(centres):
+    is_range = drawn["slip_rate"].isna() | drawn["overkill_rate"].isna()
+    marks = [
+        (place, numbers, hollow)
+        for hollow in (False, True)
+        for place, numbers in _places(centres[is_range == hollow])
+    ]
+    for place, numbers, hollow in marks:
         label = _numbers_text([number + 1 for number in numbers])
         side = "center"
         if len(label) >= _LONG_LABEL:
@@ -333,12 +347,12 @@ def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
             va="center",
             size=6.5,
             weight="bold",
-            color="white",
+            color=BLUE if hollow else "white",
             annotation_clip=False,
             bbox={
                 "boxstyle": "round,pad=0.35,rounding_size=0.7",
-                "facecolor": BLUE,
-                "edgecolor": "white",
+                "facecolor": "white" if hollow else BLUE,
+                "edgecolor": BLUE if hollow else "white",
                 "linewidth": 0.8,
             },
         )
@@ -390,7 +404,9 @@ def plot_published_scores(
     title: str = "",
     banner: str = "",
 ) -> Figure:
-    """Draw our score with its interval beside the study's, a line a method.
+    """Draw our score with its interval beside the study's, one line per method.
+
+    A method without any answer has no mark of ours, and one with some has its range but no point.
 
     Args:
         segmentation: Table 1.
@@ -454,13 +470,16 @@ def _draw_pairs(axes: Any, table: pd.DataFrame, *, ours: str, theirs: str, n_lin
         names.append(f"{first['dataset_name']}, n = {n}")
         place += 1
         for _, row in rows.iterrows():
-            low, high = row[f"{ours}_low"], row[f"{ours}_high"]
-            value = row[ours] if pd.notna(row[ours]) else (low + high) / 2
-            axes.plot([value, row[theirs]], [place, place], color="#bbbbbb", lw=0.9, zorder=1)
-            axes.plot([low, high], [place, place], color=BLUE, lw=2.2, solid_capstyle="butt")
-            axes.plot(
-                value, place, marker="o", ms=6, color=BLUE, ls="none", label="ours, with interval"
-            )
+            line = [place, place]
+            is_answered = bool(row["n_scored" if ours == "mean_iou" else "n_answered"])
+            if is_answered:
+                limits = [row[f"{ours}_low"], row[f"{ours}_high"]]
+                axes.plot(limits, line, color=BLUE, lw=2.2, solid_capstyle="butt")
+            if is_answered and pd.notna(row[ours]):
+                between = [row[ours], row[theirs]]
+                axes.plot(between, line, color="#bbbbbb", lw=0.9, zorder=1)
+                mark = {"marker": "o", "ms": 6, "color": BLUE, "ls": "none"}
+                axes.plot(row[ours], place, label="ours, with interval", **mark)
             axes.plot(
                 row[theirs],
                 place,
@@ -484,7 +503,7 @@ def _draw_pairs(axes: Any, table: pd.DataFrame, *, ours: str, theirs: str, n_lin
                     label="best floor, without any model",
                 )
             places.append(place)
-            names.append(f"   {run_label(row)}")
+            names.append(f"   {run_label(row)}" + ("" if is_answered else _NO_ANSWER))
             place += 1
     labels = axes.set_yticks(places, [textwrap.shorten(n, 46, placeholder="…") for n in names])
     for tick, name in zip(labels, names, strict=True):

@@ -31,8 +31,8 @@ def test_table_for_people_has_a_row_a_data_set_and_dashes_for_what_is_not_known(
     ]
 
 
-def test_figure_draws_a_line_a_run_over_the_gaps(table):
-    """The nearer set stands on the left, whatever its place in the settings."""
+def test_figure_marks_every_run_over_the_gaps(table):
+    """The nearer set stands on the left; no line suggests what lies between two data sets."""
     figure = plot_domain_gap(
         table,
         scores(
@@ -46,6 +46,7 @@ def test_figure_draws_a_line_a_run_over_the_gaps(table):
     (axes,) = figure.axes
     drawn = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
     assert list(drawn) == ["Method A (plain)", "Floor: whole image"]
+    assert {line.get_linestyle() for line in drawn.values()} == {"None"}
     assert list(drawn["Method A (plain)"].get_xdata()) == [1.2, 6.0]
     assert list(drawn["Method A (plain)"].get_ydata()) == [0.6, 0.1]
     names = [text.get_text() for text in figure.texts]

@@ -28,6 +28,7 @@ def readiness(*rates):
         for name, rate in (("slip_rate", slip), ("overkill_rate", overkill)):
             row |= {name: rate, f"{name}_low": rate / 2, f"{name}_high": min(1, rate * 1.5 + 0.02)}
         limits = {"max_slip_rate": 0.03, "max_overkill_rate": 0.07, "n_ok": 40, "n_nok": 30}
+        limits |= {"n_answered": 70}
         rows.append(row | limits)
     return pd.DataFrame(rows)
 
@@ -64,11 +65,33 @@ def test_methods_on_one_spot_share_a_mark_with_both_numbers():
 
 
 def test_an_unanswered_range_is_drawn_in_the_middle_of_its_bounds():
-    """There is no rate to put the mark on."""
+    """There is no rate to put the mark on, so it is hollow."""
     table = readiness((0.1, 0.2))
     table[["slip_rate", "overkill_rate"]] = np.nan
     (mark,) = [text for text in plot_slip_overkill(table).axes[0].texts if text.get_text() == "1"]
     assert mark.xy == pytest.approx((0.21, 0.11))
+    assert mark.get_bbox_patch().get_facecolor() == (1, 1, 1, 1)
+
+
+def test_a_method_that_judged_no_part_has_no_mark():
+    """Bounds of 0 and 1 would put it in the middle, as if it had been asked and had guessed."""
+    table = readiness((0.1, 0.2), (0.5, 0.5))
+    table.loc[1, ["n_answered", "slip_rate", "overkill_rate"]] = [0, np.nan, np.nan]
+    figure = plot_slip_overkill(table)
+    assert not [text for text in figure.axes[0].texts if text.get_text() == "2"]
+    assert "Method 1 (plain): no part was judged" in words(figure)
+
+
+@pytest.mark.parametrize(
+    ("figure", "scale"),
+    [
+        (lambda: plot_slip_overkill(readiness((0.1, 0.2))), "square-root scale"),
+        (lambda: plot_detection_probability(*detection()), "logarithmic scale"),
+    ],
+)
+def test_scales_that_are_not_linear_are_named_on_their_axis(figure, scale):
+    """Distances on the paper are no differences of the numbers."""
+    assert scale in words(figure())
 
 
 def test_curve_and_marks_carry_the_unit():
@@ -110,7 +133,7 @@ def test_study_floor_and_our_interval_stand_on_one_line():
         [
             KEYS
             | {"method": "m", "method_name": "Method", "f2": 0.5, "f2_low": 0.4, "f2_high": 0.6}
-            | {"published_f2": 0.37, "f2_floor": 0.41, "n_images": 263}
+            | {"published_f2": 0.37, "f2_floor": 0.41, "n_images": 263, "n_answered": 263}
         ]
     )
     figure = plot_published_scores(pd.DataFrame({"published_iou": [np.nan]}), table)
@@ -118,6 +141,23 @@ def test_study_floor_and_our_interval_stand_on_one_line():
     drawn = {tuple(np.round(line.get_xdata(), 2)) for line in axes.lines}
     assert {(0.4, 0.6), (0.5,), (0.37,), (0.41,)} <= drawn
     assert "n = 263" in words(figure)
+
+
+@pytest.mark.parametrize(("n_answered", "n_ranges"), [(0, 0), (200, 1)])
+def test_a_score_that_is_not_known_has_no_point_beside_the_study(n_answered, n_ranges):
+    """Not asked: nothing of ours is drawn. Partly answered: the range, without a point in it."""
+    row = KEYS | {
+        "method": "m",
+        "method_name": "Model",
+        "f2": np.nan,
+        "f2_low": 0.0,
+        "f2_high": 1.0,
+    }
+    row |= {"published_f2": 0.37, "f2_floor": 0.41, "n_images": 263, "n_answered": n_answered}
+    figure = plot_published_scores(pd.DataFrame({"published_iou": [np.nan]}), pd.DataFrame([row]))
+    drawn = [tuple(np.round(line.get_xdata(), 2)) for line in figure.axes[0].lines]
+    assert sorted(drawn) == sorted([(0.37,), (0.41,)] + n_ranges * [(0.0, 1.0)])
+    assert ("no part was judged" in words(figure)) == (n_answered == 0)
 
 
 def test_many_numbers_at_one_place_are_named_by_their_runs():
