@@ -1,4 +1,4 @@
-"""Files of `torch.save` and TorchScript archives: where their tensors lie, and the tensors themselves.
+"""Files of `torch.save` and TorchScript archives: where their tensors lie, and the tensors.
 
 torch's own loaders are not used: that of TorchScript compiles and runs code from the file, and that
 of mapped files does not look at checksums. Tensors are mapped into memory, so what is never read
@@ -308,7 +308,7 @@ def _place_of(member: zipfile.ZipInfo | None, key: str, path: Path) -> _Place:
     return _Place(start, member.file_size, member.CRC)
 
 
-# ------------------------------------------------------------------------------------- other formats
+# ------------------------------------------------------------------------------------ older layout
 
 
 def open_legacy(path: Path) -> Archive:

@@ -2,7 +2,7 @@
 
 A pickle is a small program that asks its reader to import and to call things. This reader knows the
 instructions that build plain values and the few functions by which torch writes a tensor; a tensor
-becomes a description of where its numbers lie. Everything else becomes a `Foreign`, which has a name.
+becomes a description of where its numbers lie. Everything else becomes a `Foreign`, a mere name.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Foreign:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NotText:
-    """A key of a mapping that is no text. Unlike any other, so that a file cannot make keys meet."""
+    """A key of a mapping that is no text; unlike any other, so that hashing takes no time."""
 
     value: object
 
@@ -135,8 +135,8 @@ def read_pickle(file: BinaryIO, *, find_storage: Callable[[object], object]) -> 
         find_storage: Turns what torch notes of a storage into a `StorageAt` or a `Foreign`.
 
     Raises:
-        BrokenCheckpoint: If the pickle is broken, too long, or holds instructions that are not among
-            those of `torch.save`.
+        BrokenCheckpoint: If the pickle is broken, too long, or holds an instruction that
+            `torch.save` never writes.
     """
     reader = _Reader(find_storage)
     try:

@@ -1,4 +1,4 @@
-"""Which of a checkpoint's tensors are the model's: what is unambiguous is taken, the rest is named."""
+"""Which of a checkpoint's tensors are the model's: the unambiguous is taken, the rest named."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def chosen_state(archive: Archive) -> dict[str, TensorAt]:
         raise CheckpointError(
             "loading this file would run code from inside it, and such files are refused: "
             f"{where or 'something in it'} is made by calling {shown(first.name)} "
-            f"({len(archive.calls)} such calls). Use the official checkpoint or a safetensors file; "
+            f"({len(archive.calls)} such calls). Use the official file or one in safetensors; "
             + _remedy(archive, _first_outer(root))
         )
     if not isinstance(root, Mapping) or not root:
@@ -143,8 +143,8 @@ def _no_tensors_alone(archive: Archive) -> CheckpointError:
         what = f"tensor under a key that is no text but a {type(first.value).__name__}"
     under = f"under {_access(path)}, " if path else ""
     return CheckpointError(
-        f"expected tensors by name only, but {under}{len(foreign)} of {len(entries)} entries are not "
-        f"(first: {shown(first)}, a {shown(what)[1:-1]}); "
+        f"expected tensors by name only, but {under}{len(foreign)} of {len(entries)} entries are "
+        f"not (first: {shown(first)}, a {shown(what)[1:-1]}); "
         + _remedy(archive, path, only_tensors=True)
     )
 
@@ -170,10 +170,11 @@ def _remedy(archive: Archive, path: Path, *, method: str = "", only_tensors: boo
     if only_tensors:
         kept = f"{{k: v for k, v in {kept}.items() if torch.is_tensor(v)}}"
     return (
-        "if you trust its maker, keep the weights alone, and name the new file in the settings:\n"
+        "if you trust its maker, for this runs the file's code, keep the weights alone:\n"
         "  import torch\n"
-        f"  found = torch.load({shown(name)}, map_location='cpu', weights_only=False)  # runs code\n"
-        f"  torch.save({kept}, {shown(f'weights_of_{archive.path.stem}.pth')})"
+        f"  found = torch.load({shown(name)}, map_location='cpu', weights_only=False)\n"
+        f"  torch.save({kept}, {shown(f'weights_of_{archive.path.stem}.pth')})\n"
+        "and name the new file in the settings"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,10 +309,8 @@ def _expand(stored: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
         values, rows = stored.pop(f"{name}.values"), stored.pop(f"{name}.rows")
         if not (type(n_rows) is int and rows.ndim == 1 and 0 <= n_rows <= _MOST_ROWS):
             raise BrokenCheckpoint(f"{shown(name)} should have {shown(n_rows)} rows")
-        if n_rows * values[:1].nbytes > _LARGEST_TABLE_BYTES:
-            raise BrokenCheckpoint(
-                f"{shown(name)} would take more than {_LARGEST_TABLE_BYTES} bytes"
-            )
+        if n_rows * math.prod(values.shape[1:]) * values.itemsize > _LARGEST_TABLE_BYTES:
+            raise BrokenCheckpoint(f"{shown(name)} takes more than {_LARGEST_TABLE_BYTES} bytes")
         full = values.new_zeros(n_rows, *values.shape[1:])
         full[rows.long()] = values
         stored[name] = full
@@ -382,4 +381,23 @@ def check_shapes(
             f"(first: {first}, expected {tuple(expected[first].shape)}, found "
             f"{tuple(state[first].shape)}); check that the file and the model's variant belong "
             "together"
+        )
+
+
+def check_size(state: Mapping[str, Tensor], n_parameters: int, *, path: str | Path) -> None:
+    """Refuse a checkpoint whose shapes ask for a model that it cannot fill, before that is built.
+
+    Args:
+        state: The file's tensors by name.
+        n_parameters: Numbers in the largest layers of a model of the sizes read off `state`.
+        path: The file, for the message.
+
+    Raises:
+        CheckpointError: If the file has fewer numbers.
+    """
+    found = sum(tensor.numel() for tensor in state.values())
+    if n_parameters > found:
+        raise CheckpointError(
+            f"{path}: the shapes of its tensors are those of a model of more than {n_parameters} "
+            f"numbers, but it has {found}; fetch it again, or have it saved anew"
         )
