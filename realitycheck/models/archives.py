@@ -30,7 +30,7 @@ from realitycheck.models.pickled import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor, UntypedStorage
+    from torch import UntypedStorage
 
 _CHUNK_BYTES = 1 << 24
 _LARGEST_CODE_BYTES = 1 << 26
@@ -346,8 +346,10 @@ def open_legacy(path: Path) -> Archive:
             if len(size) < 8:
                 raise BrokenCheckpoint(f"the file ends before storage {shown(key)}")
             n_bytes = int.from_bytes(size, "little") * _item_bytes(dtype)
+            if file.tell() + n_bytes > path.stat().st_size:
+                raise BrokenCheckpoint(f"the file ends within storage {shown(key)}")
             places[key] = _Place(file.tell(), n_bytes)
-            file.seek(min(n_bytes, _LARGEST_SIZE), 1)
+            file.seek(n_bytes, 1)
 
     def place(key: str) -> _Place:
         if key not in places:
@@ -373,7 +375,7 @@ def _item_bytes(dtype: str | None) -> int:
 _CLASS = re.compile(
     r"^class (\w+)\(Module\):\n  __parameters__ = \[(.*)\]\n  __buffers__ = \[(.*)\]$", re.MULTILINE
 )
-_MOST_NAMES = 200_000
+_MOST_MODULES, _LONGEST_NAME = 20_000, 1_000
 
 
 def script_state(archive: Archive) -> dict[str, TensorAt]:
@@ -398,7 +400,7 @@ def script_state(archive: Archive) -> dict[str, TensorAt]:
     }
     state: dict[str, TensorAt] = {}
     waiting: list[tuple[str, object]] = [("", archive.root)]
-    for _ in range(_MOST_NAMES):
+    for _ in range(_MOST_MODULES):
         if not waiting:
             return state
         prefix, module = waiting.pop()
@@ -409,8 +411,10 @@ def script_state(archive: Archive) -> dict[str, TensorAt]:
             if not isinstance(key, str):
                 raise BrokenCheckpoint(f"{shown(prefix)} has a name that is no text, {shown(key)}")
             name = f"{prefix}{key}"
+            if len(name) > _LONGEST_NAME:
+                raise BrokenCheckpoint(f"its modules hold each other without end, {shown(name)}")
             if isinstance(value, TensorAt) and (names is None or key in names):
                 state[name] = value
             elif isinstance(value, Foreign) and value.name.startswith("__torch__."):
                 waiting.append((f"{name}.", value))
-    raise BrokenCheckpoint(f"it has more than {_MOST_NAMES} modules")
+    raise BrokenCheckpoint(f"it has more than {_MOST_MODULES} modules")
