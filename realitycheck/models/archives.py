@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -325,7 +326,8 @@ def open_legacy(path: Path) -> Archive:
             kinds.setdefault(found.key, found)
         return found
 
-    with path.open("rb") as file:
+    # Mapped: asked for more bytes than there are, it does not first make room for them.
+    with path.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as file:
 
         def read() -> Pickled:
             return read_pickle(file, find_storage=find_storage)
@@ -346,7 +348,7 @@ def open_legacy(path: Path) -> Archive:
             if len(size) < 8:
                 raise BrokenCheckpoint(f"the file ends before storage {shown(key)}")
             n_bytes = int.from_bytes(size, "little") * _item_bytes(dtype)
-            if file.tell() + n_bytes > path.stat().st_size:
+            if file.tell() + n_bytes > len(file):
                 raise BrokenCheckpoint(f"the file ends within storage {shown(key)}")
             places[key] = _Place(file.tell(), n_bytes)
             file.seek(n_bytes, 1)

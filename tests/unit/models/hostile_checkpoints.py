@@ -311,6 +311,7 @@ def _add_files():
         "old_storage_without_end": old + pair + keys + struct.pack("<q", 2**60),
         "old_negative_storage": old + pair + keys + struct.pack("<q", -1) + b"\0" * 24,
         "old_with_little_data": old + pair + keys + struct.pack("<q", 6) + b"\0" * 8,
+        "old_text_longer_than_the_file": old + b"\x80\x02X\xff\xff\xff\xff.",
         "only_magic": magic,
         "error_page": b"<!DOCTYPE html><html>",
         "nothing": b"",

@@ -111,7 +111,8 @@ KINDS = [
 @pytest.mark.parametrize("zipped", [True, False])
 def test_every_kind_of_number_is_read_as_torch_reads_it(tmp_path, zipped):
     """Both layouts; parameters, views of one storage, numbers without dimensions."""
-    state = {str(kind): torch.arange(6).reshape(2, 3).to(kind) for kind in KINDS}
+    kinds = KINDS if zipped else set(KINDS) - {torch.float8_e4m3fn, torch.uint16}
+    state = {str(kind): torch.arange(6).reshape(2, 3).to(kind) for kind in kinds}
     state |= {"view": state["torch.float32"][:, 1:], "one": torch.tensor(7)}
     state["parameter"] = torch.nn.Parameter(torch.ones(2))
     torch.save(state, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
