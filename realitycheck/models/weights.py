@@ -7,6 +7,7 @@ name. Pickles and archives are read as data (`pickled`, `archives`): no loader o
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -220,6 +221,10 @@ def load_state(path: str | Path, *, unread: tuple[str, ...] = ()) -> dict[str, T
         raise _broken(path, str(error)) from error
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what a place before the file's beginning gives
+            raise
+        raise _broken(path, "it points outside of itself") from error
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         # What a hostile or damaged file makes of torch's own checks of sizes.
         raise _broken(path, shown(str(error))) from error

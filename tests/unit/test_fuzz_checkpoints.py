@@ -9,5 +9,5 @@ def test_mutated_checkpoints_are_loaded_or_refused_by_name(
     """Whatever a file of weights holds, no code runs, nothing hangs, and the error is ours."""
     monkeypatch.syspath_prepend(str(repository / "benchmarks"))
     fuzz = importlib.import_module("_fuzz_checkpoints")
-    n_failures = fuzz.run(120, 1, tmp_path)
+    n_failures = fuzz.run(64, 1, tmp_path)
     assert n_failures == 0, capsys.readouterr().out
