@@ -1290,6 +1290,13 @@ def _file_faults(settings: Settings, folder: Path) -> list[str]:
                 faults.append(
                     f"models.{network}.{file.key}: there is no file {file.path}; put it there"
                 )
+            elif (path := folder / file.path).exists() and path.is_dir() != (
+                file.key == "text_encoder"
+            ):
+                wanted = "a folder" if file.key == "text_encoder" else "a file"
+                faults.append(
+                    f"models.{network}.{file.key}: {file.path} is not {wanted}; give {wanted}"
+                )
     return faults
 
 

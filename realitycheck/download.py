@@ -21,6 +21,8 @@ import tenacity
 import urllib3
 from tqdm import tqdm
 
+from realitycheck.room import explained
+
 MAX_UNPACKED_BYTES = 100_000_000_000
 """Largest total size that is unpacked: 100 GB, some fifteen times MVTec AD."""
 
@@ -373,14 +375,23 @@ def _append(answer: requests.Response, part: Path, start: int, file: RemoteFile,
     if answer.status_code == 416:
         return
     size = start
-    with part.open("r+b" if start else "wb") as target:
-        target.seek(start)
-        for chunk in answer.raw.stream(_CHUNK, decode_content=False):
-            size += len(chunk)
-            if file.size_bytes is not None and size > file.size_bytes:
-                raise _Refused(f"expected {file.size_bytes} bytes, but it sends more")
-            target.write(chunk)
-            bar.update(len(chunk))
+    try:
+        with part.open("r+b" if start else "wb") as target:
+            target.seek(start)
+            for chunk in answer.raw.stream(_CHUNK, decode_content=False):
+                size += len(chunk)
+                if file.size_bytes is not None and size > file.size_bytes:
+                    raise _Refused(f"expected {file.size_bytes} bytes, but it sends more")
+                target.write(chunk)
+                bar.update(len(chunk))
+    except OSError as error:
+        if (told := explained(error)) is None:
+            raise
+        of_all = "" if file.size_bytes is None else f" of {file.size_bytes}"
+        raise DownloadError(
+            f"{part}: {part.stat().st_size if part.exists() else 0}{of_all} bytes have arrived and are kept, and the next run "
+            f"goes on there. {told}"
+        ) from error
     if file.size_bytes is not None and size < file.size_bytes:
         raise _Interrupted(f"broke off after {size} of {file.size_bytes} bytes", is_offline=False)
 
@@ -414,7 +425,7 @@ def _check_space(file: RemoteFile, destination: Path) -> None:
     if needed > free:
         raise DownloadError(
             f"{destination}: expected {needed} bytes of free disk, found {free}; make room, or "
-            "choose another folder"
+            "choose another folder; what has arrived is kept, and the next run goes on there"
         )
 
 

@@ -17,6 +17,7 @@ from typing import Any, TextIO, TypeVar
 
 from realitycheck.models.imports import without_garbage_collection
 from realitycheck.provenance import digest_of, versions
+from realitycheck.room import explained
 
 Item = TypeVar("Item")
 log = logging.getLogger("realitycheck")
@@ -29,15 +30,20 @@ def job_log(path: str | Path) -> Iterator[None]:
     """Write the log of a job to a file, and a failing job's message to the terminal as well.
 
     Warnings go to the log. On an error the log gets the whole traceback; the terminal gets the
-    message, which says what to do, and the job fails.
+    message, which says what to do, and the job fails. A full disk, a folder that cannot be written
+    and memory that ran out are told in words of our own (`realitycheck.room`), in the log as well.
 
     The log is locked as long as the job runs. So a job that is started again, while the one of a
     killed run still goes on, waits for it, and its output is the one that stays.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
-    _wait_for_earlier_job(handler.stream)
-    handler.stream.truncate(0)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handler = _LogFile(path, mode="a", encoding="utf-8")
+        _wait_for_earlier_job(handler.stream)
+        handler.stream.truncate(0)
+    except OSError as error:
+        print(f"\n{path}: {explained(error) or error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -47,13 +53,29 @@ def job_log(path: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        log.error("%s", "".join(traceback.format_exception(error)))
-        print(f"\n{type(error).__name__}: {error}\n(log: {path})", file=sys.stderr, flush=True)
+        told = explained(error)
+        log.error("%s", told or "".join(traceback.format_exception(error)))
+        told = told or f"{type(error).__name__}: {error}"
+        print(f"\n{told}\n(log: {path})", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     finally:
         logging.captureWarnings(False)
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take was told by the handler
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that says once, in few words, when it cannot be written."""
+
+    is_told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not self.is_told:
+            self.is_told = True
+            error = sys.exc_info()[1]
+            told = error is not None and explained(error) or error
+            print(f"{self.baseFilename}: the log has gaps: {told}", file=sys.stderr, flush=True)
 
 
 def _wait_for_earlier_job(file: TextIO) -> None:

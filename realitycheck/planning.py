@@ -18,7 +18,7 @@ from realitycheck.config import Settings
 from realitycheck.datasets.inventory import inventory
 from realitycheck.lvlm.backends.choose import DEFAULT_KEY_ENV
 from realitycheck.methods.switches import switched
-from realitycheck.models.files import network_files
+from realitycheck.models.files import network_files, own_files
 from realitycheck.names import (
     AREA_SUFFIX,
     LABEL_FLOORS,
@@ -285,7 +285,11 @@ class Plan:
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
             told = [
-                *([UNTRAINED_NOTE] if self.settings.is_untrained(name) else []),
+                *(
+                    [UNTRAINED_NOTE]
+                    if self.settings.is_untrained(name)
+                    else self._own_weights(block.networks)
+                ),
                 *([OUT_OF_FOLD_NOTE] if block.learns_in_folds and block.gives_masks else []),
             ]
             if told:
@@ -296,6 +300,14 @@ class Plan:
             if block.gives_masks:
                 notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}
         return notes | {floor: {"kind": floor} for floor in (*MASK_FLOORS, *LABEL_FLOORS)}
+
+    def _own_weights(self, networks: Iterable[str]) -> list[str]:
+        """What is told of networks that run on a file of the user's."""
+        models = self.settings.models
+        names = [(network, own_files(network, getattr(models, network))) for network in networks]
+        return [
+            f"weights of {network} from the file {', '.join(own)}" for network, own in names if own
+        ]
 
     def self_tested(self) -> dict[str, Any]:
         """Easy data sets, and the kind of every method that must not fail on them.

@@ -11,6 +11,7 @@ from realitycheck.config import DETECTION_FLOOR, SettingsError, load_settings
 from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
 from realitycheck.planning import Plan
 from realitycheck.provenance import is_training, shard_names, source_digest
+from realitycheck.room import NoRoomError, check_folder, check_free
 
 try:
     cfg = load_settings(config)
@@ -19,6 +20,13 @@ except SettingsError as error:
 
 plan = Plan(cfg)
 
+if workflow.is_main_process:
+    try:
+        check_folder(".")
+        check_folder(cfg.results_dir)
+    except NoRoomError as error:
+        raise WorkflowError(str(error)) from None
+
 # Snakemake's own lock outlives a killed run, which would then have to be told --unlock; the default
 # profile turns it off. This one is the operating system's, gone with the process that held it.
 run_lock = FileLock(".snakemake/realitycheck.lock")
@@ -26,7 +34,11 @@ run_lock = FileLock(".snakemake/realitycheck.lock")
 
 onstart:
     try:
+        check_free(".")
+        check_free(cfg.results_dir)
         run_lock.acquire(blocking=False)
+    except NoRoomError as error:
+        raise WorkflowError(str(error)) from None
     except Timeout:
         raise WorkflowError(
             f"another run is at work in {Path.cwd()}; wait until it has ended, or end it, or work "

@@ -25,9 +25,11 @@ from PIL import Image
 from realitycheck.ahead import run_ahead
 from realitycheck.models.cpu_linear import faster_linears
 from realitycheck.models.imports import lean_imports
+from realitycheck.models.pickled import CheckpointError, shown
 from realitycheck.models.precision import arithmetic
 from realitycheck.models.sam import check_image
-from realitycheck.models.weights import check_keys, check_shapes, load_state
+from realitycheck.models.state_dicts import kept_names
+from realitycheck.models.weights import check_keys, check_shapes, check_size, load_state
 
 if TYPE_CHECKING:
     import torch
@@ -168,11 +170,16 @@ def sizes_of(state: Mapping[str, torch.Tensor], *, path: Path | str) -> dict[str
     )
     missing = [key for key in telling if key not in state]
     if missing:
-        raise ValueError(
+        raise CheckpointError(
             f"{path}: expected a CLIP ViT in OpenAI's key layout, but {missing[0]!r} is missing "
             f"({len(missing)} of {len(telling)} keys that tell its sizes; the file has "
-            f"{len(state)} tensors, first: {next(iter(state), 'none')!r}); give a file such as "
-            f"ViT-B-16.pt"
+            f"{len(state)} tensors, first: {shown(next(iter(state), 'none'))})"
+            + (kept_names(missing, [*state]) or "; give a file such as ViT-B-16.pt")
+        )
+    if any(state[key].ndim < 2 or 0 in state[key].shape for key in telling):
+        raise CheckpointError(
+            f"{path}: expected a CLIP ViT in OpenAI's key layout, but its tensors have other "
+            "shapes; give a file such as ViT-B-16.pt"
         )
     patch = state["visual.conv1.weight"].shape[-1]
     grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
@@ -259,10 +266,17 @@ def load_clip(
         }
         if wrong:
             key, (expected, found) = next(iter(wrong.items()))
-            raise ValueError(
+            raise CheckpointError(
                 f"{path}: expected {key} {expected} of CLIP variant {variant!r}, found {found} "
                 f"({len(wrong)} sizes differ); give the matching file, or another variant"
             )
+    check_size(
+        state,
+        sizes["vision_layers"] * 12 * sizes["vision_width"] ** 2
+        + sizes["text_layers"] * 12 * sizes["text_width"] ** 2
+        + sizes["vocab_size"] * sizes["text_width"],
+        path=path,
+    )
     model = build_clip(sizes)
     check_shapes(state, model.state_dict(), path=path)
     missing, unexpected = model.load_state_dict(

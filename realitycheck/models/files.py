@@ -6,6 +6,7 @@ Free of torch: the Snakefile and the settings ask here before any job runs.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ class NetworkFile:
     Attributes:
         key: Its key in the settings (`weights`, `text_encoder`).
         path: Where it lies, relative to the working directory; None if the settings must say.
-        official: Names in `KNOWN_WEIGHTS` to fetch it from; empty for a user's own file.
+        official: Names in `KNOWN_WEIGHTS` to fetch it from; empty for a user's own file, which is
+            one that the settings name at another place than the published file's.
         is_miniature: Whether it is created here with random weights.
         shipped: Its name in `SHIPPED_FOLDER`, where it comes with the package.
     """
@@ -99,10 +101,22 @@ def network_files(network: str, block: Any) -> list[NetworkFile]:
             path = given or f"{EVERYDAY_FOLDER}/{name}"
             files.append(NetworkFile(key, path, shipped=name if given is None else None))
         elif (names := _OFFICIAL.get((network, variant or ""), {}).get(key)) is not None:
-            files.append(NetworkFile(key, given or _official_path(key, names), official=names))
+            # A file at another place is the user's, whatever it holds: nothing is demanded of it.
+            place = _official_path(key, names)
+            is_own = given is not None and os.path.normpath(given) != place
+            files.append(NetworkFile(key, given) if is_own else NetworkFile(key, place, names))
         else:
             files.append(NetworkFile(key, given))
     return files
+
+
+def own_files(network: str, block: Any) -> list[str]:
+    """Names of a network's files that are the user's own; see `network_files`."""
+    return [
+        Path(file.path).name
+        for file in network_files(network, block)
+        if file.path and not file.is_obtainable
+    ]
 
 
 def shipped_files(name: str) -> dict[str, str]:

@@ -85,6 +85,10 @@ def build_saliency(
     return timm.create_model(ARCHITECTURE, pretrained=False, **saliency_sizes(variant), **extra)
 
 
+#: Names of what no stage here reads: the fourth stage, the classifier.
+_UNREAD = ("layer4.", "fc.")
+
+
 def load_saliency(
     path: Path | str,
     *,
@@ -109,14 +113,14 @@ def load_saliency(
     """
     import torch
 
-    state = {
-        key: value.to(torch.float32) if value.is_floating_point() else value
-        for key, value in load_state(path).items()
-    }
+    state = load_state(path, unread=_UNREAD)
     model = build_saliency(variant, features_only=True)
-    needed = {k: v for k, v in state.items() if not k.startswith(("layer4.", "fc."))}
+    needed = {k: v for k, v in state.items() if not k.startswith(_UNREAD)}
     check_shapes(needed, model.state_dict(), path=path)
-    missing, unexpected = model.load_state_dict(needed, strict=False)
+    missing, unexpected = model.load_state_dict(
+        {k: v.to(torch.float32) if v.is_floating_point() else v for k, v in needed.items()},
+        strict=False,
+    )
     check_keys(missing, unexpected, path=path)
     # With channels last, small networks take half the time on a CPU; large ones the same.
     return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)

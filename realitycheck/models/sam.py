@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realitycheck.models.imports import lean_imports
+from realitycheck.models.pickled import CheckpointError, shown
 from realitycheck.models.precision import arithmetic, check_precision
 from realitycheck.models.sam_decoder import CPU_BATCH, ImageDecoder
 from realitycheck.models.sam_encoder import compiled_forward, faster_encoder
-from realitycheck.models.weights import check_keys, check_shapes, load_state
+from realitycheck.models.state_dicts import kept_names
+from realitycheck.models.weights import check_keys, check_shapes, check_size, load_state
 
 if TYPE_CHECKING:
     import torch
@@ -164,31 +166,40 @@ def read_dimensions(
         ValueError: If the tensors are not those of a SAM model.
     """
     try:
-        position = state["image_encoder.pos_embed"]
-        patch = state["image_encoder.patch_embed.proj.weight"]
+        grid = state["image_encoder.pos_embed"].shape[1]
+        patch = state["image_encoder.patch_embed.proj.weight"].shape
         depth = _count(state, r"image_encoder\.blocks\.(\d+)\.")
         lengths = [len(state[f"image_encoder.blocks.{i}.attn.rel_pos_h"]) for i in range(depth)]
         head_width = state["image_encoder.blocks.0.attn.rel_pos_h"].shape[1]
-        tokens = state["mask_decoder.mask_tokens.weight"]
+        encoder_heads = patch[0] // head_width
+        prompt_width = state["mask_decoder.mask_tokens.weight"].shape[1]
         mlp_width = state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0]
         iou_width = state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0]
         mask_channels = state["prompt_encoder.mask_downscaling.3.weight"].shape[0]
     except KeyError as error:
-        raise ValueError(
-            f"{path}: expected the checkpoint of a SAM model, but the tensor {error} is missing; "
-            "check that the path names the SAM weights"
+        raise CheckpointError(
+            f"{path}: expected the checkpoint of a SAM model, but the tensor {error} is missing "
+            f"(it has {len(state)}, first: {', '.join(shown(name)[1:-1] for name in [*state][:3])})"
+            + (
+                kept_names([error.args[0]], [*state])
+                or "; check that the path names the SAM weights"
+            )
         ) from error
-    grid = position.shape[1]
+    except (IndexError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{path}: expected the checkpoint of a SAM model, but its tensors have other shapes "
+            "than SAM's; check that the path names the SAM weights"
+        ) from error
     windowed = [length for length in lengths if length != 2 * grid - 1]
     return SamDimensions(
-        encoder_width=patch.shape[0],
+        encoder_width=patch[0],
         encoder_depth=depth,
-        encoder_heads=patch.shape[0] // head_width,
+        encoder_heads=encoder_heads,
         global_attention_blocks=tuple(i for i, n in enumerate(lengths) if n == 2 * grid - 1),
-        image_size_px=grid * patch.shape[-1],
-        patch_size_px=patch.shape[-1],
+        image_size_px=grid * patch[-1],
+        patch_size_px=patch[-1],
         window_size=(windowed[0] + 1) // 2 if windowed else 0,
-        prompt_width=tokens.shape[1],
+        prompt_width=prompt_width,
         decoder_depth=_count(state, r"mask_decoder\.transformer\.layers\.(\d+)\."),
         decoder_mlp_width=mlp_width,
         decoder_heads=decoder_heads,
@@ -387,7 +398,9 @@ def load_sam(
 
     check_precision(precision)
     expected_sizes = _expected_sizes(variant)
-    state = load_state(path)
+    parts = frozenset(parts)
+    unread = tuple(f"{part}." for part in PARTS if part not in parts)
+    state = load_state(path, unread=unread)
     dimensions = read_dimensions(
         state, path=path, decoder_heads=expected_sizes.get("decoder_heads", 8)
     )
@@ -403,16 +416,23 @@ def load_sam(
             f"{'; '.join(wrong[:3])} ({len(wrong)} differences); correct the variant or the path "
             "in the settings"
         )
+    width = dimensions.prompt_width
+    check_size(
+        state,
+        dimensions.encoder_depth * 12 * dimensions.encoder_width**2
+        + dimensions.decoder_depth * (2 * width * dimensions.decoder_mlp_width + 4 * width**2)
+        + max(0, dimensions.iou_head_depth - 2) * dimensions.iou_head_width**2,
+        path=path,
+    )
     built = unfilled_parts(dimensions, parts=parts)
     expected = {
         f"{part}.{name}": tensor
         for part, module in built.items()
         for name, tensor in module.state_dict().items()
     }
-    left_out = tuple(f"{part}." for part in PARTS if part not in built)
     check_keys(
         [name for name in expected if name not in state],
-        [name for name in state if name not in expected and not name.startswith(left_out)],
+        [name for name in state if name not in expected and not name.startswith(unread)],
         path=path,
     )
     check_shapes(state, expected, path=path)

@@ -2,19 +2,23 @@
 
 A checkpoint comes as safetensors, as a pickle written by `torch.save`, or, for the original CLIP
 file, as a TorchScript archive. Which of the three it is, is read from its content and not from its
-name. A pickle that holds anything but tensors and plain containers is refused, never executed.
+name. Pickles and archives are read as data (`pickled`, `archives`): no loader of torch sees them.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import warnings
-import zipfile
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from realitycheck.models.archives import is_zip, open_legacy, open_zip
+from realitycheck.models.pickled import BrokenCheckpoint, CheckpointError, shown
+from realitycheck.models.state_dicts import chosen_state, kept_names, without_prefixes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,89 +165,94 @@ def _container(path: Path) -> str:
     """Tell by content which of the known containers a file is.
 
     Returns:
-        "safetensors", "torchscript", "zip_pickle" (`torch.save` since 1.6) or "pickle" (older).
+        "safetensors", "zip" (`torch.save` since 1.6, TorchScript) or "pickle" (older).
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if any(name.endswith("/constants.pkl") for name in names):
-                for name in names:
-                    if name.endswith(".py") and b"__setstate__" in archive.read(name):
-                        raise ValueError(
-                            f"{path}: this TorchScript archive runs code of its own while it is "
-                            f"loaded ({name} defines __setstate__), and such files are refused; "
-                            "use the official file, or save its state dict as safetensors"
-                        )
-                return "torchscript"
-            if any(name.endswith("/data.pkl") for name in names):
-                return "zip_pickle"
-        raise ValueError(
-            f"{path}: expected a PyTorch or safetensors checkpoint, found a zip file without "
-            "tensors; unpack it, or fetch the checkpoint again"
-        )
+    if is_zip(path):
+        return "zip"
     with path.open("rb") as file:
-        head = file.read(9)
-    if len(head) == 9 and head[8:9] == b"{":
+        head = file.read(512)
+    if len(head) >= 9 and head[8:9] == b"{":
         header_bytes = int.from_bytes(head[:8], "little")
         if 2 <= header_bytes <= path.stat().st_size - 8:
             return "safetensors"
     if head[:1] == b"\x80":
         return "pickle"
-    shown = "an empty file" if not head else f"a file that begins with {head[:8]!r}"
-    raise ValueError(
-        f"{path}: expected safetensors, a torch.save file or TorchScript, found {shown}; "
+    found = "an empty file" if not head else f"a file that begins with {head[:8]!r}"
+    if head[257:262] == b"ustar":
+        found = "a tar archive, as torch wrote before 2018"
+    raise CheckpointError(
+        f"expected safetensors, a torch.save file or TorchScript, found {found}; "
         "it may be a broken download or an error page, so delete it and fetch it again"
     )
 
 
-def load_state(path: str | Path) -> dict[str, Tensor]:
+def load_state(path: str | Path, *, unread: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """Load the tensors of a checkpoint by name, without running any code from the file.
 
-    The tensors of a pickle or of safetensors are mapped into memory: what is never read costs
-    nothing, so taking a decoder from a 2.4 GB file is cheap. An outer {"model": …} or
-    {"state_dict": …} is opened and the prefix "module." of parallel training is taken off.
+    They are mapped into memory: what is never read costs nothing, so taking a decoder from a 2.4 GB
+    file is cheap. Of a training checkpoint the one state dict in it is taken, and the prefixes of
+    training programs are taken off (`realitycheck.models.state_dicts`).
 
     Args:
         path: The checkpoint: safetensors, `torch.save` of a state dict, or TorchScript.
+        unread: Beginnings of names whose tensors will not be read; their checksums are not either.
 
     Returns:
         Tensors by their key in the file, on the CPU, in the file's precision.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If loading it would need to run code, if it is broken, or if it holds no state
-            dict.
+        CheckpointError: If loading it would need to run code, if it is broken, or if it holds no
+            state dict or several.
     """
-    import torch
-
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: expected a checkpoint file, found nothing; fetch the weights first, or "
             "correct the path in the settings"
         )
-    container = _container(path)
-    if container == "safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+    try:
+        container = _container(path)
+        if container == "safetensors":
+            return without_prefixes(_load_safetensors(path))
+        archive = open_zip(path) if container == "zip" else open_legacy(path)
+        return archive.tensors(without_prefixes(chosen_state(archive)), unread=unread)
+    except BrokenCheckpoint as error:
+        raise _broken(path, str(error)) from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what a place before the file's beginning gives
+            raise
+        raise _broken(path, "it points outside of itself") from error
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        # What a hostile or damaged file makes of torch's own checks of sizes.
+        raise _broken(path, shown(str(error))) from error
 
-        try:
-            found = _expand(load_file(str(path)), path)
-        except SafetensorError as error:
-            raise ValueError(
-                f"{path}: a broken safetensors file ({error}); delete it and fetch it again"
-            ) from error
-    elif container == "torchscript":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch's own advice to exporters
-            found = dict(torch.jit.load(str(path), map_location="cpu").state_dict())
-    else:
-        found = _load_pickle(path, is_zip=container == "zip_pickle")
-    return _flat_state(found, path)
+
+def _broken(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: a broken checkpoint ({reason}); fetch it again, or have it saved anew"
+    )
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return _expand(load_file(str(path)), path)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"a broken safetensors file ({shown(str(error))}); delete it and fetch it again"
+        ) from error
 
 
 #: Metadata of a compact safetensors file: which rows of which tensor it holds, which names are one.
 _COMPACT_KEY = "realitycheck_compact"
+#: Tables that are given back: 20 times the vocabulary of CLIP, 5 times its table in float32.
+_MOST_ROWS = 1_000_000
+_LARGEST_TABLE_BYTES = 1 << 29
 
 
 def save_compact(
@@ -299,61 +308,20 @@ def _expand(stored: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 
     with safe_open(str(path), framework="pt") as file:
         plan = json.loads((file.metadata() or {}).get(_COMPACT_KEY, "{}"))
+    if not isinstance(plan, dict):
+        raise BrokenCheckpoint(f"its metadata {_COMPACT_KEY} are no mapping")
     for name, n_rows in plan.get("n_rows", {}).items():
         values, rows = stored.pop(f"{name}.values"), stored.pop(f"{name}.rows")
+        if not (type(n_rows) is int and rows.ndim == 1 and 0 <= n_rows <= _MOST_ROWS):
+            raise BrokenCheckpoint(f"{shown(name)} should have {shown(n_rows)} rows")
+        if n_rows * math.prod(values.shape[1:]) * values.itemsize > _LARGEST_TABLE_BYTES:
+            raise BrokenCheckpoint(f"{shown(name)} takes more than {_LARGEST_TABLE_BYTES} bytes")
         full = values.new_zeros(n_rows, *values.shape[1:])
         full[rows.long()] = values
         stored[name] = full
     for name, other in plan.get("same_as", {}).items():
         stored[name] = stored[other]
     return stored
-
-
-def _load_pickle(path: Path, *, is_zip: bool) -> object:
-    """Load a `torch.save` file with the restricted unpickler."""
-    import pickle
-
-    import torch
-
-    try:
-        # Only the zip layout can be mapped; the older one is read as a whole.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(
-            f"{path}: loading this file would run code from inside it, and such files are refused "
-            f"(expected tensors and plain containers only; {reason}). Use the official checkpoint, "
-            "or, if you trust its maker, save its state dict as safetensors elsewhere"
-        ) from error
-    except (RuntimeError, EOFError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(
-            f"{path}: a broken checkpoint ({reason}); delete it and fetch it again"
-        ) from error
-
-
-def _flat_state(found: object, path: Path) -> dict[str, Tensor]:
-    """Open an outer container, drop the prefix of parallel training, insist on tensors."""
-    import torch
-
-    for outer in ("model", "state_dict"):
-        if isinstance(found, Mapping) and isinstance(found.get(outer), Mapping):
-            found = found[outer]
-    if not isinstance(found, Mapping) or not found:
-        kind = type(found).__name__
-        raise ValueError(
-            f"{path}: expected a state dict (names and tensors), found "
-            f"{'an empty one' if isinstance(found, Mapping) else f'a {kind}'}; "
-            "use a file of weights, not one of a whole model"
-        )
-    foreign = [key for key, value in found.items() if not isinstance(value, torch.Tensor)]
-    if foreign:
-        raise ValueError(
-            f"{path}: expected tensors only, but {len(foreign)} of {len(found)} entries are not "
-            f"(first: {foreign[0]!r}, a {type(found[foreign[0]]).__name__}); "
-            "save the model's state dict alone"
-        )
-    return {str(key).removeprefix("module."): value for key, value in found.items()}
 
 
 def check_keys(
@@ -380,13 +348,16 @@ def check_keys(
     if not missing and not surplus:
         return
     parts = [
-        f"{len(keys)} {what} (first: {', '.join(keys[:3])})"
+        f"{len(keys)} {what} (first: {', '.join(shown(key)[1:-1] for key in keys[:3])})"
         for keys, what in ((missing, "missing"), (surplus, "unexpected"))
         if keys
     ]
-    raise ValueError(
-        f"{path}: the names in this checkpoint do not fit the model: {'; '.join(parts)}; "
-        "check that the file and the model's variant belong together"
+    raise CheckpointError(
+        f"{path}: the names in this checkpoint do not fit the model: {'; '.join(parts)}"
+        + (
+            kept_names(missing, surplus)
+            or "; check that the file and the model's variant belong together"
+        )
     )
 
 
@@ -410,9 +381,28 @@ def check_shapes(
     ]
     if wrong:
         first = wrong[0]
-        raise ValueError(
+        raise CheckpointError(
             f"{path}: {len(wrong)} of {len(expected)} tensors have another shape than the model's "
             f"(first: {first}, expected {tuple(expected[first].shape)}, found "
             f"{tuple(state[first].shape)}); check that the file and the model's variant belong "
             "together"
+        )
+
+
+def check_size(state: Mapping[str, Tensor], n_parameters: int, *, path: str | Path) -> None:
+    """Refuse a checkpoint whose shapes ask for a model that it cannot fill, before that is built.
+
+    Args:
+        state: The file's tensors by name.
+        n_parameters: Numbers in the largest layers of a model of the sizes read off `state`.
+        path: The file, for the message.
+
+    Raises:
+        CheckpointError: If the file has fewer numbers.
+    """
+    found = sum(tensor.numel() for tensor in state.values())
+    if n_parameters > found:
+        raise CheckpointError(
+            f"{path}: the shapes of its tensors are those of a model of more than {n_parameters} "
+            f"numbers, but it has {found}; fetch it again, or have it saved anew"
         )

@@ -279,7 +279,9 @@ def _network_row(network: str, variant: str, results: Path) -> list[str]:
     """Name, size, files, digest and licence of a network, from the record of its check."""
     record = json.loads((results / "weights" / f"{network}.json").read_text(encoding="utf-8"))
     files = ", ".join(Path(file["path"]).name for file in record["files"].values())
-    licence = ", ".join(record["licences"]) or "your own file"
+    own = [Path(record["files"][key]["path"]).name for key in record.get("own", [])]
+    licence = ", ".join([*record["licences"], *(f"your own file {name}" for name in own)])
+    licence = licence or "your own file"
     if record["is_untrained"]:
         licence = "random weights, made here"
     return [NETWORK_NAMES[network], variant, files, record["digest"], licence]

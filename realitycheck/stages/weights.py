@@ -28,11 +28,13 @@ def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) ->
         trigger: Signature of the files that the job was planned under.
 
     Returns:
-        The record that later stages read: path and sha256 of each file, one digest of all.
+        The record that later stages read: path and sha256 of each file, one digest of all, and the
+        keys of those that are the user's own and not a published file under another name.
 
     Raises:
         OfflineError: If a file is missing and cannot be fetched; says which file to put where.
-        DownloadError: If a file does not have the expected content.
+        DownloadError: If a file does not have the expected content. It stays as it is: it may be
+            the user's.
     """
     if any(file["is_miniature"] for file in files):
         _create_miniatures(network, files)
@@ -40,21 +42,20 @@ def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) ->
         if file.get("shipped"):
             _copy_shipped(file["shipped"], Path(file["path"]))
     for file in files:
-        names = file["official"]
-        for name in names:
-            known = KNOWN_WEIGHTS[name]
-            path = Path(file["path"])
-            fetch(
-                known.url,
-                path / known.file_name if len(names) > 1 else path,
-                sha256=known.sha256,
-                size_bytes=known.size_bytes,
-                mirrors=known.mirrors,
-            )
+        for name in file["official"]:
+            is_folder = len(file["official"]) > 1
+            place = Path(file["path"])
+            _fetch_official(name, place / KNOWN_WEIGHTS[name].file_name if is_folder else place)
     found = {
         file["key"]: {"path": file["path"], "sha256": weights_digest(file["path"])}
         for file in files
     }
+    own = {
+        file["key"]: found[file["key"]]["sha256"]
+        for file in files
+        if not (file["official"] or file["is_miniature"] or file.get("shipped"))
+    }
+    known = {published.sha256: published.licence for published in KNOWN_WEIGHTS.values()}
     return {
         "network": network,
         "files": found,
@@ -62,11 +63,39 @@ def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) ->
         "licences": sorted(
             {KNOWN_WEIGHTS[n].licence for f in files for n in f["official"]}
             | {"Apache-2.0" for f in files if f.get("shipped")}
+            | {known[sha256] for key, sha256 in own.items() if sha256 in known}
         ),
+        "own": sorted(key for key, sha256 in own.items() if sha256 not in known),
         "is_untrained": any(file["is_miniature"] for file in files),
         "trigger": trigger,
         "signature": stat_signature(*(file["path"] for file in files)),
     }
+
+
+def _fetch_official(name: str, place: Path) -> None:
+    """Fetch a published file, unless it is there already.
+
+    Raises:
+        OfflineError: If it cannot be fetched.
+        DownloadError: If what is there is another file.
+    """
+    known = KNOWN_WEIGHTS[name]
+    if place.exists():
+        if (found := weights_digest(place)) != known.sha256:
+            raise DownloadError(
+                f"{place}: expected the published file, sha256 {known.sha256}, found {found} "
+                f"({place.stat().st_size} bytes); if it is a broken copy, delete it, and it is "
+                "fetched again; if it is a file of your own, move it to another place and name "
+                "that in the settings, under models, which uses it as it is"
+            )
+        return
+    fetch(
+        known.url,
+        place,
+        sha256=known.sha256,
+        size_bytes=known.size_bytes,
+        mirrors=known.mirrors,
+    )
 
 
 def _copy_shipped(name: str, target: Path) -> None:

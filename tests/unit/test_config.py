@@ -232,6 +232,24 @@ def test_network_of_own_dimensions_needs_its_files(tmp_path):
     ]
 
 
+def test_file_where_a_folder_is_meant_is_a_fault(tmp_path):
+    """And the other way round: found before the job that would open it."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "vocab.txt").write_text("[CLS]")
+    raw = settings(
+        prompts={"chips": {"plain": {"segmentation": ["defect"]}}},
+        methods={"grounded_sam": {}},
+        models={
+            "sam": {"variant": "vit_b", "weights": "folder"},
+            "grounding_dino": {"text_encoder": "vocab.txt"},
+        },
+    )
+    assert faults_of(raw, folder=tmp_path) == [
+        "models.grounding_dino.text_encoder: vocab.txt is not a folder; give a folder",
+        "models.sam.weights: folder is not a file; give a file",
+    ]
+
+
 def test_all_faults_are_listed_together(tmp_path):
     """Repairing one fault a run would cost a run a fault."""
     raw = {

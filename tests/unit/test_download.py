@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import io
 import re
+import resource
+import signal
 import stat
 import tarfile
 import threading
@@ -253,6 +255,21 @@ def test_full_disk_is_noticed_before(tmp_path):
     """Better than after four gigabytes."""
     with pytest.raises(DownloadError, match="bytes of free disk"):
         get(DEAD, tmp_path / "file.bin", size_bytes=10**18)
+
+
+def test_disk_that_fills_up_on_the_way_is_told_in_our_words(tmp_path, server):
+    """Other programs write too. What has arrived is kept."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(DownloadError, match="100000 of 256000 bytes have arrived and are kept"):
+            get(server.url, tmp_path / "file.bin", size_bytes=len(CONTENT))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert get(server.url, tmp_path / "file.bin", size_bytes=len(CONTENT)).exists()
+    assert server.ranges[-1] == "bytes=100000-"
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/file", "data/file.bin"])

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from realitycheck.config import load_settings
+from realitycheck.config import ModelsSettings, load_settings
 from realitycheck.datasets.inventory import inventory
 from realitycheck.planning import UNKNOWN, Plan, settings_digest
 from realitycheck.provenance import stat_signature
@@ -218,6 +218,18 @@ def test_every_data_set_has_its_floors_and_its_own_methods(plan):
     assert plan.paths("{dataset}/{method}/{prompt}.parquet", methods[2:]) == [
         "chips/difference/none.parquet"
     ]
+
+
+def test_tables_say_that_weights_are_the_users_own(plan, tmp_path):
+    """A score of fine-tuned weights is not one of the published network."""
+    (tmp_path / "tuned.pth").write_bytes(b"tuned")
+    place = "resources/weights/sam_vit_b_01ec64.pth"
+    for named, note in (("tuned.pth", "weights of sam from the file tuned.pth"), (place, None)):
+        models = ModelsSettings(
+            sam={"variant": "vit_b", "weights": named}, grounding_dino={"variant": "everyday"}
+        )
+        other = Plan(plan.settings.model_copy(update={"models": models}))
+        assert other.method_notes()["grounded_sam"].get("note") == note
 
 
 def test_notes_name_methods_and_data_sets_for_people(plan):

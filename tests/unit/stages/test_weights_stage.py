@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from realitycheck.models.files import NetworkFile
+from realitycheck.config import ModelsSettings
+from realitycheck.models.files import NetworkFile, network_files
 from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
 from realitycheck.provenance import stat_signature
 from realitycheck.stages.weights import obtain, weights_path
@@ -39,7 +40,7 @@ def test_own_file_is_accepted_and_hashed(tmp_path, no_network):
     assert record["files"]["weights"] == {"path": str(path), "sha256": weights_digest(path)}
     assert (record["trigger"], record["signature"]) == ("planned", stat_signature(path))
     assert (record["is_untrained"], record["licences"]) == (False, [])
-    assert no_network == []
+    assert (record["own"], no_network) == (["weights"], [])
     path.write_bytes(b"two")
     assert obtain("sam", files, trigger="planned")["digest"] != record["digest"]
 
@@ -72,6 +73,48 @@ def test_official_files_are_fetched_under_their_pinned_digests(tmp_path, no_netw
     ]
     assert record["licences"] == sorted({file.licence for file in known})
     assert set(record["files"]) == {"weights", "text_encoder"}
+
+
+OWN = {
+    "sam": "vit_b",
+    "clip": "ViT-B-16",
+    "saliency": "wide_resnet50_2",
+    "resnet": "wide_resnet50_2",
+}
+
+
+@pytest.mark.parametrize("network", OWN)
+def test_file_named_in_the_settings_is_used_as_it_is(network, tmp_path, monkeypatch, no_network):
+    """A fine-tuned checkpoint of a known variant has another hash, and is no broken download."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("weights/own.pth")
+    path.parent.mkdir()
+    path.write_bytes(b"fine-tuned")
+    models = ModelsSettings(**{network: {"variant": OWN[network], "weights": str(path)}})
+    record = obtain(network, plain(*network_files(network, getattr(models, network))), trigger="t")
+    assert record["files"]["weights"] == {"path": str(path), "sha256": weights_digest(path)}
+    assert (record["own"], record["licences"], no_network) == (["weights"], [], [])
+    assert [p.name for p in path.parent.iterdir()] == ["own.pth"]
+
+
+def test_other_file_at_the_published_place_is_told_and_left_alone(tmp_path, no_network):
+    """It may be somebody's training under the familiar name."""
+    path = tmp_path / "sam_vit_b_01ec64.pth"
+    path.write_bytes(b"mine")
+    files = plain(NetworkFile("weights", str(path), official=("sam_vit_b",)))
+    with pytest.raises(OSError, match="move it to another place and name that in the settings"):
+        obtain("sam", files, trigger="t")
+    assert (path.read_bytes(), no_network) == (b"mine", [])
+
+
+def test_published_file_at_another_place_keeps_its_licence(tmp_path, monkeypatch):
+    """Many keep one copy for all projects; its digest says what it is."""
+    path = tmp_path / "shared.pth"
+    path.write_bytes(b"published")
+    known = dataclasses.replace(KNOWN_WEIGHTS["sam_vit_b"], sha256=weights_digest(path))
+    monkeypatch.setitem(KNOWN_WEIGHTS, "sam_vit_b", known)
+    record = obtain("sam", plain(NetworkFile("weights", str(path))), trigger="t")
+    assert (record["own"], record["licences"]) == ([], ["Apache-2.0"])
 
 
 @pytest.fixture
