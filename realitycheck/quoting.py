@@ -52,8 +52,8 @@ class RunQuote:
         return [
             f"{title}: {self.quote.text()}",
             f"    about {self.quote.tokens_in:,} tokens in and {self.quote.tokens_out:,} out; "
-            f"budget {self.method}: {self.spent_usd:.2f} USD spent so far, {limit}",
-            f"    {self.destination}",
+            f"budget {self.method}: {self.spent_usd:.2f} USD spent so far, {limit}; "
+            f"{self.destination}",
         ]
 
 

@@ -40,7 +40,8 @@ _BY_WORDS = (
     ),
 )
 _BY_STATUS = {
-    400: "check parameters, the image's size (max_side_px) and the key (key_env or key_file)",
+    400: "check the generation parameters (parameters), the image's size (max_side_px) and the key "
+    "(key_env or key_file)",
     401: "check the key (key_env or key_file)",
     403: "check the key (key_env or key_file), and whether its project may use this model",
     404: "check the model's name and the address; {model} may have been retired (see the "

@@ -186,7 +186,8 @@ def kept_headers(headers: Mapping[str, str], redact: Redactor) -> dict[str, str]
 def error_of_reply(service: str, reply: Reply, redact: Redactor) -> SendError | None:
     """The error that a reply with status 200 holds; None if it is an answer.
 
-    An error that gives its own status (gateways pass on what others answered) is taken for one.
+    An error that gives its own status (gateways pass on what others answered) is taken for one. A
+    reply of nothing may be one of the service's moods; it is asked for again as what was cut is.
     """
     if is_completion(service, reply.body):
         return None
@@ -195,9 +196,10 @@ def error_of_reply(service: str, reply: Reply, redact: Redactor) -> SendError | 
     status = _status_of(reply.body)
     if status is not None:
         return error_of_status(status, redact=redact, **known)
-    words = f"says: {message}" if message else "is empty"
+    if reply.body.strip() in ("", "{}", "[]", "null"):
+        return UnknownOutcomeError("the reply is empty", http=reply.http, **known)
     return ForeignReplyError(
-        f"the reply has status 200 but is no answer, and {words}", http=reply.http, **known
+        f"the reply has status 200 but is no answer; it says: {message}", http=reply.http, **known
     )
 
 
@@ -379,10 +381,11 @@ def http_client(
             finally:
                 await response.aclose()
             if 300 <= response.status_code < 400:
-                elsewhere = urlsplit(response.headers.get("location", "")).netloc or allowed.host
+                elsewhere = re.match(r"\w+://([\w.:-]+)", response.headers.get("location", ""))
                 raise RefusedError(
-                    f"HTTP {response.status_code}: {allowed.host} passes on to {elsewhere}; "
-                    "nothing was sent there. Set base_url to the address that is meant",
+                    f"HTTP {response.status_code}: {allowed.host} passes on to "
+                    f"{elsewhere[1] if elsewhere else 'another place'}; nothing was sent there. "
+                    "Set base_url to the address that is meant",
                     http=response.status_code,
                 )
             if not response.is_success:

@@ -107,6 +107,7 @@ class GeminiBackend:
         self._credentials: Any = None
         self._client: Any = None
         self._http: Any = None
+        self._unused: Any = None
         self._library = f"google-genai {_version()}"
         self._dialect = Dialect()
 
@@ -121,9 +122,12 @@ class GeminiBackend:
 
     async def open(self) -> None:
         """Make the client; with an account, find it."""
+        import httpx2
         from google import genai
         from google.genai import types
 
+        # The library would make another client, with the environment's proxies.
+        self._unused = httpx2.Client(transport=httpx2.MockTransport(_send_nothing))
         self._http = http_client(
             self.service,
             self.base_url,
@@ -135,6 +139,7 @@ class GeminiBackend:
         options = types.HttpOptions(
             base_url=self.base_url,
             api_version=self._api_version,
+            httpx_client=self._unused,
             httpx_async_client=self._http,
             retry_options=types.HttpRetryOptions(attempts=1),
         )
@@ -213,6 +218,7 @@ class GeminiBackend:
             self._client.close()
         if self._http is not None:
             await self._http.aclose()
+            self._unused.close()
 
 
 def request_of(
@@ -267,6 +273,10 @@ def request_of(
         http_options=types.HttpOptions(timeout=round(timeout_s * 1000)),
     )
     return [types.Content(role="user", parts=parts)], config
+
+
+def _send_nothing(request: Any) -> Any:
+    raise RefusedError(f"a request to {request.url.host} beside the questions was not sent")
 
 
 def _version() -> str:

@@ -71,7 +71,7 @@ GEMINI_CASES = [
     (gemini(json.dumps(GOOD | {"label": "MAYBE"})), "not_in_schema", "STOP"),
     (gemini(json.dumps(GOOD | {"label": "nok"})), "not_in_schema", "STOP"),
     (gemini(json.dumps(GOOD | {"score": 101})), "not_in_schema", "STOP"),
-    (gemini(json.dumps(GOOD | {"score": "87"})), "not_in_schema", "STOP"),
+    (gemini(json.dumps(GOOD | {"score": "high"})), "not_in_schema", "STOP"),
     (gemini(json.dumps(GOOD | {"score": True})), "not_in_schema", "STOP"),
     (gemini('{"reasoning": "x", "label": "OK", "score": NaN}'), "not_in_schema", "STOP"),
     (gemini(json.dumps({"label": "OK"})), "not_in_schema", "STOP"),
