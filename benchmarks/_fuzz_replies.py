@@ -144,7 +144,7 @@ def _one_run(
         n_open = int(rows["status"].isin(["failed", "not_asked"]).sum())
         told = quote(questions, ledger, prices=keys["prices"]).n_to_ask
         if told != n_open:
-            failures.append(f"{service}: {n_open} rows without an answer, but the quote says {told}")
+            failures.append(f"{service}: {n_open} rows unanswered, but the quote says {told}")
         if not set(rows["status"]) <= set(VERDICT_STATUSES):
             failures.append(f"{service}: statuses {sorted(set(rows['status']))}")
         found += rows["status"].tolist()
@@ -308,7 +308,9 @@ class _Server:
             do_GET = do_POST
 
         self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), kind) for kind in (Handler, Other)]
-        self.url, self.other_url = (f"http://127.0.0.1:{s.server_address[1]}" for s in self._servers)
+        self.url, self.other_url = (
+            f"http://127.0.0.1:{s.server_address[1]}" for s in self._servers
+        )
 
     def __enter__(self) -> _Server:
         for server in self._servers:
