@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from realitycheck.lvlm.gates import CLOUD_MODELS, endpoint_faults
 from realitycheck.models.files import network_files
 from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
 
@@ -565,6 +566,10 @@ class LvlmMethod(_MethodSettings):
     max_side_px: int | None = Field(None, ge=64, description="larger images are reduced to this")
     base_url: str | None = Field(None, description="address; default: the service's own")
     on_site: bool | None = Field(None, description="whether that address belongs to the site")
+    cloud_models: tuple[str, ...] = Field(
+        CLOUD_MODELS,
+        description="names of models that the server itself runs in a cloud; *: any text",
+    )
     key_env: str | None = Field(None, description="environment variable that holds the key")
     key_file: str | None = Field(None, description="file that holds the key")
     project: str | None = Field(None, description="vertex: Google Cloud project")
@@ -591,6 +596,10 @@ class LvlmMethod(_MethodSettings):
             )
         if self.key_env and self.key_file:
             raise ValueError("give key_env or key_file, not both")
+        if self.backend != "replay":
+            faults = endpoint_faults(self.backend, self.base_url, on_site=self.on_site)
+            if faults:
+                raise ValueError("; ".join(faults))
         from realitycheck.lvlm.parameters import check_parameters
 
         check_parameters(self.service, self.model, parameters=self.parameters)

@@ -27,6 +27,7 @@ class RunQuote:
         quote: The quote; None if something is missing.
         spent_usd: Money that the ledger says has been spent from the method's budget.
         max_cost_usd: The budget's limit; None: none.
+        destination: Where the images go, and through which proxy, in words.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class RunQuote:
     quote: Quote | None = None
     spent_usd: float = 0.0
     max_cost_usd: float | None = None
+    destination: str = ""
 
     def lines(self) -> list[str]:
         """The quote in words."""
@@ -50,7 +52,8 @@ class RunQuote:
         return [
             f"{title}: {self.quote.text()}",
             f"    about {self.quote.tokens_in:,} tokens in and {self.quote.tokens_out:,} out; "
-            f"budget {self.method}: {self.spent_usd:.2f} USD spent so far, {limit}",
+            f"budget {self.method}: {self.spent_usd:.2f} USD spent so far, {limit}; "
+            f"{self.destination}",
         ]
 
 
@@ -70,7 +73,7 @@ def _quote(plan: Plan, dataset: str, method: str, prompt: str) -> RunQuote:
     from realitycheck.artifacts import REFERENCES, TRANSFORMS, read_table
     from realitycheck.lvlm.ledger import Ledger
     from realitycheck.lvlm.runner import quote
-    from realitycheck.stages.lvlm import prices_of, questions_of
+    from realitycheck.stages.lvlm import destination_of, prices_of, questions_of
 
     transforms = plan.results / "aligned" / dataset / "transforms.parquet"
     references = plan.results / "manifests" / dataset / "references.parquet"
@@ -90,9 +93,19 @@ def _quote(plan: Plan, dataset: str, method: str, prompt: str) -> RunQuote:
     if Path(settings["ledger"]).is_file():
         with Ledger(settings["ledger"], read_only=True) as ledger:
             spent = ledger.spent_usd(method)
-    found = quote(questions, settings["ledger"], prices=prices_of(settings))
+    _, on_site, destination = destination_of(settings)
+    if not on_site and not plan.settings.datasets[dataset].may_leave_site:
+        destination += f"; nothing is asked, since {dataset} does not allow that (may_leave_site)"
+    found = quote(questions, settings["ledger"], prices=prices_of(settings), on_site=on_site)
     return RunQuote(
-        dataset, method, prompt, (), found, spent_usd=spent, max_cost_usd=settings["max_cost_usd"]
+        dataset,
+        method,
+        prompt,
+        (),
+        found,
+        spent_usd=spent,
+        max_cost_usd=settings["max_cost_usd"],
+        destination=destination,
     )
 
 

@@ -7,7 +7,14 @@ from realitycheck.artifacts import REFERENCES, TRANSFORMS, VERDICTS, read_table,
 from realitycheck.job import job_log, run_facts
 from realitycheck.lvlm.progress import progress_bar
 from realitycheck.lvlm.runner import ask, quote
-from realitycheck.stages.lvlm import backend_of, known_rows, pace_of, prices_of, questions_of
+from realitycheck.stages.lvlm import (
+    backend_of,
+    destination_of,
+    known_rows,
+    pace_of,
+    prices_of,
+    questions_of,
+)
 
 with job_log(snakemake.log[0]):
     params, settings = snakemake.params, snakemake.params.settings
@@ -21,11 +28,13 @@ with job_log(snakemake.log[0]):
         settings=settings,
         intensity=params.intensity,
     )
+    clients = ()
     if not params.has_key:
         rows = known_rows(questions, keys, settings=settings)
     else:
         prices = prices_of(settings)
         print(quote(questions, settings["ledger"], prices=prices).text(), file=sys.stderr)
+        print(destination_of(settings)[2], file=sys.stderr)
         with progress_bar(" ".join(keys.values())) as show:
             rows, bill = ask(
                 questions,
@@ -35,14 +44,17 @@ with job_log(snakemake.log[0]):
                 may_leave_site=params.may_leave_site,
                 max_cost_usd=settings["max_cost_usd"],
                 accepted_models=settings["accepted_models"],
+                cloud_models=settings["cloud_models"],
                 pace=pace_of(settings),
                 progress=show,
                 **keys,
             )
         print(bill.text(), file=sys.stderr)
+        clients = bill.clients
     write_table(
         rows,
         snakemake.output.labels,
         schema=VERDICTS,
-        facts=run_facts({**params.asked, "model": settings["model"], "code": params.code}),
+        facts=run_facts({**params.asked, "model": settings["model"], "code": params.code})
+        | ({"clients": list(clients)} if clients else {}),
     )

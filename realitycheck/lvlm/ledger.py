@@ -39,7 +39,7 @@ OUTCOMES = (
     "throttled",  # 429: nothing was done
     "unavailable",  # 5xx: nothing was done
     "unreachable",  # no connection: nothing was sent
-    "refused",  # 4xx: the request was turned away
+    "refused",  # 4xx, or a reply that is no answer: the request was turned away
     "unknown",  # sent, but no whole reply came; perhaps paid for
 )
 """How an attempt can end."""
@@ -129,6 +129,7 @@ class StoredReply:
         detail: What went wrong in it.
         body: Raw body of the answer; None without one.
         latency_s: Time from sending to the whole answer, in seconds.
+        client: Library that sent it, and what it left out for the model's sake.
     """
 
     state: str
@@ -136,6 +137,7 @@ class StoredReply:
     detail: str | None
     body: str | None
     latency_s: float | None
+    client: str | None = None
 
 
 class Ledger:
@@ -348,6 +350,7 @@ class Ledger:
         headers: Mapping[str, str] | None = None,
         body: str | None = None,
         cost_usd: float | None = None,
+        client: str | None = None,
     ) -> None:
         """Store how an attempt ended, in one transaction.
 
@@ -362,13 +365,15 @@ class Ledger:
             headers: Of the reply.
             body: Raw body of the reply.
             cost_usd: What the attempt cost; None: as reserved.
+            client: Library that sent it; None: as claimed.
         """
         if outcome not in OUTCOMES:
             raise ValueError(f"outcome: expected one of {', '.join(OUTCOMES)}, got {outcome!r}")
         with self._lock, self._transaction() as db:
             changed = db.execute(
                 "update attempt set done=?, latency_s=?, http=?, outcome=?, detail=?, waited_s=?, "
-                "headers=?, body=?, cost_usd=coalesce(?, cost_usd) where id=? and body is null",
+                "headers=?, body=?, cost_usd=coalesce(?, cost_usd), client=coalesce(?, client) "
+                "where id=? and body is null",
                 [
                     time.time(),
                     latency_s,
@@ -379,6 +384,7 @@ class Ledger:
                     json.dumps(dict(headers or {}), sort_keys=True),
                     body,
                     cost_usd,
+                    client,
                     attempt_id,
                 ],
             ).rowcount
@@ -408,6 +414,19 @@ class Ledger:
         with self._lock, self._transaction() as db:
             db.execute("update request set state='failed' where key=? and state='open'", [key])
 
+    def reopen(self, keys: Iterable[str]) -> None:
+        """Let questions be asked again whose stored reply is no answer; the reply is kept."""
+        with self._lock, self._transaction() as db:
+            for key in keys:
+                db.execute(
+                    "update attempt set outcome='refused', detail='the reply is no answer' "
+                    "where key=? and outcome='answered'",
+                    [key],
+                )
+                db.execute(
+                    "update request set state='open' where key=? and state='answered'", [key]
+                )
+
     # -------------------------------------------------------------------------------------- reading
 
     def replies(self, keys: Iterable[str]) -> dict[str, StoredReply]:
@@ -419,16 +438,16 @@ class Ledger:
                 chunk = wanted[start : start + 500]
                 marks = ",".join("?" * len(chunk))
                 rows = self._db.execute(
-                    "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s "
+                    "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s, a.client "
                     "from request r left join attempt a on a.id = (select b.id from attempt b "
                     "where b.key = r.key and b.outcome is not null "
                     "order by b.outcome != 'answered', b.id * (b.outcome = 'answered'), b.id desc "
                     f"limit 1) where r.key in ({marks})",
                     chunk,
                 )
-                for key, state, outcome, detail, body, latency_s in rows:
+                for key, state, outcome, detail, body, latency_s, client in rows:
                     body = body if outcome == "answered" else None
-                    found[key] = StoredReply(state, outcome, detail, body, latency_s)
+                    found[key] = StoredReply(state, outcome, detail, body, latency_s, client)
         return found
 
     def spent_usd(self, budget: str = "") -> float:

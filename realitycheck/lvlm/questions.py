@@ -23,12 +23,6 @@ from realitycheck.lvlm.prompts import RESPONSE_SCHEMA, PromptTemplate, fill
 KEY_VERSION = 1
 """Raised when a question's stored form changes its meaning; every answer is then asked anew."""
 
-MAX_IMAGE_BYTES = 7_000_000
-"""Largest encoded image, in bytes: Vertex AI's limit for an image inside a request."""
-
-MAX_REQUEST_BYTES = 15_000_000
-"""Largest sum of encoded images of a question, in bytes: safely below the services' 20 MB."""
-
 ImageSource = np.ndarray | Callable[[], np.ndarray]
 
 
@@ -65,11 +59,7 @@ class Picture:
         return pixels
 
     def png(self) -> bytes:
-        """Encode the image as PNG.
-
-        Raises:
-            ValueError: If the file is larger than `MAX_IMAGE_BYTES`.
-        """
+        """Encode the image as PNG."""
         import cv2
 
         done, data = cv2.imencode(
@@ -80,11 +70,6 @@ class Picture:
         if not done:
             raise ValueError(
                 f"OpenCV cannot write an image of {self.width_px} x {self.height_px} px"
-            )
-        if len(data) > MAX_IMAGE_BYTES:
-            raise ValueError(
-                f"an image of {self.width_px} x {self.height_px} px takes {len(data):,} bytes as "
-                f"PNG, but services accept {MAX_IMAGE_BYTES:,}; set a smaller max_side_px"
             )
         return data.tobytes()
 
@@ -217,25 +202,13 @@ class Question:
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
     def encoded(self) -> list[str | bytes]:
-        """Texts and PNG bytes in the order in which they are sent.
-
-        Raises:
-            ValueError: If the images together are larger than `MAX_REQUEST_BYTES`.
-        """
-        parts = [part if isinstance(part, str) else _png(part) for part in self.parts]
-        size = sum(len(part) for part in parts if isinstance(part, bytes))
-        if size > MAX_REQUEST_BYTES:
-            raise ValueError(
-                f"image {self.image_id}: the images of one question take {size:,} bytes as PNG, "
-                f"but the limit is {MAX_REQUEST_BYTES:,}; set a smaller max_side_px or fewer "
-                "examples"
-            )
-        return parts
+        """Texts and PNG bytes in the order in which they are sent."""
+        return [part if isinstance(part, str) else encoded_png(part) for part in self.parts]
 
 
 @functools.lru_cache(maxsize=16)
-def _png(picture: Picture) -> bytes:
-    # The reference stands in every question; a few encoded images are kept for it.
+def encoded_png(picture: Picture) -> bytes:
+    """An image as PNG; the reference stands in every question, so a few are kept."""
     return picture.png()
 
 

@@ -25,23 +25,38 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.lvlm.backends.base import (
+    AdaptedError,
     Backend,
+    ForeignReplyError,
     RefusedError,
     Reply,
     SendError,
     ThrottledError,
     UnknownOutcomeError,
+    error_of_reply,
 )
 from realitycheck.lvlm.backends.replay import ReplayBackend
-from realitycheck.lvlm.gates import check_may_leave
+from realitycheck.lvlm.gates import (
+    CLOUD_MODELS,
+    check_may_leave,
+    is_on_site,
+    proxy_of,
+    without_login,
+)
+from realitycheck.lvlm.hints import remedy
 from realitycheck.lvlm.keys import hidden
 from realitycheck.lvlm.ledger import Ledger, StoredReply
 from realitycheck.lvlm.limiter import Limiter
+from realitycheck.lvlm.limits import check_images, limits_of
 from realitycheck.lvlm.pricing import PriceTable, Quote, highest_cost_usd, quote_of
 from realitycheck.lvlm.questions import Question
-from realitycheck.lvlm.verdict import Verdict, is_same_model, verdict_of
+from realitycheck.lvlm.verdict import Verdict, is_completion, is_same_model, verdict_of
 
 log = logging.getLogger(__name__)
+
+MAX_REFUSED = 4
+"""Questions that may be turned away one after the other before any is answered; images from all
+over the data set are tried, so it is not the images then."""
 
 VERDICT_COLUMNS = (
     "dataset",
@@ -69,7 +84,8 @@ STOP_REASONS = (
     "signal",  # SIGINT or SIGTERM
     "quote_over_budget",  # the estimate passes the limit: nothing was asked
     "over_budget",  # the next question could pass the limit
-    "refused",  # the service turned a request away
+    "refused",  # the service turned a request away, and would turn away the others
+    "foreign_reply",  # status 200, but an error, a page, or the reply of another kind of service
     "daily_quota",  # used up until the service's midnight
     "throttled",  # still throttled after many pauses
     "unavailable",  # the service does not answer
@@ -171,6 +187,8 @@ class Bill:
             that was answered has no cost.
         price_date: Date of the prices.
         model_notices: What the service says of the model's future.
+        clients: Libraries that sent the questions, each with what it left out or renamed because
+            the model does not take it.
     """
 
     n_questions: int
@@ -181,6 +199,7 @@ class Bill:
     cost_per_1000_parts_usd: float | None
     price_date: str
     model_notices: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The bill in one line."""
@@ -194,6 +213,7 @@ class Bill:
         return (
             f"{self.n_questions} questions: {counts}; {sum(self.n_requests.values())} requests "
             f"sent now; {self.spent_usd:.4f} USD spent from this budget so far; {price}"
+            + "".join(f"; sent by {client}" for client in self.clients)
         )
 
 
@@ -217,6 +237,7 @@ def ask(
     max_cost_usd: float | None = None,
     budget: str | None = None,
     accepted_models: Sequence[str] = (),
+    cloud_models: Sequence[str] = CLOUD_MODELS,
     pace: Pace | None = None,
     progress: Callable[[Progress], None] | None = None,
     rng: np.random.Generator | None = None,
@@ -238,6 +259,7 @@ def ask(
         max_cost_usd: Limit on all money ever spent from the budget, in USD; None: none.
         budget: Name of the pot; default: the method. Runs with one name share the limit.
         accepted_models: Names a reply may give besides the requested model.
+        cloud_models: Names of models that the server passes on to a cloud.
         pace: Speed and patience; default `Pace()`.
         progress: Called with a `Progress` after every change.
         rng: Chance of the pauses' lengths.
@@ -248,8 +270,8 @@ def ask(
     Raises:
         LeavesSiteError: Before anything is sent.
         RunStoppedError: If the run ended early; all answers so far are in the ledger.
-        ValueError: If questions and backend do not fit, or a limit on money is set for a model
-            without a price.
+        ValueError: If questions and backend do not fit, images are larger than the service
+            accepts, or a limit on money is set for a model without a price.
     """
     _check_fit(questions, backend)
     budget = method if budget is None else budget
@@ -262,6 +284,8 @@ def ask(
         base_url=backend.base_url,
         may_leave_site=may_leave_site,
         on_site=backend.on_site,
+        model=questions[0].model if questions else "",
+        cloud_models=cloud_models,
     )
     _check_prices(questions, prices, max_cost_usd)
     run = _Run(
@@ -294,7 +318,11 @@ def ask(
 
 
 def quote(
-    questions: Sequence[Question], ledger_path: str | Path | None, *, prices: PriceTable
+    questions: Sequence[Question],
+    ledger_path: str | Path | None,
+    *,
+    prices: PriceTable,
+    on_site: bool = True,
 ) -> Quote:
     """Estimate what asking these questions would cost; needs no key and sends nothing.
 
@@ -302,11 +330,16 @@ def quote(
         questions: All questions of a run.
         ledger_path: The reply ledger; None or missing: nothing is answered yet.
         prices: Prices.
+        on_site: Whether they go to a server of the site, which has no cloud's limits.
+
+    Raises:
+        ValueError: If images are larger than the service accepts.
     """
     known: dict[str, Verdict] = {}
     if ledger_path is not None and Path(ledger_path).is_file():
         with Ledger(ledger_path, read_only=True) as ledger:
-            known = _known(questions, ledger)
+            known = _known(questions, ledger.replies(q.key for q in questions))
+    _check_images((q for q in questions if q.key not in known), on_site=on_site)
     return quote_of(questions, prices, known=known)
 
 
@@ -361,13 +394,15 @@ def _answers(
     run: str | None = None,
 ) -> Answers:
     replies = ledger.replies(question.key for question in questions)
-    rows, notices, lacking = [], set(), 0
+    rows, notices, clients, lacking = [], set(), set(), 0
     for question in questions:
         reply = replies.get(question.key)
         verdict = _verdict(question, reply, accepted_models)
         cost = _cost(question, verdict, prices)
         lacking += cost is None and reply is not None and reply.body is not None
         notices |= {verdict.model_notice} - {None}
+        if reply is not None and reply.body is not None:
+            clients |= {reply.client} - {None}
         keys = (dataset, question.image_id, method, prompt, question.sample)
         latency = reply.latency_s if reply is not None and reply.body is not None else None
         rows.append(_row(keys, question.model, verdict, cost, latency))
@@ -385,6 +420,7 @@ def _answers(
         ),
         price_date=prices.date,
         model_notices=tuple(sorted(notices)),
+        clients=tuple(sorted(clients)),
     )
     return Answers(table, bill)
 
@@ -394,7 +430,7 @@ def _verdict(
 ) -> Verdict:
     if reply is None:
         return Verdict("not_asked", finish_reason="not_in_ledger")
-    if reply.body is None:
+    if reply.body is None or not is_completion(question.service, reply.body):
         if reply.state == "failed":
             return Verdict("failed", finish_reason=reply.detail or reply.outcome)
         return Verdict("not_asked", finish_reason="no_answer_in_ledger")
@@ -457,14 +493,21 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.astype(counts | numbers | {"sample": "int64"})
 
 
-def _known(questions: Sequence[Question], ledger: Ledger) -> dict[str, Verdict]:
+def _known(questions: Sequence[Question], replies: Mapping[str, StoredReply]) -> dict[str, Verdict]:
     """Verdicts of the questions that are answered already, by key."""
-    replies = ledger.replies(question.key for question in questions)
     return {
         question.key: verdict_of(question.service, reply.body)
         for question in questions
-        if (reply := replies.get(question.key)) is not None and reply.body is not None
+        if (reply := replies.get(question.key)) is not None
+        and reply.body is not None
+        and is_completion(question.service, reply.body)
     }
+
+
+def _check_images(questions: Iterable[Question], *, on_site: bool) -> None:
+    questions = list(questions)
+    if questions:
+        check_images(questions, limits_of(questions[0].service, on_site=on_site))
 
 
 def _check_fit(questions: Sequence[Question], backend: Backend) -> None:
@@ -536,11 +579,27 @@ class _Run:
     n_lost: int = 0
     n_received: int = 0
     n_known: int = 0
+    n_refused: int = 0
+    refused_at: float = 0.0
+    refused_before: frozenset[str] = frozenset()
+    last_refused: tuple[Question, RefusedError] | None = None
 
     def check_before(self) -> None:
         """Read the ledger, refuse what can be refused before anything is sent."""
-        known = _known(self.questions, self.ledger)
+        replies = self.ledger.replies(question.key for question in self.questions)
+        known = _known(self.questions, replies)
         self._check_stored_models(known)
+        on_site = is_on_site(
+            self.backend.service, self.backend.base_url, declared=self.backend.on_site
+        )
+        _check_images((q for q in self.questions if q.key not in known), on_site=on_site)
+        self.refused_before = frozenset(
+            key for key, r in replies.items() if (r.state, r.outcome) == ("failed", "refused")
+        )
+        self.ledger.reopen(
+            key for key, r in replies.items() if r.body is not None and key not in known
+        )
+        log.info("before: %s", self._destination())
         estimate = quote_of(self.questions, self.prices, known=known)
         log.info("before: %s", estimate.text())
         spent = self.ledger.spent_usd(self.budget)
@@ -564,6 +623,12 @@ class _Run:
             n_questions=self.n_known + len(self.pending), n_done=self.n_known, spent_usd=spent
         )
         self.progress(self.at)
+
+    def _destination(self) -> str:
+        address = self.backend.base_url
+        proxy = proxy_of(self.backend.service, address, on_site=self.backend.on_site)
+        through = f"through the proxy {without_login(proxy)}" if proxy else "without a proxy"
+        return f"questions go to {address}, {through}"
 
     def _check_stored_models(self, known: Mapping[str, Verdict]) -> None:
         returned = Counter(
@@ -616,6 +681,8 @@ class _Run:
                 f"{self.backend.base_url} has not answered one of {self.n_lost} questions; run "
                 "again when it does",
             )
+        if self.stop is None and self.last_refused and not self.n_received and not self.n_known:
+            self._stop_refused(*self.last_refused)
         if self.stop is not None:
             raise self.stop
 
@@ -707,10 +774,17 @@ class _Run:
             if claim.kind == "over_budget":
                 await self._wait_for_money(claim.spent_usd)
                 continue
+            sent_at = time.monotonic()
             try:
                 reply = await self._send(question, claim.attempt_id)
+            except AdaptedError:
+                continue
             except RefusedError as error:
-                return self._stop_refused(question, error)
+                if not error.is_about_question:
+                    return self._stop_refused(question, error)
+                await self._on_disk(self.ledger.give_up, question.key)
+                self._turned_away(question, error, sent_at)
+                return self._done()
             except ThrottledError as error:
                 self._throttled(question, error)
             except SendError as error:
@@ -782,7 +856,12 @@ class _Run:
         }
         if isinstance(result, Reply):
             await self._on_disk(
-                self.ledger.finish, attempt_id, outcome="answered", state="answered", **known
+                self.ledger.finish,
+                attempt_id,
+                outcome="answered",
+                state="answered",
+                client=result.client,
+                **known,
             )
             cost = _cost(question, verdict_of(question.service, result.body), self.prices)
             if cost is not None:
@@ -803,7 +882,8 @@ class _Run:
     async def _reply_or_error(self, question: Question) -> Reply | SendError:
         try:
             async with asyncio.timeout(self.pace.timeout_s):
-                return await self.backend.send(question, timeout_s=self.pace.timeout_s)
+                reply = await self.backend.send(question, timeout_s=self.pace.timeout_s)
+            return error_of_reply(question.service, reply, self.backend.redact) or reply
         except TimeoutError:
             return UnknownOutcomeError(f"no answer within {self.pace.timeout_s:g} s")
         except SendError as error:
@@ -851,19 +931,34 @@ class _Run:
                 f"{self.backend.base_url} answers",
             )
 
+    def _turned_away(self, question: Question, error: RefusedError, sent_at: float) -> None:
+        """Go on without one question, unless all questions seem to be turned away."""
+        log.warning("image %s: turned away: %s", question.image_id, error.detail)
+        self.last_refused = (question, error)
+        if self.n_received or question.key in self.refused_before or sent_at < self.refused_at:
+            return
+        self.n_refused += 1
+        self.refused_at = time.monotonic()
+        if self.n_refused >= MAX_REFUSED and self.pending:
+            return self._stop_refused(question, error)
+        # The next one from another part of the data set: neighbours are often alike.
+        self.pending.rotate(-round(0.38 * len(self.pending)))
+
     def _stop_refused(self, question: Question, error: RefusedError) -> None:
-        hint = {
-            400: "check the generation parameters, the image's size and the key",
-            401: "check the key",
-            403: "check the key, and whether its project may use this model",
-            404: f"check the model's name and the address; {question.model} may have been retired "
-            "(see the provider's page on deprecations)",
-            413: "set a smaller max_side_px",
-        }.get(error.http or 0, "see what the service says")
+        model, address = question.model, self.backend.base_url
+        if isinstance(error, ForeignReplyError):
+            self._stop(
+                "foreign_reply",
+                f"image {question.image_id}: {address} does not answer as {question.service}: "
+                f"{error.detail}. It is not kept as an answer. Check base_url (with the version "
+                "that the server's API has, such as http://127.0.0.1:8000/v1) and what stands "
+                "between, such as a login page",
+            )
+            return
         self._stop(
             "refused",
-            f"image {question.image_id}: {self.backend.base_url} turned the request for "
-            f"{question.model} away: {error.detail}; {hint}",
+            f"image {question.image_id}: {address} turned the request for {model} away: "
+            f"{error.detail}; {remedy(error.http, error.detail, model=model)}",
         )
 
     def _received(self, question: Question, reply: Reply) -> None:

@@ -2,7 +2,7 @@
 
 A pure function, so every stored answer can be read anew. Nothing is guessed: an answer is a verdict
 only if the model ended by itself and wrote an object with a reasoning, the label OK or NOK and a
-score of 0 to 100; everything else has a status of its own and no label.
+score whose scale is certain; everything else has a status of its own and no label.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from realitycheck.lvlm.prompts import RESPONSE_SCHEMA
+from realitycheck.lvlm.reading import UnreadableError, read_json, read_start
 
 VERDICT_STATUSES = (
     "answered",  # a label, a score and a reasoning
@@ -35,7 +38,32 @@ _REFUSALS = frozenset(
         *("MODEL_ARMOR", "ESCALATION"),
     }
 )
-_FENCE = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?\s*```$", re.DOTALL)
+_FENCE = re.compile(r"```[a-zA-Z]*\s*(\{.*\})\s*```", re.DOTALL)
+_THOUGHTS = re.compile(
+    r".*(?:</(?:think|thinking|thought|reasoning)>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>"
+    r"|<\|channel\|>final<\|message\|>)",
+    re.DOTALL | re.IGNORECASE,
+)
+_OPEN_THOUGHTS = re.compile(
+    r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|channel\|>",
+    re.IGNORECASE,
+)
+_FRAME = re.compile(
+    r"(?:<answer>|<\|begin_of_box\|>)(.*)(?:</answer>|<\|end_of_box\|>)", re.DOTALL | re.IGNORECASE
+)
+_SCORE_TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:%|(?:/|out of)\s*(5|10|100))?\s*")
+
+_LONGEST_NAME = 200
+"""Characters of a model's name or of the word for its end that are kept."""
+
+_LARGEST_COUNT = 10**9
+"""Tokens; a larger number counts none."""
+
+_MEMBERS = {
+    "openai_compatible": ("choices",),
+    "gemini": ("candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId"),
+}
+_MEMBERS["vertex"] = _MEMBERS["gemini"]
 
 
 @dataclass(frozen=True)
@@ -81,15 +109,32 @@ def verdict_of(service: str, body: str) -> Verdict:
     if not body.strip():
         return Verdict("empty")
     try:
-        parsed = json.loads(body)
-    except (json.JSONDecodeError, RecursionError):
-        return Verdict("unreadable")
-    if not isinstance(parsed, dict):
-        return Verdict("unreadable")
-    try:
+        parsed = read_json(body)
+        if not isinstance(parsed, dict):
+            return Verdict("unreadable")
         return _of_openai(parsed) if service == "openai_compatible" else _of_gemini(parsed)
-    except _UnexpectedShapeError:
+    except (UnreadableError, _UnexpectedShapeError, RecursionError):
         return Verdict("unreadable")
+
+
+def is_completion(service: str, body: str) -> bool:
+    """Whether the body of a reply with HTTP status 200 is an answer to a question at all.
+
+    An error, a page of a gateway, the reply of another kind of service or nothing is none. What
+    begins as an answer and is damaged is one: it was paid for.
+    """
+    members = _MEMBERS[service]
+    try:
+        parsed = read_json(body)
+    except UnreadableError:
+        return body.lstrip().startswith("{") and any(f'"{name}"' in body for name in members)
+    if not isinstance(parsed, dict) or parsed.get("error"):
+        return False
+    choices = parsed.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if isinstance(first, dict) and first.get("error"):
+        return False
+    return any(name in parsed for name in members)
 
 
 class _UnexpectedShapeError(Exception):
@@ -125,7 +170,7 @@ def _of_gemini(body: Mapping[str, Any]) -> Verdict:
     if not candidates:
         reason = _get(body, "promptFeedback", dict).get("blockReason")
         if reason:
-            return Verdict("prompt_blocked", finish_reason=str(reason), **facts)
+            return Verdict("prompt_blocked", finish_reason=_name(str(reason)), **facts)
         return Verdict("empty", **facts)
     first = candidates[0]
     if not isinstance(first, dict):
@@ -134,7 +179,7 @@ def _of_gemini(body: Mapping[str, Any]) -> Verdict:
     if not all(isinstance(part, dict) for part in parts):
         raise _UnexpectedShapeError
     text = "".join(_get(part, "text", str) for part in parts if not part.get("thought"))
-    reason = _get(first, "finishReason", str) or None
+    reason = _name(_get(first, "finishReason", str))
     if reason == "MAX_TOKENS":
         return Verdict("truncated", finish_reason=reason, **facts)
     if reason in _REFUSALS:
@@ -168,7 +213,7 @@ def _of_openai(body: Mapping[str, Any]) -> Verdict:
     if not isinstance(choices[0], dict):
         raise _UnexpectedShapeError
     message = _get(choices[0], "message", dict)
-    reason = _get(choices[0], "finish_reason", str) or None
+    reason = _name(_get(choices[0], "finish_reason", str))
     if reason == "length":
         return Verdict("truncated", finish_reason=reason, **facts)
     if reason == "content_filter":
@@ -194,44 +239,74 @@ def _of_text(texts: Sequence[str], reason: str, facts: Mapping[str, Any]) -> Ver
     text = next((t for t in texts if t.strip()), "")
     if not text:
         return Verdict("empty", finish_reason=reason, **facts)
-    answer = read_object(text)
-    if answer is None or not _is_in_schema(answer):
+    answer = read_object(text, may_explain=text is texts[0]) or {}
+    label, words = answer.get("label"), answer.get("reasoning")
+    score = share_of(answer.get("score"), label) if label in ("OK", "NOK") else None
+    if score is None or not isinstance(words, str):
         return Verdict("not_in_schema", reasoning=text, finish_reason=reason, **facts)
     return Verdict(
-        "answered",
-        label=answer["label"],
-        score=answer["score"] / 100,
-        reasoning=answer["reasoning"],
-        finish_reason=reason,
-        **facts,
+        "answered", label=label, score=score, reasoning=words, finish_reason=reason, **facts
     )
 
 
-def _is_in_schema(answer: Mapping[str, Any]) -> bool:
-    score = answer.get("score")
-    return (
-        isinstance(answer.get("reasoning"), str)
-        and answer.get("label") in ("OK", "NOK")
-        and isinstance(score, int | float)
-        and not isinstance(score, bool)
-        and 0 <= score <= 100
-    )
+def share_of(score: Any, label: str) -> float | None:
+    """A score as a share of 1, or None where its scale is not certain.
+
+    Asked for is an integer of 0 to 100. A percentage and `N/5`, `N/10` and `N/100` say their scale.
+    A number between 0 and 1 is a share if it agrees with the label, and 1 is one percent unless the
+    label is NOK, when it could as well be all.
+    """
+    if isinstance(score, str):
+        found = _SCORE_TEXT.fullmatch(score) if len(score) <= 40 else None
+        if not found:
+            return None
+        if found[0].strip() != found[1]:
+            share = float(found[1]) / float(found[2] or 100)
+            return share if share <= 1 else None
+        score = float(found[1])
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 100:
+        return None
+    if score == 1 and label == "NOK":
+        return None
+    if not 0 < score < 1:
+        return score / 100
+    return score if score != 0.5 and (score > 0.5) == (label == "NOK") else None
 
 
-def read_object(text: str) -> dict[str, Any] | None:
-    """Read the one JSON object a text consists of.
+def read_object(text: str, *, may_explain: bool = True) -> dict[str, Any] | None:
+    """Read the one JSON object that a text gives as its answer.
 
-    A Markdown fence around it is taken off, and so is an opening brace too many, which servers with
-    constrained decoding have been seen to write. Text beside the object is not tolerated: which of
-    several objects is meant would be a guess.
+    Thoughts that are marked as such, a Markdown fence and a frame around it are taken off, and so
+    is an opening brace too many, which servers with constrained decoding have been seen to write.
+    Words before it are tolerated if they hold no brace and the object has all that was asked for;
+    with words after it, or a second object, which one is meant would be a guess.
+
+    Args:
+        text: What the model wrote.
+        may_explain: Whether words before the object are tolerated; not where thoughts are written,
+            which may hold a draft.
     """
     text = text.strip()
-    fenced = _FENCE.match(text)
-    text = fenced[1].strip() if fenced else text
+    found = _whole_object(text)
+    if found is not None:
+        return found
+    thoughts = _THOUGHTS.match(text)
+    text = text[thoughts.end() :].strip() if thoughts else text
+    for frame in (_FRAME, _FENCE):
+        framed = frame.fullmatch(text)
+        text = framed[1].strip() if framed else text
+    found = _whole_object(text)
+    if found is not None or not may_explain or _OPEN_THOUGHTS.search(text):
+        return found
+    found = _whole_object(text[max(0, text.find("{")) :].removesuffix("```"))
+    return found if found and set(found) >= set(RESPONSE_SCHEMA["required"]) else None
+
+
+def _whole_object(text: str) -> dict[str, Any] | None:
     for candidate in (text, re.sub(r"^\{\s*(?=\{)", "", text)):
         try:
-            found, end = json.JSONDecoder().raw_decode(candidate)
-        except (json.JSONDecodeError, RecursionError):
+            found, end = read_start(candidate)
+        except UnreadableError:
             continue
         rest = candidate[end:].strip()
         if isinstance(found, dict) and (not rest or (candidate != text and rest == "}")):
@@ -240,7 +315,7 @@ def read_object(text: str) -> dict[str, Any] | None:
 
 
 def _name(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value[:_LONGEST_NAME] if isinstance(value, str) and value else None
 
 
 def _count(usage: Mapping[str, Any], name: str, *, absent: int | None = None) -> int | None:
@@ -248,7 +323,8 @@ def _count(usage: Mapping[str, Any], name: str, *, absent: int | None = None) ->
     value = usage.get(name, absent)
     if value is None:
         return absent
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_count and 0 <= value <= _LARGEST_COUNT else None
 
 
 def _image_tokens(usage: Mapping[str, Any]) -> int | None:

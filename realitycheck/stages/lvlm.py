@@ -13,7 +13,15 @@ from realitycheck.artifacts import image_file
 from realitycheck.images import IDENTITY, read_image
 from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.choose import backend_for
+from realitycheck.lvlm.backends.gemini import vertex_address
 from realitycheck.lvlm.backends.replay import ReplayBackend
+from realitycheck.lvlm.gates import (
+    DEFAULT_ADDRESS,
+    is_on_site,
+    leaves_by_model,
+    proxy_of,
+    without_login,
+)
 from realitycheck.lvlm.pricing import PriceTable, read_prices
 from realitycheck.lvlm.prompts import SYSTEM_TEXT, PromptTemplate
 from realitycheck.lvlm.questions import Picture, Question, Subject, picture_of, questions_for
@@ -108,6 +116,30 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
         on_site=settings["on_site"],
         in_flight=settings["in_flight"],
         **{name: settings[name] for name in names},
+    )
+
+
+def destination_of(settings: Mapping[str, Any]) -> tuple[str, bool, str]:
+    """Where a method's questions go, by its settings; asks and resolves nothing.
+
+    Returns:
+        The address, whether it is of the site, and both with the proxy in words.
+    """
+    service, declared = settings["service"], settings["on_site"]
+    if settings["backend"] == "replay":
+        return "", True, "answers come from the ledger alone"
+    default = DEFAULT_ADDRESS
+    if service == "vertex":
+        default = vertex_address(settings["location"] or "global")
+    address = settings["base_url"] or default
+    on_site = is_on_site(service, settings["base_url"], declared=declared)
+    on_site &= not leaves_by_model(settings["model"], cloud_models=settings["cloud_models"])
+    proxy = proxy_of(service, address, on_site=declared)
+    return (
+        address,
+        on_site,
+        f"images go to {address} ({'on' if on_site else 'off'} the site), "
+        + (f"through the proxy {without_login(proxy)}" if proxy else "without a proxy"),
     )
 
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
+from realitycheck.lvlm.backends.dialect import Dialect
+from realitycheck.lvlm.gates import address_faults, proxy_of, without_login
+from realitycheck.lvlm.hints import is_about_key
 from realitycheck.lvlm.keys import Redactor
 from realitycheck.lvlm.questions import Question
+from realitycheck.lvlm.reading import UnreadableError, read_json, writable
+from realitycheck.lvlm.verdict import is_completion
+
+log = logging.getLogger(__name__)
+
+MAX_REPLY_BYTES = 16_000_000
+"""Largest body of a reply that is read; an answer of 65,536 tokens takes about 300,000."""
+
+_MAX_ERROR_CHARACTERS = 100_000
 
 KEPT_HEADERS = frozenset(
     {"content-type", "date", "retry-after", "server", "x-request-id", "x-goog-request-id", "via"}
@@ -20,11 +34,12 @@ KEPT_HEADERS = frozenset(
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole reply with status 200, as received."""
+    """A whole reply with status 200, as received; `client` as in `Backend`, for this reply."""
 
     http: int
     body: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    client: str | None = None
 
 
 class SendError(Exception):
@@ -86,6 +101,21 @@ class RefusedError(SendError):
 
     outcome = "refused"
 
+    @property
+    def is_about_question(self) -> bool:
+        """Whether this one question may be the reason, such as its image; others could pass."""
+        return self.http in (400, 413, 415, 422) and not is_about_key(self.detail)
+
+
+class ForeignReplyError(RefusedError):
+    """Status 200, but an error, a page, or the reply of something else than this service."""
+
+    is_about_question = False
+
+
+class AdaptedError(RefusedError):
+    """The request held what the model does not take; the next one is put without it."""
+
 
 class UnknownOutcomeError(SendError):
     """Sent, but no whole reply came; it may have been answered and paid for."""
@@ -100,7 +130,7 @@ class Backend(Protocol):
         service: Kind of endpoint; a question's must be the same.
         base_url: Address of the endpoint.
         on_site: What the settings say of it; see `realitycheck.lvlm.gates.is_on_site`.
-        client: Library and version.
+        client: Library and version, and what of the protocol is left out; see `Dialect`.
         redact: Removes the backend's keys from texts.
     """
 
@@ -128,7 +158,7 @@ def error_of_status(
     status: int, *, body: str, headers: Mapping[str, str], redact: Redactor
 ) -> SendError:
     """The error that a reply with another status than 200 stands for."""
-    body, kept = redact(body), kept_headers(headers, redact)
+    body, kept = redact(body[:_MAX_ERROR_CHARACTERS]), kept_headers(headers, redact)
     message, details = _message(body)
     detail = f"HTTP {status}: {message}" if message else f"HTTP {status}"
     wait_s = max(
@@ -153,24 +183,67 @@ def kept_headers(headers: Mapping[str, str], redact: Redactor) -> dict[str, str]
     }
 
 
+def error_of_reply(service: str, reply: Reply, redact: Redactor) -> SendError | None:
+    """The error that a reply with status 200 holds; None if it is an answer.
+
+    An error that gives its own status (gateways pass on what others answered) is taken for one. A
+    reply of nothing may be one of the service's moods; it is asked for again as what was cut is.
+    """
+    if is_completion(service, reply.body):
+        return None
+    known = {"body": reply.body[:_MAX_ERROR_CHARACTERS], "headers": reply.headers}
+    message, _ = _message(known["body"])
+    status = _status_of(reply.body)
+    if status is not None:
+        return error_of_status(status, redact=redact, **known)
+    if reply.body.strip() in ("", "{}", "[]", "null"):
+        return UnknownOutcomeError("the reply is empty", http=reply.http, **known)
+    return ForeignReplyError(
+        f"the reply has status 200 but is no answer; it says: {message}", http=reply.http, **known
+    )
+
+
+def _status_of(body: str) -> int | None:
+    """Status that an error inside of a reply gives, as a number."""
+    try:
+        error = read_json(body).get("error")
+        code = error.get("code")
+    except (UnreadableError, AttributeError):
+        return None
+    code = int(code) if isinstance(code, str) and re.fullmatch("[45][0-9][0-9]", code) else code
+    return code if isinstance(code, int) and 400 <= code <= 599 else None
+
+
 def _message(body: str) -> tuple[str, list[Any]]:
     """Message and details of an error's body, in Google's or OpenAI's form or in none."""
-    import json
-
     try:
-        parsed = json.loads(body)
-    except (json.JSONDecodeError, RecursionError):
-        text = re.sub(r"<[^>]*>|\s+", " ", body)
-        return " ".join(text.split())[:300], []
+        parsed = read_json(body)
+    except UnreadableError:
+        text = re.sub(r"<[^>]{0,500}>|\s+", " ", body[:4000])
+        return " ".join(writable(text).split())[:300], []
     if isinstance(parsed, list) and parsed:  # Google's gateways wrap the error into a list
         parsed = parsed[0]
-    error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
+    error = parsed.get("error") or parsed if isinstance(parsed, dict) else parsed
     if not isinstance(error, dict):
         return str(error)[:300], []
     status, message = error.get("status") or error.get("code"), str(error.get("message") or "")
+    message = message or _validation_message(error.get("detail"))
     details = error.get("details")
     text = f"{status}: {message}" if status and message else message or str(status or "")
+    text = text or " ".join(str(error).split())[:300]
     return text[:1000], details if isinstance(details, list) else []
+
+
+def _validation_message(detail: Any) -> str:
+    """Message in the form of FastAPI: a text, or a list of places and messages."""
+    rows = detail if isinstance(detail, list) else []
+    found = [
+        f"{'.'.join(map(str, place)) if isinstance(place := row.get('loc'), list) else ''}: "
+        f"{row.get('msg')}"
+        for row in rows
+        if isinstance(row, dict)
+    ]
+    return "; ".join(found) if found else str(detail or "")
 
 
 def _retry_info(details: list[Any]) -> float | None:
@@ -189,7 +262,8 @@ def _quota_names(details: list[Any]) -> list[str]:
         str(violation.get("quotaId", ""))
         for row in details
         if isinstance(row, dict) and str(row.get("@type", "")).endswith("QuotaFailure")
-        for violation in row.get("violations") or []
+        if isinstance(violations := row.get("violations"), list)
+        for violation in violations
         if isinstance(violation, dict)
     ]
 
@@ -207,14 +281,22 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def error_of_transport(error: BaseException, *, redact: Redactor) -> SendError:
-    """The error that an exception of httpx2 stands for.
+def error_of_library(error: Exception, *, redact: Redactor) -> SendError:
+    """The error that an exception of a library stands for, whatever it made of a reply.
 
     Only where it is certain that no request was sent is the outcome known.
     """
     import httpx2
 
-    detail = redact(f"{type(error).__name__}: {error}".rstrip(": "))
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
+        causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, SendError):
+            return cause
+    transport = [c for c in causes if isinstance(c, httpx2.HTTPError | httpx2.InvalidURL)]
+    cause = (transport or causes)[0]
+    detail = writable(redact(f"{type(cause).__name__}: {cause}".rstrip(": ")))[:1000]
     unsent = (
         httpx2.ConnectError,
         httpx2.ConnectTimeout,
@@ -222,35 +304,116 @@ def error_of_transport(error: BaseException, *, redact: Redactor) -> SendError:
         httpx2.ProxyError,
         httpx2.UnsupportedProtocol,
     )
-    return UnreachableError(detail) if isinstance(error, unsent) else UnknownOutcomeError(detail)
+    return UnreachableError(detail) if isinstance(cause, unsent) else UnknownOutcomeError(detail)
 
 
-def http_client(base_url: str, *, timeout_s: float, max_connections: int) -> Any:
-    """An asynchronous HTTP client that talks to one host only.
+def adapted(
+    now: Dialect, *, used: Dialect, failure: SendError, sent: Collection[str]
+) -> tuple[Dialect, SendError]:
+    """The dialect from now on and the error to raise, after a request failed.
 
-    Proxies of the environment are used. A redirect to another host, or an address that a library
-    took from elsewhere, is refused before anything is sent.
+    Args:
+        now: The dialect of the backend; another question may have changed it meanwhile.
+        used: The dialect of the request.
+        failure: What became of it.
+        sent: See `Dialect.after`.
+    """
+    if failure.http not in (400, 422, 500, 501):
+        return now, failure
+    next_one = used.after(failure.detail, sent=sent)
+    if next_one is None:
+        return now, failure
+    if now == used:
+        now = next_one
+        log.warning("%s; asking from now on with: %s", failure.detail, now)
+    known = {"http": failure.http, "body": failure.body, "headers": failure.headers}
+    return now, AdaptedError(failure.detail, **known)
+
+
+def http_client(
+    service: str,
+    base_url: str,
+    *,
+    on_site: bool | None,
+    redact: Redactor,
+    timeout_s: float,
+    max_connections: int,
+) -> Any:
+    """An asynchronous HTTP client that talks to one host only, and whose replies are tame.
+
+    A proxy of the environment is used as `realitycheck.lvlm.gates.proxy_of` says, never for the
+    site. A redirect, or an address that a library took from elsewhere, is not followed. Replies
+    that are no success are raised as `SendError` before a library reads them; the body of the
+    others is bounded, and text in UTF-8.
+
+    Raises:
+        ValueError: If the environment's proxy cannot be used.
     """
     import httpx2
 
     allowed = httpx2.URL(base_url)
+    proxy = proxy_of(service, base_url, on_site=on_site)
+    redact.add(urlsplit(proxy or "").password)
+    try:
+        inner = httpx2.AsyncHTTPTransport(
+            limits=httpx2.Limits(max_connections=max_connections), proxy=proxy
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        raise ValueError(
+            f"the proxy {without_login(proxy or '')} of the environment cannot be used ({error}); "
+            f"change HTTPS_PROXY or ALL_PROXY, or list {allowed.host} in NO_PROXY"
+        ) from None
 
-    async def check_host(request: Any) -> None:
-        if (request.url.scheme, request.url.host, request.url.port) != (
-            allowed.scheme,
-            allowed.host,
-            allowed.port,
-        ):
-            raise RefusedError(
-                f"a request to {request.url.host} was about to be sent, but only {allowed.host} is "
-                "configured; nothing was sent"
-            )
+    class Tame(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: Any) -> Any:
+            url = request.url
+            if (url.scheme, url.host, url.port) != (allowed.scheme, allowed.host, allowed.port):
+                raise RefusedError(
+                    f"a request to {url.host} was about to be sent, but only {allowed.host} is "
+                    "configured; nothing was sent"
+                )
+            # Of the codings that libraries offer, some have no bound on what a few bytes become.
+            request.headers["accept-encoding"] = "gzip"
+            redact.add(request.headers.get("authorization", "").partition(" ")[2])
+            response = await inner.handle_async_request(request)
+            try:
+                body = await _text_of(response)
+            finally:
+                await response.aclose()
+            if 300 <= response.status_code < 400:
+                elsewhere = re.match(r"\w+://([\w.:-]+)", response.headers.get("location", ""))
+                raise RefusedError(
+                    f"HTTP {response.status_code}: {allowed.host} passes on to "
+                    f"{elsewhere[1] if elsewhere else 'another place'}; nothing was sent there. "
+                    "Set base_url to the address that is meant",
+                    http=response.status_code,
+                )
+            if not response.is_success:
+                raise error_of_status(
+                    response.status_code, body=body, headers=response.headers, redact=redact
+                )
+            kept = {n: v for n, v in response.headers.items() if n.lower() in KEPT_HEADERS}
+            kept["content-type"] = "application/json; charset=utf-8"
+            return httpx2.Response(200, headers=kept, content=body.encode())
 
-    return httpx2.AsyncClient(
-        limits=httpx2.Limits(max_connections=max_connections),
-        timeout=timeout_s,
-        event_hooks={"request": [check_host]},
-    )
+        async def aclose(self) -> None:
+            await inner.aclose()
+
+    return httpx2.AsyncClient(transport=Tame(), timeout=timeout_s)
+
+
+async def _text_of(response: Any) -> str:
+    """Body of a response, as text; bytes that are no UTF-8 become U+FFFD."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip", ""):
+        raise UnknownOutcomeError(f"the reply is packed as {coding[:40]}, which was not asked for")
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > MAX_REPLY_BYTES:
+            raise UnknownOutcomeError(f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
+        parts.append(part)
+    return b"".join(parts).decode("utf-8-sig", "replace")
 
 
 def check_address(base_url: str) -> str:
@@ -259,19 +422,7 @@ def check_address(base_url: str) -> str:
     Raises:
         ValueError: If it is none, or holds user name or password.
     """
-    import httpx2
-
-    try:
-        url = httpx2.URL(base_url)
-    except (httpx2.InvalidURL, TypeError) as error:
-        raise ValueError(f"base_url: {base_url!r} is no address ({error})") from None
-    if url.userinfo or url.query:
-        raise ValueError(
-            "base_url: an address with a user name, a password or a query may hold a key; give the "
-            "key by key_env or key_file"
-        )
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(
-            f"base_url: expected an address like https://host:port/path, got {base_url!r}"
-        )
+    faults = address_faults(base_url)
+    if faults:
+        raise ValueError("; ".join(faults))
     return base_url

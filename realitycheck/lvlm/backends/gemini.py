@@ -15,14 +15,14 @@ from typing import Any
 from realitycheck.lvlm.backends.base import (
     RefusedError,
     Reply,
-    SendError,
     UnreachableError,
+    adapted,
     check_address,
-    error_of_status,
-    error_of_transport,
+    error_of_library,
     http_client,
     kept_headers,
 )
+from realitycheck.lvlm.backends.dialect import FORMS, Dialect, form_in_words
 from realitycheck.lvlm.gates import DEFAULT_ADDRESS
 from realitycheck.lvlm.keys import MissingKeyError, Redactor
 from realitycheck.lvlm.questions import Question
@@ -107,22 +107,39 @@ class GeminiBackend:
         self._credentials: Any = None
         self._client: Any = None
         self._http: Any = None
-        self.client = f"google-genai {_version()}"
+        self._unused: Any = None
+        self._library = f"google-genai {_version()}"
+        self._dialect = Dialect()
 
     def __repr__(self) -> str:
         return f"GeminiBackend({self.service!r}, base_url={self.base_url!r})"
 
+    @property
+    def client(self) -> str:
+        """Library and version, and what differs from the usual request."""
+        said = str(self._dialect)
+        return f"{self._library} ({said})" if said else self._library
+
     async def open(self) -> None:
         """Make the client; with an account, find it."""
+        import httpx2
         from google import genai
         from google.genai import types
 
+        # The library would make another client, with the environment's proxies.
+        self._unused = httpx2.Client(transport=httpx2.MockTransport(_send_nothing))
         self._http = http_client(
-            self.base_url, timeout_s=600.0, max_connections=self._max_connections
+            self.service,
+            self.base_url,
+            on_site=self.on_site,
+            redact=self.redact,
+            timeout_s=600.0,
+            max_connections=self._max_connections,
         )
         options = types.HttpOptions(
             base_url=self.base_url,
             api_version=self._api_version,
+            httpx_client=self._unused,
             httpx_async_client=self._http,
             retry_options=types.HttpRetryOptions(attempts=1),
         )
@@ -165,45 +182,34 @@ class GeminiBackend:
 
     async def send(self, question: Question, *, timeout_s: float) -> Reply:
         """Send one question, once; see `Backend.send`."""
-        import httpx2
         from google.auth.exceptions import GoogleAuthError
-        from google.genai import errors
 
-        contents, config = await asyncio.to_thread(request_of, question, timeout_s=timeout_s)
+        dialect, client = self._dialect, self.client
+        contents, config = await asyncio.to_thread(
+            request_of, question, timeout_s=timeout_s, dialect=dialect
+        )
         try:
             found = await self._client.aio.models.generate_content(
                 model=question.model, contents=contents, config=config
             )
-        except SendError:
-            raise
-        except errors.APIError as error:
-            raise self._of_api_error(error) from None
         except GoogleAuthError as error:
-            self._learn_token()
+            if self._credentials is not None:
+                self.redact.add(getattr(self._credentials, "token", None))
             detail = self.redact(f"no access token: {error}")
             if getattr(error, "retryable", False):
                 raise UnreachableError(detail) from None
             raise RefusedError(detail) from None
-        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.DecodingError) as error:
-            self._learn_token()
-            raise error_of_transport(error, redact=self.redact) from None
-        self._learn_token()
+        except Exception as error:  # whatever a library makes of a reply
+            failure = error_of_library(error, redact=self.redact)
+            sent = {*question.parameters} - dialect.left_out
+            sent |= {"form"} | ({"system"} if question.system else set())
+            self._dialect, failure = adapted(
+                self._dialect, used=dialect, failure=failure, sent=sent
+            )
+            raise failure from None
         raw = found.sdk_http_response
-        return Reply(200, self.redact(raw.body or ""), kept_headers(raw.headers or {}, self.redact))
-
-    def _of_api_error(self, error: Any) -> SendError:
-        self._learn_token()
-        response = error.response
-        body = getattr(response, "text", None)
-        if body is None:
-            body = str(error.details)
-        return error_of_status(
-            int(error.code), body=body, headers=getattr(response, "headers", {}), redact=self.redact
-        )
-
-    def _learn_token(self) -> None:
-        if self._credentials is not None:
-            self.redact.add(getattr(self._credentials, "token", None))
+        headers = kept_headers(raw.headers or {}, self.redact)
+        return Reply(200, self.redact(raw.body or ""), headers, client)
 
     async def close(self) -> None:
         """Close connections."""
@@ -212,24 +218,33 @@ class GeminiBackend:
             self._client.close()
         if self._http is not None:
             await self._http.aclose()
+            self._unused.close()
 
 
-def request_of(question: Question, *, timeout_s: float) -> tuple[Any, Any]:
+def request_of(
+    question: Question, *, timeout_s: float, dialect: Dialect | None = None
+) -> tuple[Any, Any]:
     """Contents and configuration of a request, in the library's types.
 
     Args:
         question: The question.
         timeout_s: Time limit of every read, in seconds.
+        dialect: What of the protocol is used.
     """
     from google.genai import types
 
+    dialect = dialect or Dialect()
     parts = [
         types.Part.from_text(text=part)
         if isinstance(part, str)
         else types.Part.from_bytes(data=part, mime_type="image/png")
         for part in question.encoded()
     ]
-    settings = dict(question.parameters)
+    if dialect.form != FORMS[0]:
+        parts.append(types.Part.from_text(text=form_in_words(question.schema)))
+    if question.system and not dialect.has_system:
+        parts.insert(0, types.Part.from_text(text=question.system))
+    settings = {n: v for n, v in question.parameters.items() if n not in dialect.left_out}
     thinking = {
         name: settings.pop(name)
         for name in ("thinking_budget", "thinking_level")
@@ -247,10 +262,10 @@ def request_of(question: Question, *, timeout_s: float) -> tuple[Any, Any]:
         ]
     config = types.GenerateContentConfig(
         **settings,
-        system_instruction=question.system or None,
+        system_instruction=(question.system or None) if dialect.has_system else None,
         candidate_count=1,
-        response_mime_type="application/json",
-        response_json_schema=dict(question.schema),
+        response_mime_type="application/json" if dialect.form != "none" else None,
+        response_json_schema=dict(question.schema) if dialect.form == FORMS[0] else None,
         # One request a question: no further ones for functions or for answers cut in two.
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         automatic_continuation=False,
@@ -258,6 +273,10 @@ def request_of(question: Question, *, timeout_s: float) -> tuple[Any, Any]:
         http_options=types.HttpOptions(timeout=round(timeout_s * 1000)),
     )
     return [types.Content(role="user", parts=parts)], config
+
+
+def _send_nothing(request: Any) -> Any:
+    raise RefusedError(f"a request to {request.url.host} beside the questions was not sent")
 
 
 def _version() -> str:

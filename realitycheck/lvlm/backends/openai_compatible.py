@@ -13,15 +13,17 @@ from typing import Any
 
 from realitycheck.lvlm.backends.base import (
     Reply,
-    SendError,
+    adapted,
     check_address,
-    error_of_status,
-    error_of_transport,
+    error_of_library,
     http_client,
     kept_headers,
 )
+from realitycheck.lvlm.backends.dialect import FORMS, Dialect, form_in_words
 from realitycheck.lvlm.keys import Redactor
 from realitycheck.lvlm.questions import Question
+
+_LIMITS = {"max_tokens", "max_completion_tokens"}
 
 NO_KEY = "none"
 """Sent where the server needs no key: the library insists on one."""
@@ -61,13 +63,20 @@ class OpenAICompatibleBackend:
         self.base_url = check_address(base_url)
         self.on_site = on_site
         self.redact = Redactor(api_key)
-        self.client = f"openai {openai.__version__}"
+        self._library = f"openai {openai.__version__}"
+        self._dialect = Dialect()
         self._api_key = api_key
         self._max_connections = max_connections
         self._client: Any = None
 
     def __repr__(self) -> str:
         return f"OpenAICompatibleBackend({self.base_url!r})"
+
+    @property
+    def client(self) -> str:
+        """Library and version, and what differs from the usual request."""
+        said = str(self._dialect)
+        return f"{self._library} ({said})" if said else self._library
 
     async def open(self) -> None:
         """Make the client."""
@@ -78,7 +87,12 @@ class OpenAICompatibleBackend:
             base_url=self.base_url,
             max_retries=0,
             http_client=http_client(
-                self.base_url, timeout_s=600.0, max_connections=self._max_connections
+                self.service,
+                self.base_url,
+                on_site=self.on_site,
+                redact=self.redact,
+                timeout_s=600.0,
+                max_connections=self._max_connections,
             ),
         )
         # Names of an OpenAI account in the environment are no business of this server.
@@ -87,29 +101,20 @@ class OpenAICompatibleBackend:
 
     async def send(self, question: Question, *, timeout_s: float) -> Reply:
         """Send one question, once; see `Backend.send`."""
-        import httpx2
-        import openai
-
-        request = await asyncio.to_thread(request_of, question)
+        dialect, client = self._dialect, self.client
+        request = await asyncio.to_thread(request_of, question, dialect)
         try:
             found = await self._client.chat.completions.with_raw_response.create(
                 **request, timeout=timeout_s
             )
-        except openai.APIStatusError as error:
-            raise error_of_status(
-                error.status_code,
-                body=error.response.text,
-                headers=error.response.headers,
-                redact=self.redact,
-            ) from None
-        except openai.APIConnectionError as error:  # time limits included
-            cause = error.__cause__ or error
-            if isinstance(cause, SendError):
-                raise cause from None
-            raise error_of_transport(cause, redact=self.redact) from None
-        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.DecodingError) as error:
-            raise error_of_transport(error, redact=self.redact) from None
-        return Reply(200, self.redact(found.text), kept_headers(found.headers, self.redact))
+        except Exception as error:  # whatever a library makes of a reply
+            failure = error_of_library(error, redact=self.redact)
+            self._dialect, failure = adapted(
+                self._dialect, used=dialect, failure=failure, sent=_sent(request, question)
+            )
+            raise failure from None
+        headers = kept_headers(found.headers, self.redact)
+        return Reply(200, self.redact(found.text), headers, client)
 
     async def close(self) -> None:
         """Close connections."""
@@ -117,8 +122,14 @@ class OpenAICompatibleBackend:
             await self._client.close()
 
 
-def request_of(question: Question) -> dict[str, Any]:
-    """Arguments of a chat completion."""
+def request_of(question: Question, dialect: Dialect | None = None) -> dict[str, Any]:
+    """Arguments of a chat completion.
+
+    Args:
+        question: The question.
+        dialect: What of the protocol is used. What `extra_body` names is sent as it says.
+    """
+    dialect = dialect or Dialect()
     content: list[dict[str, Any]] = []
     for part in question.encoded():
         if isinstance(part, str):
@@ -127,14 +138,16 @@ def request_of(question: Question) -> dict[str, Any]:
             data = base64.b64encode(part).decode("ascii")
             url = f"data:image/png;base64,{data}"
             content.append({"type": "image_url", "image_url": {"url": url}})
+    if dialect.form != FORMS[0]:
+        content.append({"type": "text", "text": form_in_words(question.schema)})
     system = [{"role": "system", "content": question.system}] if question.system else []
-    settings = dict(question.parameters)
-    extra = settings.pop("extra_body", None)
-    return {
-        "model": question.model,
-        "messages": [*system, {"role": "user", "content": content}],
-        "max_tokens": settings.pop("max_output_tokens"),
-        "response_format": {
+    if system and not dialect.has_system:
+        content[:0] = [{"type": "text", "text": system.pop()["content"]}]
+    settings = {n: v for n, v in question.parameters.items() if n not in dialect.left_out}
+    extra = settings.pop("extra_body", None) or {}
+    limit = {dialect.limit: settings.pop("max_output_tokens")}
+    forms = {
+        "json_schema": {
             "type": "json_schema",
             "json_schema": {
                 "name": "verdict",
@@ -142,6 +155,23 @@ def request_of(question: Question) -> dict[str, Any]:
                 "schema": json.loads(json.dumps(dict(question.schema))),
             },
         },
-        **settings,
+        "json_object": {"type": "json_object"},
+    }
+    form = {"response_format": forms[dialect.form]} if dialect.form in forms else {}
+    ours = {**({} if _LIMITS & set(extra) else limit), **form, **settings}
+    return {
+        "model": question.model,
+        "messages": [*system, {"role": "user", "content": content}],
+        **{name: value for name, value in ours.items() if name not in extra},
         **({"extra_body": extra} if extra else {}),
+    }
+
+
+def _sent(request: dict[str, Any], question: Question) -> set[str]:
+    """Names of what a request held that could be left out or renamed."""
+    return {
+        *(name for name in question.parameters if name in request),
+        *(["limit"] if _LIMITS & set(request) else []),
+        *(["form"] if "response_format" in request else []),
+        *(["system"] if question.system else []),
     }

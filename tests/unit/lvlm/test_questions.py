@@ -174,18 +174,6 @@ def test_example_without_a_label_is_refused():
         one(examples=(("good", picture_of(PIXELS[2])),))
 
 
-def test_images_beyond_the_limits_name_the_remedy(monkeypatch):
-    """Services turn them away after the upload."""
-    monkeypatch.setattr(module, "MAX_REQUEST_BYTES", 100)
-    with pytest.raises(
-        ValueError, match="image a/1: the images of one question take .* max_side_px"
-    ):
-        one().encoded()
-    monkeypatch.setattr(module, "MAX_IMAGE_BYTES", 100)
-    with pytest.raises(ValueError, match=r"takes [\d,]+ bytes as PNG.* max_side_px"):
-        picture_of(PIXELS[0]).png()
-
-
 def test_schema_speaks_the_dialect_of_the_service():
     """Google orders by an extension; OpenAI's strict mode forbids further properties."""
     google, openai = (module.schema_for(s) for s in ("gemini", "openai_compatible"))

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from realitycheck.lvlm.verdict import (
     VERDICT_STATUSES,
+    is_completion,
     is_same_model,
     read_object,
+    share_of,
     verdict_of,
 )
 
@@ -71,7 +73,7 @@ GEMINI_CASES = [
     (gemini(json.dumps(GOOD | {"label": "MAYBE"})), "not_in_schema", "STOP"),
     (gemini(json.dumps(GOOD | {"label": "nok"})), "not_in_schema", "STOP"),
     (gemini(json.dumps(GOOD | {"score": 101})), "not_in_schema", "STOP"),
-    (gemini(json.dumps(GOOD | {"score": "87"})), "not_in_schema", "STOP"),
+    (gemini(json.dumps(GOOD | {"score": "high"})), "not_in_schema", "STOP"),
     (gemini(json.dumps(GOOD | {"score": True})), "not_in_schema", "STOP"),
     (gemini('{"reasoning": "x", "label": "OK", "score": NaN}'), "not_in_schema", "STOP"),
     (gemini(json.dumps({"label": "OK"})), "not_in_schema", "STOP"),
@@ -203,6 +205,155 @@ def test_text_beside_the_object_is_not_read_over():
     assert read_object('Sure: {"a": 1}') is None
     assert read_object('{"a": 1} {"a": 2}') is None
     assert read_object('  {"a": {"b": 1}}\n') == {"a": {"b": 1}}
+
+
+ANSWER = json.dumps(GOOD)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>Is it OK? {{no}} </think>\n{ANSWER}",
+        f"It is bent {{here}}.</think>{ANSWER}",
+        f"<thinking>a</thinking><thinking>b</thinking>\n```json\n{ANSWER}\n```",
+        f"[THINK]OK[/THINK]{ANSWER}",
+        f"<think>x</think><answer>{ANSWER}</answer>",
+        f"<|begin_of_box|>{ANSWER}<|end_of_box|>",
+        f"```json {ANSWER} ```",
+        f"```\n{ANSWER}\n```",
+        f"The plug is bent, so I say NOK.\n\n```json\n{ANSWER}\n```",
+        f"The plug is bent. {ANSWER}",
+        "\ufeff" + ANSWER,
+        ANSWER.replace("A scratch.", "A\nscratch\t."),
+        ANSWER.replace('"label"', '"score": 87, "label"'),
+    ],
+)
+def test_answer_in_an_unambiguous_frame_is_read(text):
+    """Thoughts before it, raw line breaks, fences: what it says is certain."""
+    found = verdict_of("openai_compatible", openai(text))
+    assert (found.status, found.label, found.score) == ("answered", "NOK", 0.87)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>First draft: {ANSWER}",
+        f"<think>a</think> <think>draft {ANSWER}",
+        f"{ANSWER} But on second thought it is OK.",
+        f"Either {ANSWER} or {ANSWER}",
+        f"I see {{a scratch}}. {ANSWER}",
+        'Here: {"label": "OK", "score": 3}',
+        ANSWER.replace('"label"', '"label": "OK", "label"'),
+        ANSWER.replace('"score": 87', '"score": 87, "score": 3'),
+    ],
+)
+def test_answer_that_could_be_another_is_not_read(text):
+    """Which object, or which of two labels, would be a guess."""
+    found = verdict_of("openai_compatible", openai(text))
+    assert (found.status, found.label, found.reasoning) == ("not_in_schema", None, text)
+
+
+def test_draft_among_the_thoughts_is_no_answer():
+    """A server that put all of the reply there is another matter."""
+    body = openai("", message={"reasoning_content": f"Perhaps {ANSWER}"})
+    assert verdict_of("openai_compatible", body).status == "not_in_schema"
+
+
+@pytest.mark.parametrize(
+    ("score", "label", "share"),
+    [
+        (87, "NOK", 0.87),
+        (87.5, "NOK", 0.875),
+        (0, "OK", 0.0),
+        (100, "NOK", 1.0),
+        (1, "OK", 0.01),
+        (1, "NOK", None),
+        ("87", "NOK", 0.87),
+        ("87%", "NOK", 0.87),
+        ("0.5 %", "OK", 0.005),
+        ("100%", "NOK", 1.0),
+        ("101%", "NOK", None),
+        ("8/10", "NOK", 0.8),
+        ("4 out of 5", "NOK", 0.8),
+        ("87/100", "NOK", 0.87),
+        ("11/10", "NOK", None),
+        ("8/9", "NOK", None),
+        (0.87, "NOK", 0.87),
+        (0.05, "OK", 0.05),
+        (0.87, "OK", None),
+        (0.05, "NOK", None),
+        (0.5, "NOK", None),
+        ("0.87", "NOK", 0.87),
+        (101, "NOK", None),
+        (-1, "OK", None),
+        (float("nan"), "OK", None),
+        (float("inf"), "NOK", None),
+        (True, "NOK", None),
+        (None, "NOK", None),
+        ("high", "NOK", None),
+        ("", "OK", None),
+        ("9" * 5000, "NOK", None),
+        ([87], "NOK", None),
+    ],
+)
+def test_score_counts_only_if_its_scale_is_certain(score, label, share):
+    """A share of one or a percentage beside the integer that was asked for."""
+    assert share_of(score, label) == (None if share is None else pytest.approx(share))
+
+
+@pytest.mark.parametrize(
+    ("service", "body", "is_one"),
+    [
+        ("openai_compatible", openai("OK"), True),
+        ("openai_compatible", openai("OK", error=None), True),
+        ("openai_compatible", '{"choices": []}', True),
+        ("openai_compatible", '{"choices": [{"mess', True),
+        ("openai_compatible", gemini("OK"), False),
+        ("openai_compatible", '{"error": "Unexpected endpoint"}', False),
+        ("openai_compatible", openai("OK", error={"message": "upstream"}), False),
+        ("openai_compatible", '{"choices": [{"error": {"code": 502}}]}', False),
+        ("openai_compatible", '{"model": "m", "message": {"content": "x"}}', False),
+        ("openai_compatible", '{"object": "error", "message": "no such model"}', False),
+        ("openai_compatible", "data: {}", False),
+        ("gemini", gemini("OK"), True),
+        ("gemini", '{"usageMetadata": {}}', True),
+        ("gemini", '{"promptFeedback": {"blockReason": "SAFETY"}}', True),
+        ("gemini", openai("OK"), False),
+        ("vertex", '[{"error": {"code": 404}}]', False),
+        *((s, b, False) for s in ("gemini", "openai_compatible") for b in ("", "{}", "null")),
+        *((s, "<html>log in</html>", False) for s in ("vertex", "openai_compatible")),
+        ("gemini", "[" * 100_000, False),
+    ],
+)
+def test_what_is_no_completion_is_told_from_a_damaged_one(service, body, is_one):
+    """Only the damaged one was paid for as an answer."""
+    assert is_completion(service, body) is is_one
+
+
+def test_texts_of_a_reply_can_be_written_to_any_file():
+    """Half an emoji, as JSON can hold it, stops SQLite and Parquet."""
+    words = '{"reasoning": "a \\ud83d scratch \\ud83d\\ude00", "label": "NOK", "score": 87}'
+    found = verdict_of("gemini", gemini(words, modelVersion="m\udcff"))
+    assert found.status == "answered"
+    assert found.reasoning == "a \ufffd scratch \U0001f600"
+    assert found.model_returned == "m\ufffd"
+    assert verdict_of("gemini", gemini(None, "A_\ud83d")).finish_reason == "A_\ufffd"
+
+
+def test_numbers_of_thousands_of_digits_are_read():
+    """Python refuses to convert them, with an exception of another kind than for bad JSON."""
+    body = gemini('{"reasoning": "x", "label": "OK", "score": ' + "9" * 5000 + "}")
+    assert verdict_of("gemini", body).status == "not_in_schema"
+    usage = '"promptTokenCount": ' + "9" * 5000
+    body = gemini(ANSWER).replace('"promptTokenCount": 620', usage)
+    assert usage in body
+    found = verdict_of("gemini", body)
+    assert (found.status, found.tokens_in) == ("answered", None)
+
+
+def test_two_choices_under_one_name_are_unreadable():
+    body = openai(ANSWER)[:-1] + ', "choices": []}'
+    assert verdict_of("openai_compatible", body).status == "unreadable"
 
 
 NAMES = st.sampled_from(
