@@ -7,11 +7,12 @@ because the Snakefile imports it for every job.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
@@ -26,6 +27,7 @@ from pydantic import (
 
 from realitycheck.models.files import network_files
 from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
+from realitycheck.settings_values import FilePath, as_meant, without
 
 NAME_PATTERN = r"^[a-z0-9_]+$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -36,10 +38,20 @@ DETECTION_FLOOR = 0.05
 
 
 class SettingsError(ValueError):
-    """All faults of a settings file, one line each."""
+    """All faults of a settings file, one line each.
 
-    def __init__(self, faults: list[str]):
+    Attributes:
+        faults: The lines, each beginning with a key path.
+        sound: The settings without the entries that have faults; None where nothing is left.
+        left_out: Key paths of those entries.
+    """
+
+    def __init__(
+        self, faults: list[str], *, sound: Settings | None = None, left_out: Iterable[str] = ()
+    ):
         self.faults = faults
+        self.sound = sound
+        self.left_out = frozenset(left_out)
         noun = "fault" if len(faults) == 1 else "faults"
         super().__init__(
             f"the settings have {len(faults)} {noun}:\n" + "\n".join(f"  - {f}" for f in faults)
@@ -50,6 +62,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_as_meant(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        kinds = {name: field.annotation for name, field in cls.model_fields.items()}
+        return {k: as_meant(kinds[k], value) if k in kinds else value for k, value in given.items()}
 
 
 # ---------------------------------------------------------------------------------------- data sets
@@ -123,7 +143,7 @@ class SplitSettings(_Strict):
 class _DatasetSettings(_Strict):
     title: str | None = Field(None, description="the product's name for people; default: the key")
     intensity: IntensitySettings = IntensitySettings()
-    reference: str | dict[str, str] = Field(
+    reference: FilePath | dict[str, FilePath] = Field(
         "auto",
         description="auto: the medoid of the good training images, one per category; none; a path; "
         "or {category: path}",
@@ -175,7 +195,7 @@ class FolderDataset(_DatasetSettings):
     """Images of one's own: `OK/` and `NOK/[defect type]/`, with `masks/` beside them."""
 
     format: Literal["folder"]
-    root: str = Field(description="folder that holds the images")
+    root: FilePath = Field(description="folder that holds the images")
 
     @model_validator(mode="after")
     def _check_split(self) -> FolderDataset:
@@ -190,7 +210,7 @@ class MvtecAdDataset(_DatasetSettings):
     """MVTec AD in its own layout."""
 
     format: Literal["mvtec_ad"]
-    root: str = Field(
+    root: FilePath = Field(
         "resources/datasets/mvtec_ad", description="folder with one folder a category"
     )
     categories: tuple[str, ...] = Field(
@@ -203,10 +223,10 @@ class OxfordPetDataset(_DatasetSettings):
     """Oxford-IIIT-Pet: cats are NOK, dogs are OK."""
 
     format: Literal["oxford_iiit_pet"]
-    root: str = Field(
+    root: FilePath = Field(
         "resources/datasets/oxford_iiit_pet", description="holds images/, annotations/"
     )
-    reference: str | dict[str, str] = "none"
+    reference: FilePath | dict[str, FilePath] = "none"
     truth_encoding: ClassVar[str] = "trimap"
     fetchable: ClassVar[bool] = True
 
@@ -237,7 +257,7 @@ class SyntheticPetsDataset(_DatasetSettings):
 
     format: Literal["synthetic_pets"]
     split: SplitSettings = SplitSettings(kind="official")
-    reference: str | dict[str, str] = "none"
+    reference: FilePath | dict[str, FilePath] = "none"
     n_ok: int = Field(60, ge=1, description="dogs that are scored")
     n_nok: int = Field(60, ge=1, description="cats, which are to be found")
     n_train: int = Field(20, ge=0, description="further dogs, for thresholds")
@@ -307,7 +327,7 @@ class SaaPlusPrompt(_Strict):
 class LvlmExample(_Strict):
     """A labelled image that stands in a question."""
 
-    image: str = Field(description="path")
+    image: FilePath = Field(description="path")
     label: Literal["OK", "NOK"]
 
 
@@ -566,10 +586,10 @@ class LvlmMethod(_MethodSettings):
     base_url: str | None = Field(None, description="address; default: the service's own")
     on_site: bool | None = Field(None, description="whether that address belongs to the site")
     key_env: str | None = Field(None, description="environment variable that holds the key")
-    key_file: str | None = Field(None, description="file that holds the key")
+    key_file: FilePath | None = Field(None, description="file that holds the key")
     project: str | None = Field(None, description="vertex: Google Cloud project")
     location: str | None = Field(None, description="vertex: its place, such as europe-west4")
-    credentials_file: str | None = Field(None, description="vertex: service account file")
+    credentials_file: FilePath | None = Field(None, description="vertex: service account file")
     max_cost_usd: float | None = Field(None, gt=0, description="limit on all money ever spent")
     price: PriceSettings | None = Field(
         None, description="in place of the price file's, such as a server's running cost"
@@ -577,7 +597,7 @@ class LvlmMethod(_MethodSettings):
     in_flight: int = Field(4, ge=1, le=256, description="questions sent at once")
     requests_per_minute: int | None = Field(60, ge=1)
     timeout_s: float = Field(300.0, gt=0)
-    ledger: str = Field(
+    ledger: FilePath = Field(
         "ledger/replies.sqlite", description="every answer ever paid for; never deleted by a run"
     )
     prompt_key: ClassVar[str | None] = "lvlm"
@@ -692,7 +712,9 @@ class SamModel(_Strict):
     variant: Literal["vit_h", "vit_l", "vit_b", "everyday", "miniature"] | dict[str, Any] = Field(
         "vit_h", description="a known name, or the model's dimensions"
     )
-    weights: str | None = Field(None, description="checkpoint; default: the known file's place")
+    weights: FilePath | None = Field(
+        None, description="checkpoint; default: the known file's place"
+    )
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -713,8 +735,10 @@ class GroundingDinoModel(_Strict):
     variant: Literal["swint_ogc", "everyday", "miniature"] | dict[str, Any] = Field(
         "swint_ogc", description="a known name, or the model's dimensions"
     )
-    weights: str | None = None
-    text_encoder: str | None = Field(None, description="folder with BERT's config and tokenizer")
+    weights: FilePath | None = None
+    text_encoder: FilePath | None = Field(
+        None, description="folder with BERT's config and tokenizer"
+    )
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -733,7 +757,7 @@ class ClipModel(_Strict):
         "ViT-B-16",
         description="ViT-B-16, everyday, miniature, another ViT of open_clip, or dimensions",
     )
-    weights: str | None = None
+    weights: FilePath | None = None
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -751,7 +775,7 @@ class SaliencyModel(_Strict):
     variant: Literal["wide_resnet50_2", "everyday", "miniature"] | dict[str, list[int]] = Field(
         "wide_resnet50_2", description="a known name, or {layers: [4 numbers], channels: [4]}"
     )
-    weights: str | None = None
+    weights: FilePath | None = None
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -901,7 +925,9 @@ class AuditSettings(_Strict):
 class Settings(_Strict):
     """All settings of a run."""
 
-    results_dir: str = Field("results", min_length=1, description="folder of everything computed")
+    results_dir: FilePath = Field(
+        "results", min_length=1, description="folder of everything computed"
+    )
     datasets: dict[Name, DatasetSettings] = Field(min_length=1)
     prompts: dict[Name, dict[Name, PromptSettings]] = Field(default_factory=dict)
     methods: dict[Name, MethodSettings] = Field(default_factory=dict)
@@ -1051,6 +1077,10 @@ _REMEDIES = {
     "missing": "add the key",
     "union_tag_not_found": "add the key that names the kind",
     "too_short": "give at least one entry",
+    "string_type": "put it in quotes if it is meant as a text",
+    "float_parsing": "write a number such as 0.35, with a point",
+    "int_parsing": "write a whole number such as 4",
+    "tuple_type": "write a list in brackets, such as [a, b]",
 }
 
 
@@ -1068,14 +1098,28 @@ def load_settings(raw: Mapping[str, Any], *, folder: str | Path = ".") -> Settin
         found = _shorten(raw)
         raise SettingsError([f"(top level): expected keys such as 'datasets', found {found}"])
     data = _with_method_kinds(json.loads(json.dumps(raw, default=str)))
+    faults: list[str] = []
+    left_out: set[str] = set()
+    settings: Settings | None = None
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        raise SettingsError(_describe(error, data)) from None
-    faults = [*_cross_faults(settings), *_file_faults(settings, Path(folder))]
+        faults = _describe(error, data)
+        rest, left_out = without(data, [item["loc"] for item in error.errors()])
+        with contextlib.suppress(ValidationError):
+            settings = Settings.model_validate(rest)
+    if settings is not None:
+        found = [*_cross_faults(settings), *_file_faults(settings, Path(folder))]
+        faults += unaffected(found, left_out)
     if faults:
-        raise SettingsError(faults)
+        raise SettingsError(faults, sound=settings, left_out=left_out)
     return settings
+
+
+def unaffected(faults: Iterable[str], left_out: Iterable[str]) -> list[str]:
+    """Those faults that do not follow from entries having been left out."""
+    blocks = {".".join(path.split(".")[:2]) for path in left_out}
+    return [fault for fault in faults if not any(block in fault for block in blocks)]
 
 
 def _with_method_kinds(data: dict[str, Any]) -> dict[str, Any]:
