@@ -181,6 +181,13 @@ class _DatasetSettings(_Strict):
     fetchable: ClassVar[bool] = False
     generated: ClassVar[bool] = False
 
+    def keeps_back(self, name: str) -> str | None:
+        """Key path of what says how many good parts become training images; None: folders do."""
+        if self.generated:
+            return f"datasets.{name}.n_train"
+        is_drawn = self.format == "folder" and self.split.kind == "all"
+        return f"datasets.{name}.split.train_fraction" if is_drawn else None
+
     @model_validator(mode="after")
     def _check_alignment(self) -> _DatasetSettings:
         if self.reference == "none" and self.alignment.method != "none":
@@ -574,7 +581,7 @@ class LvlmMethod(_MethodSettings):
     replay_of: Literal["gemini", "vertex", "openai_compatible"] = Field(
         "gemini", description="replay: the backend that the stored answers came from"
     )
-    model: str = Field("gemini-2.5-pro", min_length=1)
+    model: str = Field("gemini-3.8-flash", min_length=1)
     model_revision: str = Field("", description="what a server of one's own runs under that name")
     accepted_models: tuple[str, ...] = Field((), description="other names that a reply may give")
     parameters: dict[str, Any] = Field(

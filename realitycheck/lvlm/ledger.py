@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 APPLICATION_ID = 0x52434C47
@@ -129,6 +130,7 @@ class StoredReply:
         detail: What went wrong in it.
         body: Raw body of the answer; None without one.
         latency_s: Time from sending to the whole answer, in seconds.
+        day: When it was sent, UTC; None without an attempt that ended.
     """
 
     state: str
@@ -136,6 +138,7 @@ class StoredReply:
     detail: str | None
     body: str | None
     latency_s: float | None
+    day: date | None = None
 
 
 class Ledger:
@@ -419,16 +422,17 @@ class Ledger:
                 chunk = wanted[start : start + 500]
                 marks = ",".join("?" * len(chunk))
                 rows = self._db.execute(
-                    "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s "
+                    "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s, a.sent "
                     "from request r left join attempt a on a.id = (select b.id from attempt b "
                     "where b.key = r.key and b.outcome is not null "
                     "order by b.outcome != 'answered', b.id * (b.outcome = 'answered'), b.id desc "
                     f"limit 1) where r.key in ({marks})",
                     chunk,
                 )
-                for key, state, outcome, detail, body, latency_s in rows:
+                for key, state, outcome, detail, body, latency_s, sent in rows:
                     body = body if outcome == "answered" else None
-                    found[key] = StoredReply(state, outcome, detail, body, latency_s)
+                    day = None if sent is None else datetime.fromtimestamp(sent, UTC).date()
+                    found[key] = StoredReply(state, outcome, detail, body, latency_s, day)
         return found
 
     def spent_usd(self, budget: str = "") -> float:

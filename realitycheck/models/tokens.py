@@ -22,8 +22,6 @@ from realitycheck.models.clip import SCENE_TEMPLATES
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-#: Tokens of a caption that GroundingDINO reads, the marks of start and end among them.
-MAX_CAPTION_TOKENS = 256
 
 _UNKNOWN = "[UNK]"
 
@@ -49,7 +47,9 @@ class BertWords:
         if not self.has_vocabulary:
             return []
         parts = [part.strip() for part in caption.split(".")]
-        read = {part: self._tokenizer.encode(part, add_special_tokens=False).tokens for part in parts}
+        read = {
+            part: self._tokenizer.encode(part, add_special_tokens=False).tokens for part in parts
+        }
         return [part for part, tokens in read.items() if part and set(tokens) <= {_UNKNOWN}]
 
 

@@ -264,8 +264,9 @@ def check_address(base_url: str) -> str:
     try:
         url = httpx2.URL(base_url)
     except (httpx2.InvalidURL, TypeError) as error:
-        raise ValueError(f"base_url: {base_url!r} is no address ({error})") from None
-    if url.userinfo or url.query:
+        shown = "the text" if "@" in str(base_url) else repr(base_url)
+        raise ValueError(f"base_url: {shown} is no address ({error})") from None
+    if "@" in base_url or url.query:
         raise ValueError(
             "base_url: an address with a user name, a password or a query may hold a key; give the "
             "key by key_env or key_file"
