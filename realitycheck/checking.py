@@ -12,13 +12,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realitycheck.config import Settings, SettingsError, load_settings, unaffected
-from realitycheck.datasets.folder import DEFAULT_CATEGORY
-from realitycheck.datasets.formats import list_records
-from realitycheck.datasets.mvtec_ad import CATEGORIES
-from realitycheck.datasets.records import Record
 from realitycheck.lvlm.backends.base import check_address
 from realitycheck.lvlm.gates import LeavesSiteError, check_may_leave
 from realitycheck.lvlm.keys import MissingKeyError, read_key
@@ -28,6 +24,9 @@ from realitycheck.models.files import network_files
 from realitycheck.planning import Plan
 from realitycheck.settings_file import read_settings_file
 from realitycheck.texts import Told, text_faults, told_texts, vocabulary_folder
+
+if TYPE_CHECKING:
+    from realitycheck.datasets.records import Record
 
 #: Characters of `results_dir` that Snakemake takes for wildcards and variables.
 _PATTERN_CHARACTERS = "{}<>*?"
@@ -136,7 +135,7 @@ def _generated_rows(block: Any) -> list[tuple[str, str, str, None, str]]:
     )
     return [
         (f"{category}/{split}/{label}/{number}", category, label, None, split)
-        for category in getattr(block, "categories", (DEFAULT_CATEGORY,))
+        for category in getattr(block, "categories", ("product",))
         for label, n, split in kinds
         for number in range(n)
     ]
@@ -151,6 +150,8 @@ def _record_rows(settings: Settings, name: str, folder: str | Path) -> list[tupl
 
 def _records(settings: Settings, name: str, folder: Path) -> list[Record]:
     """Images of a data set by their names; none where the folder is not there or has faults."""
+    from realitycheck.datasets.formats import list_records  # with OpenCV, which planning spares
+
     known = settings.preparation_settings(name)
     root = folder / known["root"]
     if not root.is_dir():
@@ -166,7 +167,7 @@ def _categories(settings: Settings, name: str, folder: Path) -> list[str] | None
     """Categories of a data set; None where they are not known before it is there."""
     block = settings.datasets[name]
     if block.generated:
-        return list(getattr(block, "categories", (DEFAULT_CATEGORY,)))
+        return list(getattr(block, "categories", ("product",)))
     if block.format == "mvtec_ad":
         return list(block.categories)
     if block.format == "oxford_iiit_pet":
@@ -217,6 +218,8 @@ def _dataset_faults(
     if block.generated and block.split.kind == "paper":
         yield (f"{key}.split.kind: 'paper' is defined for the study's data sets only; use official")
     if block.format == "mvtec_ad":
+        from realitycheck.datasets.mvtec_ad import CATEGORIES
+
         known = (
             sorted(each.name for each in root.iterdir() if each.is_dir()) if root.is_dir() else ()
         )
@@ -394,9 +397,13 @@ def _network_faults(settings: Settings, folder: Path) -> Iterator[str]:
             path = folder / file.path
             if file.key == "text_encoder":
                 needed = [("config.json",), ("vocab.txt", "tokenizer.json")]
-                for names in needed:
-                    if not (file.is_obtainable or any((path / each).is_file() for each in names)):
-                        yield f"{key}: {file.path} holds no {' or '.join(names)}; put it there"
+                missing = [
+                    " or ".join(names)
+                    for names in needed
+                    if not any((path / each).is_file() for each in names)
+                ]
+                if missing and not file.is_obtainable:
+                    yield f"{key}: {file.path} holds no {' and no '.join(missing)}; put them there"
             elif not path.is_file():
                 yield f"{key}: {file.path} is a folder, expected a file; name the file in it"
 

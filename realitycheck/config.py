@@ -27,7 +27,7 @@ from pydantic import (
 
 from realitycheck.models.files import network_files
 from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
-from realitycheck.settings_values import FilePath, as_meant, without
+from realitycheck.settings_values import FilePath, as_meant, plain, without
 
 NAME_PATTERN = r"^[a-z0-9_]+$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -1104,7 +1104,7 @@ def load_settings(raw: Mapping[str, Any], *, folder: str | Path = ".") -> Settin
     if not isinstance(raw, Mapping):
         found = _shorten(raw)
         raise SettingsError([f"(top level): expected keys such as 'datasets', found {found}"])
-    data = _with_method_kinds(json.loads(json.dumps(raw, default=str)))
+    data = _with_method_kinds(json.loads(json.dumps(plain(raw), default=str)))
     faults: list[str] = []
     left_out: set[str] = set()
     settings: Settings | None = None

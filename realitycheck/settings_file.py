@@ -40,8 +40,8 @@ def read_settings_file(path: str | Path) -> tuple[Any, list[str]]:
         return _read_json(text)
     except json.JSONDecodeError:
         pass
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         faults = list(_key_faults(node, loader)) if node is not None else []
         value = loader.construct_document(node) if node is not None else {}
@@ -54,8 +54,12 @@ def read_settings_file(path: str | Path) -> tuple[Any, list[str]]:
         ) from None
     except yaml.YAMLError as error:
         raise SettingsFileError(f"{path}: {' '.join(str(error).split())}; expected YAML") from None
-    finally:
-        loader.dispose()
+    try:
+        json.dumps(value, default=str, skipkeys=True)
+    except ValueError:
+        raise SettingsFileError(
+            f"{path}: an alias (*name) stands within the block that it repeats; write it out"
+        ) from None
     return {} if value is None else value, faults
 
 

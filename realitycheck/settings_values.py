@@ -95,7 +95,7 @@ def without(data: Mapping[str, Any], locations: Sequence[Sequence[Any]]) -> tupl
         The rest, and the key paths of what was left out. A method block takes its name out of the
         data sets' lists with it, a data set its prompts.
     """
-    rest = _copy(data)
+    rest = plain(data)
     paths = {_innermost(data, location) for location in locations} - {()}
     for path in paths:
         node = rest
@@ -130,7 +130,9 @@ def _mappings(block: Any) -> list[dict[str, Any]]:
     return [each for each in block.values() if isinstance(each, dict)] if block else []
 
 
-def _copy(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Copy nested mappings and lists; a key that JSON does not know, such as a day, as a text."""
     if isinstance(value, Mapping):
-        return {key: _copy(each) for key, each in value.items()}
-    return [_copy(each) for each in value] if isinstance(value, list) else value
+        known = (str, int, float, type(None))
+        return {k if isinstance(k, known) else str(k): plain(each) for k, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -66,13 +66,13 @@ class PriceTable:
         date: Day on which they were read.
         sources: Where.
         models: Rows by model name; those of one time in rising order of request size.
-        day: Day whose prices are asked for, where no other is named.
+        day: Day whose prices are asked for where no other is named.
     """
 
     date: str
     sources: tuple[str, ...]
     models: Mapping[str, tuple[PriceRow, ...]]
-    day: date = field(default_factory=today)
+    day: date
 
     def rows(self, model: str, day: date | None = None) -> list[PriceRow]:
         """Rates of a model on a day, in rising order of request size; none without a price."""

@@ -50,7 +50,11 @@ class BertWords:
         read = {
             part: self._tokenizer.encode(part, add_special_tokens=False).tokens for part in parts
         }
-        return [part for part, tokens in read.items() if part and set(tokens) <= {_UNKNOWN}]
+        words = {
+            part: {token for token in tokens if any(letter.isalnum() for letter in token)}
+            for part, tokens in read.items()
+        }
+        return [part for part, known in words.items() if part and known <= {_UNKNOWN}]
 
 
 def _bert(folder: Path | None) -> Tokenizer:

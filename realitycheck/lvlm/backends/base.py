@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from realitycheck.lvlm.keys import Redactor
 from realitycheck.lvlm.questions import Question
@@ -263,7 +264,8 @@ def check_address(base_url: str) -> str:
 
     try:
         url = httpx2.URL(base_url)
-    except (httpx2.InvalidURL, TypeError) as error:
+        urlsplit(base_url).port  # noqa: B018, raises for what httpx2 passes on: a half bracket
+    except (httpx2.InvalidURL, TypeError, ValueError) as error:
         shown = "the text" if "@" in str(base_url) else repr(base_url)
         raise ValueError(f"base_url: {shown} is no address ({error})") from None
     if "@" in base_url or url.query:
@@ -271,7 +273,7 @@ def check_address(base_url: str) -> str:
             "base_url: an address with a user name, a password or a query may hold a key; give the "
             "key by key_env or key_file"
         )
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or " " in base_url:
         raise ValueError(
             f"base_url: expected an address like https://host:port/path, got {base_url!r}"
         )
