@@ -1349,8 +1349,24 @@ def json_schema() -> dict[str, Any]:
     schema = Settings.model_json_schema(mode="validation")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "RealityCheck settings"
+    for definition in schema["$defs"].values():
+        for name, field in definition.get("properties", {}).items():
+            definition["properties"][name] = _allow_one_for_list(field)
     _allow_kind_by_name(schema["properties"]["methods"], schema["$defs"])
     return schema
+
+
+def _allow_one_for_list(field: dict[str, Any]) -> dict[str, Any]:
+    """Let the schema accept one entry where a list is meant, as `as_meant` does."""
+    notes = {key: field[key] for key in ("title", "description", "default") if key in field}
+    members = field.get("anyOf", [{k: v for k, v in field.items() if k not in notes}])
+    single = [
+        member["items"]
+        for member in members
+        if member.get("type") == "array" and member.get("items", {}).get("type") != "array"
+    ]
+    single = [entry for entry in single if entry]
+    return {**notes, "anyOf": [*members, *single]} if single else field
 
 
 def _allow_kind_by_name(methods: dict[str, Any], definitions: Mapping[str, Any]) -> None:

@@ -594,3 +594,16 @@ def test_true_stands_for_no_number():
 def test_days_as_keys_are_read_as_texts():
     (fault,) = faults_of(settings(prompts={date(2026, 1, 31): {}}))
     assert fault.startswith("prompts.2026-01-31: ")
+
+
+def test_schema_accepts_one_entry_where_a_list_is_meant():
+    """An editor must not underline what is understood."""
+    definitions = json_schema()["$defs"]
+    for block, name, kind in (
+        ("PromptSettings", "segmentation", "string"),
+        ("FolderDataset", "methods", "string"),
+        ("ResnetMlpMethod", "hidden_units", "integer"),
+    ):
+        kinds = [each.get("type") for each in definitions[block]["properties"][name]["anyOf"]]
+        assert "array" in kinds and kind in kinds, name
+    assert "anyOf" not in definitions["SaaPlusPrompt"]["properties"]["class_prompts"]

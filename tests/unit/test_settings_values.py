@@ -38,10 +38,10 @@ def test_values_as_meant(annotation, value, meant):
 
 
 def test_home_and_variables_are_put_into_paths(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("HOME", "/people/anna")
     monkeypatch.setenv("DATA", "/big")
-    assert expanded("~/parts") == "/home/anna/parts"
-    assert expanded("$HOME/parts") == "/home/anna/parts"
+    assert expanded("~/parts") == "/people/anna/parts"
+    assert expanded("$HOME/parts") == "/people/anna/parts"
     assert expanded("${DATA}/a/$DATA") == "/big/a//big"
     assert expanded("data/a~b") == "data/a~b"
 

@@ -189,7 +189,7 @@ def test_without_a_key_what_is_in_the_ledger_still_counts(put, tmp_path):
     body = {
         "candidates": [{"content": {"parts": [{"text": answer}]}, "finishReason": "STOP"}],
         "usageMetadata": {"promptTokenCount": 600, "candidatesTokenCount": 50},
-        "modelVersion": "gemini-2.5-pro",
+        "modelVersion": "gemini-3.8-flash",
     }
     with Ledger(settings["ledger"]) as ledger:
         asked = questions[1]
