@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,7 +194,11 @@ def _unwritable(path: Path) -> str | None:
     there = next(each for each in (path, *path.absolute().parents) if each.exists())
     if not there.is_dir():
         return f"{there} is a file"
-    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return f"{there} cannot be written ({error.strerror})"
 
 
 def _dataset_faults(

@@ -27,7 +27,7 @@ from pydantic import (
 
 from realitycheck.models.files import network_files
 from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
-from realitycheck.settings_values import FilePath, as_meant, plain, without
+from realitycheck.settings_values import FilePath, as_meant, check_numbers, plain, without
 
 NAME_PATTERN = r"^[a-z0-9_]+$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -733,6 +733,7 @@ class SamModel(_Strict):
             unknown = [name for name in variant if name not in known]
             if unknown:
                 raise ValueError(f"unknown dimension '{unknown[0]}'; known: {', '.join(known)}")
+            check_numbers(variant)
         return variant
 
 
@@ -754,6 +755,7 @@ class GroundingDinoModel(_Strict):
             from realitycheck.models.grounding_dino import grounding_dino_dimensions
 
             grounding_dino_dimensions(variant)
+            check_numbers(variant)
         return variant
 
 
@@ -1165,9 +1167,10 @@ def _describe(error: ValidationError, data: Mapping[str, Any]) -> list[str]:
         elif kind == "missing":
             faults.append(f"{path}: the key is missing; add it")
         elif kind == "string_pattern_mismatch":
-            faults.append(
-                f"{path}: found {found!r}; use lower-case letters, digits and underscores only"
-            )
+            pattern = item["ctx"]["pattern"]
+            form = "lower-case letters, digits and underscores only"
+            form = form if pattern == NAME_PATTERN else f"the form {pattern}"
+            faults.append(f"{path}: found {found!r}; use {form}")
         else:
             message = item["msg"].removeprefix("Value error, ")
             shown = "" if kind == "value_error" else f" (found {_shorten(found)})"

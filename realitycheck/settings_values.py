@@ -83,6 +83,18 @@ def _kinds(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def check_numbers(sizes: Mapping[str, Any]) -> None:
+    """Refuse sizes of a network that are no numbers, or lists of them.
+
+    Raises:
+        ValueError: Naming the first.
+    """
+    for name, value in sizes.items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if not isinstance(each, int | float):
+                raise ValueError(f"{name}: expected a number, found {each!r}")
+
+
 def without(data: Mapping[str, Any], locations: Sequence[Sequence[Any]]) -> tuple[dict, set[str]]:
     """Leave out what has faults, so that the rest can be looked through at the same time.
 

@@ -69,7 +69,8 @@ def told_texts(
             for caption in used_captions(wanted, own, forms=[form]):
                 yield Told(place, "grounding_dino", caption, name)
         elif method.kind in ("clip_zero_shot", "tuned_clip"):
-            for category in own:
+            # A name for all categories is known before they are.
+            for category in own or ([""] if isinstance(block.object_name, str) else []):
                 for text in _sentences(method, block, category):
                     yield Told(f"datasets.{dataset}.object_name", "clip", text, name)
 

@@ -1,7 +1,6 @@
 """What `realitycheck check` knows without running: every fault at once, none invented."""
 
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -259,6 +258,27 @@ FAULTS = {
         [("models.sam", {"variant": {"encoder_depth": 2}, "weights": "sam.pth"})],
         "models.sam.weights: there is no file sam.pth",
     ),
+    "size of a network that is no number": (
+        [("models.sam", {"variant": {"encoder_width": "0,35"}, "weights": "key"})],
+        "models.sam.variant: encoder_width: expected a number, found '0,35'",
+    ),
+    "size of the detector that is no number": (
+        [
+            (
+                "models.grounding_dino",
+                {
+                    "variant": {"swin_depths": [1, "two", 1, 1]},
+                    "weights": "key",
+                    "text_encoder": ".",
+                },
+            )
+        ],
+        "models.grounding_dino.variant: swin_depths: expected a number, found 'two'",
+    ),
+    "rule that is none": (
+        [("methods.saa_plus.binarise", "good:0.5")],
+        "methods.saa_plus.binarise: found 'good:0.5'; use the form ^(union|f1max|good|fixed:",
+    ),
     "weights are a folder": (
         [("models.sam", {"variant": "everyday", "weights": "data"})],
         "models.sam.weights: data is a folder, expected a file",
@@ -387,11 +407,18 @@ def test_expired_price_is_a_fault_where_a_key_is_there(monkeypatch):
     assert "a model that is served" in fault
 
 
-def test_unwritable_results_are_a_fault(folder, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, _: Path(path) != folder)
-    assert [fault.split(";")[0] for fault in faults_of(("results_dir", "deep/er"))][0] == (
-        f"results_dir: {folder} cannot be written"
-    )
+def test_unwritable_folders_are_a_fault(folder, monkeypatch):
+    """As on a disk that is mounted for reading; a folder that is yet to be made is none."""
+
+    def refuse(dir):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    changes = [("results_dir", "deep/er"), ("methods.ask.ledger", "deep/a.sqlite")]
+    why = f"{folder} cannot be written (Read-only file system); name a f"
+    results, ledger = faults_of(*changes)
+    assert results.startswith(f"results_dir: {why}")
+    assert ledger.startswith(f"methods.ask.ledger: {why}")
 
 
 def test_words_wait_for_the_vocabulary_and_length_does_not(folder):
