@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if parsed.command == "plan" and parsed.file is None:
         return _plan(parsed, None)
-    settings = _settings(parsed.file)
+    settings = _settings(parsed.file, thoroughly=parsed.command == "check")
     if settings is None:
         return 1
     if parsed.command == "plan":
@@ -54,18 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def _settings(file: str) -> Settings | None:
+def _settings(file: str, *, thoroughly: bool) -> Settings | None:
     """Read a settings file; None, and every fault on standard error, if it has faults."""
-    import yaml
-
+    from realitycheck.checking import checked_settings
     from realitycheck.config import SettingsError, load_settings
+    from realitycheck.settings_file import SettingsFileError, read_settings_file
 
     try:
-        with open(file, encoding="utf-8") as stream:
-            return load_settings(yaml.safe_load(stream) or {})
-    except (OSError, yaml.YAMLError, SettingsError) as error:
+        raw, faults = read_settings_file(file)
+        if thoroughly:
+            return checked_settings(raw, files=[file], counts_parts=True)
+        if faults:
+            raise SettingsError(faults)
+        return load_settings(raw)
+    except SettingsFileError as error:
+        print(error, file=sys.stderr)
+    except (OSError, SettingsError) as error:
         print(f"{file}: {error}", file=sys.stderr)
-        return None
+    return None
 
 
 def _plan(asked: argparse.Namespace, settings: Settings | None) -> int:
@@ -125,13 +131,20 @@ def _quote(file: str, settings: Settings) -> int:
             f"--configfile {file} {' '.join(targets)}",
             file=sys.stderr,
         )
-    return 1 if targets else 0
+    return 1 if targets or any(run.is_unpriced for run in found) else 0
 
 
 def _check(file: str, settings: Settings) -> int:
+    from realitycheck.checking import words_are_checked
+
     runs = settings.runs()
     counts = f"data sets: {len(settings.datasets)}, runs of methods: {len(runs)}"
     print(f"{file}: no fault; {counts}")
+    if not words_are_checked(settings):
+        print(
+            "not checked yet: whether GroundingDINO's vocabulary holds the words of the prompts; a "
+            "run looks once it has fetched it, before anything is computed"
+        )
     return 0
 
 

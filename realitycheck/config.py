@@ -7,11 +7,12 @@ because the Snakefile imports it for every job.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
@@ -24,9 +25,10 @@ from pydantic import (
     model_validator,
 )
 
-from realitycheck.lvlm.gates import CLOUD_MODELS, endpoint_faults
+from realitycheck.lvlm.gates import CLOUD_MODELS
 from realitycheck.models.files import network_files
 from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
+from realitycheck.settings_values import FilePath, as_meant, check_numbers, plain, without
 
 NAME_PATTERN = r"^[a-z0-9_]+$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -37,10 +39,20 @@ DETECTION_FLOOR = 0.05
 
 
 class SettingsError(ValueError):
-    """All faults of a settings file, one line each."""
+    """All faults of a settings file, one line each.
 
-    def __init__(self, faults: list[str]):
+    Attributes:
+        faults: The lines, each beginning with a key path.
+        sound: The settings without the entries that have faults; None where nothing is left.
+        left_out: Key paths of those entries.
+    """
+
+    def __init__(
+        self, faults: list[str], *, sound: Settings | None = None, left_out: Iterable[str] = ()
+    ):
         self.faults = faults
+        self.sound = sound
+        self.left_out = frozenset(left_out)
         noun = "fault" if len(faults) == 1 else "faults"
         super().__init__(
             f"the settings have {len(faults)} {noun}:\n" + "\n".join(f"  - {f}" for f in faults)
@@ -51,6 +63,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_as_meant(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        kinds = {name: field.annotation for name, field in cls.model_fields.items()}
+        return {k: as_meant(kinds[k], value) if k in kinds else value for k, value in given.items()}
 
 
 # ---------------------------------------------------------------------------------------- data sets
@@ -124,7 +144,7 @@ class SplitSettings(_Strict):
 class _DatasetSettings(_Strict):
     title: str | None = Field(None, description="the product's name for people; default: the key")
     intensity: IntensitySettings = IntensitySettings()
-    reference: str | dict[str, str] = Field(
+    reference: FilePath | dict[str, FilePath] = Field(
         "auto",
         description="auto: the medoid of the good training images, one per category; none; a path; "
         "or {category: path}",
@@ -162,6 +182,13 @@ class _DatasetSettings(_Strict):
     fetchable: ClassVar[bool] = False
     generated: ClassVar[bool] = False
 
+    def keeps_back(self, name: str) -> str | None:
+        """Key path of what says how many good parts become training images; None: folders do."""
+        if self.generated:
+            return f"datasets.{name}.n_train"
+        is_drawn = self.format == "folder" and self.split.kind == "all"
+        return f"datasets.{name}.split.train_fraction" if is_drawn else None
+
     @model_validator(mode="after")
     def _check_alignment(self) -> _DatasetSettings:
         if self.reference == "none" and self.alignment.method != "none":
@@ -176,7 +203,7 @@ class FolderDataset(_DatasetSettings):
     """Images of one's own: `OK/` and `NOK/[defect type]/`, with `masks/` beside them."""
 
     format: Literal["folder"]
-    root: str = Field(description="folder that holds the images")
+    root: FilePath = Field(description="folder that holds the images")
 
     @model_validator(mode="after")
     def _check_split(self) -> FolderDataset:
@@ -191,7 +218,7 @@ class MvtecAdDataset(_DatasetSettings):
     """MVTec AD in its own layout."""
 
     format: Literal["mvtec_ad"]
-    root: str = Field(
+    root: FilePath = Field(
         "resources/datasets/mvtec_ad", description="folder with one folder a category"
     )
     categories: tuple[str, ...] = Field(
@@ -204,10 +231,10 @@ class OxfordPetDataset(_DatasetSettings):
     """Oxford-IIIT-Pet: cats are NOK, dogs are OK."""
 
     format: Literal["oxford_iiit_pet"]
-    root: str = Field(
+    root: FilePath = Field(
         "resources/datasets/oxford_iiit_pet", description="holds images/, annotations/"
     )
-    reference: str | dict[str, str] = "none"
+    reference: FilePath | dict[str, FilePath] = "none"
     truth_encoding: ClassVar[str] = "trimap"
     fetchable: ClassVar[bool] = True
 
@@ -238,7 +265,7 @@ class SyntheticPetsDataset(_DatasetSettings):
 
     format: Literal["synthetic_pets"]
     split: SplitSettings = SplitSettings(kind="official")
-    reference: str | dict[str, str] = "none"
+    reference: FilePath | dict[str, FilePath] = "none"
     n_ok: int = Field(60, ge=1, description="dogs that are scored")
     n_nok: int = Field(60, ge=1, description="cats, which are to be found")
     n_train: int = Field(20, ge=0, description="further dogs, for thresholds")
@@ -308,7 +335,7 @@ class SaaPlusPrompt(_Strict):
 class LvlmExample(_Strict):
     """A labelled image that stands in a question."""
 
-    image: str = Field(description="path")
+    image: FilePath = Field(description="path")
     label: Literal["OK", "NOK"]
 
 
@@ -555,7 +582,7 @@ class LvlmMethod(_MethodSettings):
     replay_of: Literal["gemini", "vertex", "openai_compatible"] = Field(
         "gemini", description="replay: the backend that the stored answers came from"
     )
-    model: str = Field("gemini-2.5-pro", min_length=1)
+    model: str = Field("gemini-3.8-flash", min_length=1)
     model_revision: str = Field("", description="what a server of one's own runs under that name")
     accepted_models: tuple[str, ...] = Field((), description="other names that a reply may give")
     parameters: dict[str, Any] = Field(
@@ -571,10 +598,10 @@ class LvlmMethod(_MethodSettings):
         description="names of models that the server itself runs in a cloud; *: any text",
     )
     key_env: str | None = Field(None, description="environment variable that holds the key")
-    key_file: str | None = Field(None, description="file that holds the key")
+    key_file: FilePath | None = Field(None, description="file that holds the key")
     project: str | None = Field(None, description="vertex: Google Cloud project")
     location: str | None = Field(None, description="vertex: its place, such as europe-west4")
-    credentials_file: str | None = Field(None, description="vertex: service account file")
+    credentials_file: FilePath | None = Field(None, description="vertex: service account file")
     max_cost_usd: float | None = Field(None, gt=0, description="limit on all money ever spent")
     price: PriceSettings | None = Field(
         None, description="in place of the price file's, such as a server's running cost"
@@ -582,7 +609,7 @@ class LvlmMethod(_MethodSettings):
     in_flight: int = Field(4, ge=1, le=256, description="questions sent at once")
     requests_per_minute: int | None = Field(60, ge=1)
     timeout_s: float = Field(300.0, gt=0)
-    ledger: str = Field(
+    ledger: FilePath = Field(
         "ledger/replies.sqlite", description="every answer ever paid for; never deleted by a run"
     )
     prompt_key: ClassVar[str | None] = "lvlm"
@@ -596,10 +623,6 @@ class LvlmMethod(_MethodSettings):
             )
         if self.key_env and self.key_file:
             raise ValueError("give key_env or key_file, not both")
-        if self.backend != "replay":
-            faults = endpoint_faults(self.backend, self.base_url, on_site=self.on_site)
-            if faults:
-                raise ValueError("; ".join(faults))
         from realitycheck.lvlm.parameters import check_parameters
 
         check_parameters(self.service, self.model, parameters=self.parameters)
@@ -701,7 +724,9 @@ class SamModel(_Strict):
     variant: Literal["vit_h", "vit_l", "vit_b", "everyday", "miniature"] | dict[str, Any] = Field(
         "vit_h", description="a known name, or the model's dimensions"
     )
-    weights: str | None = Field(None, description="checkpoint; default: the known file's place")
+    weights: FilePath | None = Field(
+        None, description="checkpoint; default: the known file's place"
+    )
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -713,6 +738,7 @@ class SamModel(_Strict):
             unknown = [name for name in variant if name not in known]
             if unknown:
                 raise ValueError(f"unknown dimension '{unknown[0]}'; known: {', '.join(known)}")
+            check_numbers(variant)
         return variant
 
 
@@ -722,8 +748,10 @@ class GroundingDinoModel(_Strict):
     variant: Literal["swint_ogc", "everyday", "miniature"] | dict[str, Any] = Field(
         "swint_ogc", description="a known name, or the model's dimensions"
     )
-    weights: str | None = None
-    text_encoder: str | None = Field(None, description="folder with BERT's config and tokenizer")
+    weights: FilePath | None = None
+    text_encoder: FilePath | None = Field(
+        None, description="folder with BERT's config and tokenizer"
+    )
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -732,6 +760,7 @@ class GroundingDinoModel(_Strict):
             from realitycheck.models.grounding_dino import grounding_dino_dimensions
 
             grounding_dino_dimensions(variant)
+            check_numbers(variant)
         return variant
 
 
@@ -742,7 +771,7 @@ class ClipModel(_Strict):
         "ViT-B-16",
         description="ViT-B-16, everyday, miniature, another ViT of open_clip, or dimensions",
     )
-    weights: str | None = None
+    weights: FilePath | None = None
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -760,7 +789,7 @@ class SaliencyModel(_Strict):
     variant: Literal["wide_resnet50_2", "everyday", "miniature"] | dict[str, list[int]] = Field(
         "wide_resnet50_2", description="a known name, or {layers: [4 numbers], channels: [4]}"
     )
-    weights: str | None = None
+    weights: FilePath | None = None
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -910,7 +939,9 @@ class AuditSettings(_Strict):
 class Settings(_Strict):
     """All settings of a run."""
 
-    results_dir: str = Field("results", min_length=1, description="folder of everything computed")
+    results_dir: FilePath = Field(
+        "results", min_length=1, description="folder of everything computed"
+    )
     datasets: dict[Name, DatasetSettings] = Field(min_length=1)
     prompts: dict[Name, dict[Name, PromptSettings]] = Field(default_factory=dict)
     methods: dict[Name, MethodSettings] = Field(default_factory=dict)
@@ -1060,6 +1091,10 @@ _REMEDIES = {
     "missing": "add the key",
     "union_tag_not_found": "add the key that names the kind",
     "too_short": "give at least one entry",
+    "string_type": "put it in quotes if it is meant as a text",
+    "float_parsing": "write a number such as 0.35, with a point",
+    "int_parsing": "write a whole number such as 4",
+    "tuple_type": "write a list in brackets, such as [a, b]",
 }
 
 
@@ -1076,15 +1111,29 @@ def load_settings(raw: Mapping[str, Any], *, folder: str | Path = ".") -> Settin
     if not isinstance(raw, Mapping):
         found = _shorten(raw)
         raise SettingsError([f"(top level): expected keys such as 'datasets', found {found}"])
-    data = _with_method_kinds(json.loads(json.dumps(raw, default=str)))
+    data = _with_method_kinds(json.loads(json.dumps(plain(raw), default=str)))
+    faults: list[str] = []
+    left_out: set[str] = set()
+    settings: Settings | None = None
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        raise SettingsError(_describe(error, data)) from None
-    faults = [*_cross_faults(settings), *_file_faults(settings, Path(folder))]
+        faults = _describe(error, data)
+        rest, left_out = without(data, [item["loc"] for item in error.errors()])
+        with contextlib.suppress(ValidationError):
+            settings = Settings.model_validate(rest)
+    if settings is not None:
+        found = [*_cross_faults(settings), *_file_faults(settings, Path(folder))]
+        faults += unaffected(found, left_out)
     if faults:
-        raise SettingsError(faults)
+        raise SettingsError(faults, sound=settings, left_out=left_out)
     return settings
+
+
+def unaffected(faults: Iterable[str], left_out: Iterable[str]) -> list[str]:
+    """Those faults that do not follow from entries having been left out."""
+    blocks = {".".join(path.split(".")[:2]) for path in left_out}
+    return [fault for fault in faults if not any(block in fault for block in blocks)]
 
 
 def _with_method_kinds(data: dict[str, Any]) -> dict[str, Any]:
@@ -1123,9 +1172,10 @@ def _describe(error: ValidationError, data: Mapping[str, Any]) -> list[str]:
         elif kind == "missing":
             faults.append(f"{path}: the key is missing; add it")
         elif kind == "string_pattern_mismatch":
-            faults.append(
-                f"{path}: found {found!r}; use lower-case letters, digits and underscores only"
-            )
+            pattern = item["ctx"]["pattern"]
+            form = "lower-case letters, digits and underscores only"
+            form = form if pattern == NAME_PATTERN else f"the form {pattern}"
+            faults.append(f"{path}: found {found!r}; use {form}")
         else:
             message = item["msg"].removeprefix("Value error, ")
             shown = "" if kind == "value_error" else f" (found {_shorten(found)})"
@@ -1314,8 +1364,24 @@ def json_schema() -> dict[str, Any]:
     schema = Settings.model_json_schema(mode="validation")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "RealityCheck settings"
+    for definition in schema["$defs"].values():
+        for name, field in definition.get("properties", {}).items():
+            definition["properties"][name] = _allow_one_for_list(field)
     _allow_kind_by_name(schema["properties"]["methods"], schema["$defs"])
     return schema
+
+
+def _allow_one_for_list(field: dict[str, Any]) -> dict[str, Any]:
+    """Let the schema accept one entry where a list is meant, as `as_meant` does."""
+    notes = {key: field[key] for key in ("title", "description", "default") if key in field}
+    members = field.get("anyOf", [{k: v for k, v in field.items() if k not in notes}])
+    single = [
+        member["items"]
+        for member in members
+        if member.get("type") == "array" and member.get("items", {}).get("type") != "array"
+    ]
+    single = [entry for entry in single if entry]
+    return {**notes, "anyOf": [*members, *single]} if single else field
 
 
 def _allow_kind_by_name(methods: dict[str, Any], definitions: Mapping[str, Any]) -> None:

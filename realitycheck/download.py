@@ -389,8 +389,8 @@ def _append(answer: requests.Response, part: Path, start: int, file: RemoteFile,
             raise
         of_all = "" if file.size_bytes is None else f" of {file.size_bytes}"
         raise DownloadError(
-            f"{part}: {part.stat().st_size if part.exists() else 0}{of_all} bytes have arrived and are kept, and the next run "
-            f"goes on there. {told}"
+            f"{part}: {part.stat().st_size if part.exists() else 0}{of_all} bytes have arrived "
+            f"and are kept, and the next run goes on there. {told}"
         ) from error
     if file.size_bytes is not None and size < file.size_bytes:
         raise _Interrupted(f"broke off after {size} of {file.size_bytes} bytes", is_offline=False)

@@ -526,11 +526,19 @@ class Plan:
             "rules": rules,
             "uses_reference": any(self.uses_reference(*run) for run in runs),
             "told": told,
-            "learners": {
-                name: block.model_dump(include={"kind", "n_folds", "seed"})
-                for name in self.settings.methods_of(dataset)
-                if (block := self.settings.methods[name]).learns_in_folds
-            },
+            "learners": self.learners(dataset),
+            "keeps_back": self.settings.datasets[dataset].keeps_back(dataset),
+        }
+
+    def learners(self, dataset: str) -> dict[str, dict[str, Any]]:
+        """Methods that learn from labelled parts; see `realitycheck.methods.needs.lacking`."""
+        blocks = {name: self.settings.methods[name] for name in self.settings.methods_of(dataset)}
+        return {
+            name: block.model_dump(include={"kind", "n_folds", "seed"})
+            for name, block in blocks.items()
+            if block.learns_in_folds
+            or block.kind in ("few_shot", "pixel_difference")
+            or getattr(block, "binarise", "") == "good"
         }
 
     def audited_runs(self) -> list[dict[str, Any]]:

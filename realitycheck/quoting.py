@@ -28,6 +28,7 @@ class RunQuote:
         spent_usd: Money that the ledger says has been spent from the method's budget.
         max_cost_usd: The budget's limit; None: none.
         destination: Where the images go, and through which proxy, in words.
+        is_on_site: Whether the questions go to a server of one's own, which sends no bill.
     """
 
     dataset: str
@@ -38,12 +39,25 @@ class RunQuote:
     spent_usd: float = 0.0
     max_cost_usd: float | None = None
     destination: str = ""
+    is_on_site: bool = False
+
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether money would be spent, and no one can say how much."""
+        open_ = self.quote is not None and self.quote.n_to_ask > 0
+        return open_ and self.quote.cost_usd is None and not self.is_on_site
 
     def lines(self) -> list[str]:
         """The quote in words."""
         title = f"{self.dataset}, {self.method}, prompt {self.prompt}"
         if self.quote is None:
             return [f"{title}: no quote yet, for want of {', '.join(self.missing)}"]
+        if self.is_unpriced:
+            return [
+                f"{title}: no quote: {self.quote.text()}",
+                f"    give its price as methods.{self.method}.price: {{input, output}}, USD per "
+                "million tokens, or name a model that is served",
+            ]
         limit = (
             "no limit is set (max_cost_usd)"
             if self.max_cost_usd is None
@@ -71,6 +85,7 @@ def quotes(settings: Settings) -> Iterator[RunQuote]:
 
 def _quote(plan: Plan, dataset: str, method: str, prompt: str) -> RunQuote:
     from realitycheck.artifacts import REFERENCES, TRANSFORMS, read_table
+    from realitycheck.lvlm.gates import is_on_site
     from realitycheck.lvlm.ledger import Ledger
     from realitycheck.lvlm.runner import quote
     from realitycheck.stages.lvlm import destination_of, prices_of, questions_of
@@ -106,6 +121,9 @@ def _quote(plan: Plan, dataset: str, method: str, prompt: str) -> RunQuote:
         spent_usd=spent,
         max_cost_usd=settings["max_cost_usd"],
         destination=destination,
+        is_on_site=is_on_site(
+            settings["service"], settings["base_url"], declared=settings["on_site"]
+        ),
     )
 
 

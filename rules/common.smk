@@ -7,18 +7,25 @@ from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
 from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, PersistenceBase
 
+from realitycheck.checking import checked_settings, word_faults, words_are_checked
 from realitycheck.config import DETECTION_FLOOR, SettingsError, load_settings
 from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
 from realitycheck.planning import Plan
 from realitycheck.provenance import is_training, shard_names, source_digest
 from realitycheck.room import NoRoomError, check_folder, check_free
+from realitycheck.settings_file import SettingsFileError
 
+# A job on another machine, where keys and folders of this one may be missing, looks at types only.
 try:
-    cfg = load_settings(config)
-except SettingsError as error:
+    if workflow.is_main_process:
+        cfg = checked_settings(config, files=workflow.configfiles)
+    else:
+        cfg = load_settings(config)
+except (SettingsError, SettingsFileError) as error:
     raise WorkflowError(str(error)) from None
 
 plan = Plan(cfg)
+words_checked = words_are_checked(cfg) or not workflow.is_main_process
 
 if workflow.is_main_process:
     try:
@@ -89,9 +96,15 @@ def checked_inputs(wildcards):
     """The record of all checked inputs; nothing that costs anything is planned before it.
 
     Each rule with a digest of images or weights among its params takes this as an input, too; after
-    the check it is planned anew, with today's digests.
+    the check it is planned anew, with today's digests. Words are looked up here where the vocabulary
+    was fetched just now.
     """
-    return checkpoints.check_inputs.get().output.record
+    global words_checked
+    record = checkpoints.check_inputs.get().output.record
+    if not words_checked and (faults := word_faults(cfg)):
+        raise WorkflowError(str(SettingsError(faults)))
+    words_checked = True
+    return record
 
 
 def code_of(script):

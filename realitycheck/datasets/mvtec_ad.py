@@ -19,6 +19,12 @@ from realitycheck.datasets.records import (
 TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
 """The five texture categories, which the study uses."""
 
+CATEGORIES = (
+    *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut"),
+    *("pill", "screw", "tile", "toothbrush", "transistor", "wood", "zipper"),
+)
+"""All 15 categories."""
+
 SPLITS = ("official", "paper", "all")
 PAPER_PERCENT = 20
 """Share of each category that the study inspects: its 253 OK and 76 NOK images are exactly this."""

@@ -52,7 +52,7 @@ def address_faults(base_url: str) -> list[str]:
         host, port = url.hostname or "", url.port
     except (ValueError, TypeError, AttributeError) as error:
         return [f"base_url: the address is none ({error}); give one like https://host:port/path"]
-    if "@" in url.netloc or url.query or url.fragment:
+    if "@" in base_url or url.query or url.fragment:
         return [
             "base_url: an address with a user name, a password or a query may hold a key; give the "
             "key by key_env or key_file"

@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 APPLICATION_ID = 0x52434C47
@@ -130,6 +131,7 @@ class StoredReply:
         body: Raw body of the answer; None without one.
         latency_s: Time from sending to the whole answer, in seconds.
         client: Library that sent it, and what it left out for the model's sake.
+        day: When it was sent, UTC; None without an attempt that ended.
     """
 
     state: str
@@ -138,6 +140,7 @@ class StoredReply:
     body: str | None
     latency_s: float | None
     client: str | None = None
+    day: date | None = None
 
 
 class Ledger:
@@ -438,16 +441,18 @@ class Ledger:
                 chunk = wanted[start : start + 500]
                 marks = ",".join("?" * len(chunk))
                 rows = self._db.execute(
-                    "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s, a.client "
+                    "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s, a.client, "
+                    "a.sent "
                     "from request r left join attempt a on a.id = (select b.id from attempt b "
                     "where b.key = r.key and b.outcome is not null "
                     "order by b.outcome != 'answered', b.id * (b.outcome = 'answered'), b.id desc "
                     f"limit 1) where r.key in ({marks})",
                     chunk,
                 )
-                for key, state, outcome, detail, body, latency_s, client in rows:
+                for key, state, outcome, detail, body, latency_s, client, sent in rows:
                     body = body if outcome == "answered" else None
-                    found[key] = StoredReply(state, outcome, detail, body, latency_s, client)
+                    day = None if sent is None else datetime.fromtimestamp(sent, UTC).date()
+                    found[key] = StoredReply(state, outcome, detail, body, latency_s, client, day)
         return found
 
     def spent_usd(self, budget: str = "") -> float:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,27 @@ _TILE_TOKENS = 258
 
 @dataclass(frozen=True)
 class PriceRow:
-    """Rates up to a size of the request, in USD per million tokens."""
+    """Rates up to a size of the request, in USD per million tokens.
+
+    They hold from the day `valid_from` to the end of the day `valid_until`; None: no such day is
+    known.
+    """
 
     input: float
     output: float
     cached_input: float
     up_to_tokens_in: float
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+    def holds_on(self, day: date) -> bool:
+        """Whether the rates hold on a day."""
+        return (self.valid_from or day) <= day <= (self.valid_until or day)
+
+
+def today() -> date:
+    """The day, UTC, as in the ledger."""
+    return datetime.now(UTC).date()
 
 
 @dataclass(frozen=True)
@@ -48,16 +65,34 @@ class PriceTable:
     Attributes:
         date: Day on which they were read.
         sources: Where.
-        models: Rows by model name, in rising order of request size.
+        models: Rows by model name; those of one time in rising order of request size.
+        day: Day whose prices are asked for where no other is named.
     """
 
     date: str
     sources: tuple[str, ...]
     models: Mapping[str, tuple[PriceRow, ...]]
+    day: date
 
-    def knows(self, model: str) -> bool:
-        """Whether the model has a price."""
-        return model in self.models
+    def rows(self, model: str, day: date | None = None) -> list[PriceRow]:
+        """Rates of a model on a day, in rising order of request size; none without a price."""
+        return [row for row in self.models.get(model, ()) if row.holds_on(day or self.day)]
+
+    def knows(self, model: str, day: date | None = None) -> bool:
+        """Whether the model has a price on a day."""
+        return bool(self.rows(model, day))
+
+    def lack_of(self, model: str) -> str | None:
+        """Why a model has no price today, in words; None if it has one."""
+        if self.knows(model):
+            return None
+        if not (known := self.models.get(model)):
+            return f"{model} has no price in the table of {self.date}"
+        ended = [row.valid_until for row in known if row.valid_until and row.valid_until < self.day]
+        if ended:
+            return f"the price of {model} ended on {max(ended)}, as of the table of {self.date}"
+        begins = min(row.valid_from for row in known if row.valid_from)
+        return f"the price of {model} begins on {begins}"
 
     def with_model(self, model: str, rates: Mapping[str, float]) -> PriceTable:
         """Add or replace a model's price by rates of one's own, such as a server's running cost.
@@ -67,21 +102,28 @@ class PriceTable:
             rates: `input`, `output` and optionally `cached_input`, USD per million tokens.
         """
         rows = _rows([dict(rates)], where=f"price of {model}")
-        return PriceTable(self.date, self.sources, {**self.models, model: rows})
+        return replace(self, models={**self.models, model: rows})
 
-    def cost_usd(self, model: str, verdict: Verdict) -> float | None:
-        """What an answer cost; None without a price or without counted tokens."""
-        if verdict.tokens_in is None or verdict.tokens_out is None or not self.knows(model):
+    def cost_usd(self, model: str, verdict: Verdict, day: date | None = None) -> float | None:
+        """What an answer of a day cost; None without a price or without counted tokens."""
+        if verdict.tokens_in is None or verdict.tokens_out is None or not self.knows(model, day):
             return None
         return self.price(
             model,
             tokens_in=verdict.tokens_in,
             tokens_cached=verdict.tokens_cached or 0,
             tokens_out=verdict.tokens_out + (verdict.tokens_thinking or 0),
+            day=day,
         )
 
     def price(
-        self, model: str, *, tokens_in: float, tokens_out: float, tokens_cached: float = 0
+        self,
+        model: str,
+        *,
+        tokens_in: float,
+        tokens_out: float,
+        tokens_cached: float = 0,
+        day: date | None = None,
     ) -> float:
         """Price of a request, in USD.
 
@@ -90,43 +132,55 @@ class PriceTable:
             tokens_in: Tokens of the request, cached ones included.
             tokens_out: Tokens of answer and thinking.
             tokens_cached: Tokens of the request that came from a cache.
+            day: When it was sent; default: the table's day.
         """
-        row = next(r for r in self.models[model] if tokens_in <= r.up_to_tokens_in)
+        row = next(r for r in self.rows(model, day) if tokens_in <= r.up_to_tokens_in)
         cached = min(tokens_cached, tokens_in)
         return (
             (tokens_in - cached) * row.input + cached * row.cached_input + tokens_out * row.output
         ) / 1e6
 
 
-def read_prices(path: str | Path = PRICE_FILE) -> PriceTable:
+def read_prices(path: str | Path = PRICE_FILE, *, day: date | None = None) -> PriceTable:
     """Read a price file.
+
+    Args:
+        path: The file.
+        day: See `PriceTable`; default: today.
 
     Raises:
         ValueError: If it is not in the form of the one that comes with the package.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        date, sources, models = content["date"], content["sources"], content["models"]
+        as_of, sources, models = content["as_of"], content["sources"], content["models"]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path}: expected a price file with date, sources and models ({error}); see "
+            f"{path}: expected a price file with as_of, sources and models ({error}); see "
             f"{PRICE_FILE.name} of the package"
         ) from error
     rows = {str(m): _rows(r, where=f"{path}: {m}") for m, r in models.items()}
-    return PriceTable(str(date), tuple(map(str, sources)), rows)
+    return PriceTable(str(as_of), tuple(map(str, sources)), rows, day or today())
+
+
+_RATES = ("input", "output", "cached_input", "up_to_tokens_in")
+_DAYS = ("valid_from", "valid_until")
 
 
 def _rows(rows: Sequence[Mapping[str, Any]], *, where: str) -> tuple[PriceRow, ...]:
     found = []
     for row in rows:
-        unknown = sorted(set(row) - {"input", "output", "cached_input", "up_to_tokens_in"})
+        unknown = sorted(set(row) - {*_RATES, *_DAYS})
         if unknown or not {"input", "output"} <= set(row):
             raise ValueError(
-                f"{where}: a price has input, output and optionally cached_input and "
-                f"up_to_tokens_in, got {', '.join(map(str, row)) or 'nothing'}"
+                f"{where}: a price has input, output and optionally {', '.join(_RATES[2:])}, "
+                f"{' and '.join(_DAYS)}, got {', '.join(map(str, row)) or 'nothing'}"
             )
         for name, value in row.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            if name in _DAYS:
+                if type(value) is not date:
+                    raise ValueError(f"{where}: {name} must be a day as 2027-01-31, got {value!r}")
+            elif isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(f"{where}: {name} must be a number from 0 on, got {value!r}")
         found.append(
             PriceRow(
@@ -134,13 +188,22 @@ def _rows(rows: Sequence[Mapping[str, Any]], *, where: str) -> tuple[PriceRow, .
                 float(row["output"]),
                 float(row.get("cached_input", row["input"])),
                 float(row.get("up_to_tokens_in", math.inf)),
+                row.get("valid_from"),
+                row.get("valid_until"),
             )
         )
-    limits = [row.up_to_tokens_in for row in found]
-    if not found or limits != sorted(set(limits)) or limits[-1] != math.inf:
+    times: dict[tuple[date, date], list[float]] = {}
+    for row in found:
+        time = (row.valid_from or date.min, row.valid_until or date.max)
+        times.setdefault(time, []).append(row.up_to_tokens_in)
+    if not times or any(x != sorted(set(x)) or x[-1] != math.inf for x in times.values()):
         raise ValueError(
-            f"{where}: rows must come in rising order of up_to_tokens_in, the last one without"
+            f"{where}: rows of one time must come in rising order of up_to_tokens_in, the last one "
+            "without"
         )
+    spans = sorted(times)
+    if any(end >= begin for (_, end), (begin, _) in pairwise(spans)):
+        raise ValueError(f"{where}: two rows hold on one day; let valid_until end before")
     return tuple(found)
 
 
@@ -198,6 +261,7 @@ class Quote:
         cost_per_1000_usd: Expected cost of 1,000 questions; None as above.
         n_measured: Stored answers that the expectation of the answers' length rests on.
         price_date: Date of the prices.
+        lack: Why the model has no price today; None if it has one.
     """
 
     n_questions: int
@@ -210,12 +274,13 @@ class Quote:
     cost_per_1000_usd: float | None
     n_measured: int
     price_date: str
+    lack: str | None = None
 
     def text(self) -> str:
         """The quote in one line."""
         known = f"{self.n_questions} questions, {self.n_answered} answered already"
         if self.cost_usd is None:
-            return f"{known}, {self.n_to_ask} to ask; the model has no price"
+            return f"{known}, {self.n_to_ask} to ask; {self.lack}"
         basis = (
             f"the mean of {self.n_measured} stored answers"
             if self.n_measured
@@ -271,6 +336,7 @@ def quote_of(
         cost_per_1000_usd=(1000 * cost / n if n else 0.0) if has_price else None,
         n_measured=len(measured),
         price_date=prices.date,
+        lack=None if has_price else prices.lack_of(questions[0].model),
     )
 
 

@@ -18,6 +18,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -398,7 +399,7 @@ def _answers(
     for question in questions:
         reply = replies.get(question.key)
         verdict = _verdict(question, reply, accepted_models)
-        cost = _cost(question, verdict, prices)
+        cost = _cost(question, verdict, prices, day=None if reply is None else reply.day)
         lacking += cost is None and reply is not None and reply.body is not None
         notices |= {verdict.model_notice} - {None}
         if reply is not None and reply.body is not None:
@@ -453,11 +454,13 @@ _KEPT_OF_WRONG_MODEL = (
 )
 
 
-def _cost(question: Question, verdict: Verdict, prices: PriceTable) -> float | None:
-    """What an answer cost, at the price of the model that gave it where that has one."""
+def _cost(
+    question: Question, verdict: Verdict, prices: PriceTable, day: date | None = None
+) -> float | None:
+    """What an answer of a day cost, at the price of the model that gave it where that has one."""
     returned = (verdict.model_returned or "").rsplit("/", 1)[-1]
-    model = returned if prices.knows(returned) else question.model
-    return prices.cost_usd(model, verdict)
+    model = returned if prices.knows(returned, day) else question.model
+    return prices.cost_usd(model, verdict, day)
 
 
 def _row(
@@ -531,12 +534,11 @@ def _check_prices(
         return
     if not max_cost_usd >= 0:
         raise ValueError(f"max_cost_usd: expected 0 or more, got {max_cost_usd}")
-    model = questions[0].model
-    if not prices.knows(model):
+    if lack := prices.lack_of(questions[0].model):
         raise ValueError(
-            f"max_cost_usd is {max_cost_usd}, but {model} has no price in the table of "
-            f"{prices.date}, so the limit could not be kept; give its price (price: {{input, "
-            "output}}, USD per million tokens; 0 for a server of your own), or set no limit"
+            f"max_cost_usd is {max_cost_usd}, but {lack}, so the limit could not be kept; give its "
+            "price (price: {input, output}, USD per million tokens; 0 for a server of your own), "
+            "name a model that is served, or set no limit"
         )
 
 

@@ -17,8 +17,7 @@ import pandas as pd
 
 from realitycheck.artifacts import AUDIT, WHOLE_DATASET
 from realitycheck.datasets.near_duplicates import near_duplicates, thumbnail
-from realitycheck.methods import resnet_mlp
-from realitycheck.metrics.folds import assign_folds
+from realitycheck.methods.needs import lacking
 from realitycheck.names import AUDIT_CHECKS
 
 Read = Callable[[str], np.ndarray]
@@ -85,6 +84,7 @@ def audit_dataset(
     uses_reference: bool,
     told: Mapping[str, str],
     learners: Mapping[str, Mapping[str, Any]],
+    keeps_back: str | None = None,
     n_workers: int = 1,
 ) -> list[dict[str, Any]]:
     """Look through a data set for what would void its numbers.
@@ -98,21 +98,21 @@ def audit_dataset(
         rules: `stop` or `flag` for each check.
         uses_reference: Whether some method is shown the reference.
         told: Texts that methods are told, by the key path of each, where naming a defect stops.
-        learners: `kind`, `n_folds` and `seed` of each method that learns from the scored images in
-            folds, by its name.
+        learners: See `realitycheck.methods.needs.lacking`.
+        keeps_back: See there.
         n_workers: Threads that decode.
 
     Returns:
         Rows of the audit findings table, one a check.
 
     Raises:
-        AuditError: With every method that cannot learn in its folds, or every finding that stops,
-            where it is and what to do.
+        AuditError: With every method that has too few parts to learn from, or every finding that
+            stops, where it is and what to do.
     """
-    if lacking := list(_lacking(manifest, learners)):
+    if few := list(lacking(manifest, train, learners, keeps_back=keeps_back)):
         raise AuditError(
-            f"data set {dataset}: too few parts to learn from in folds:\n"
-            + "\n".join(f"  {line}" for line in lacking)
+            f"data set {dataset}: too few parts to learn from:\n"
+            + "\n".join(f"  {line}" for line in few)
             + f"\nor leave them out with datasets.{dataset}.methods"
         )
     found = {
@@ -142,22 +142,6 @@ def audit_dataset(
             + f"\nor run all the same, with every affected row flagged: audit: {{{flags}}}"
         )
     return [{"dataset": dataset, "check": check, **each._asdict()} for check, each in found.items()]
-
-
-def _lacking(manifest: pd.DataFrame, learners: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Say of each method that learns in folds what it lacks."""
-    groups = manifest["group"].fillna(manifest["image_id"])
-    for name, settings in learners.items():
-        deal = {"n_folds": settings["n_folds"], "seed": settings["seed"]}
-        try:
-            if settings["kind"] == "resnet_mlp":
-                resnet_mlp.check_parts(
-                    manifest["label"], groups=groups, categories=manifest["category"], **deal
-                )
-            else:
-                assign_folds(manifest["label"], groups, **deal)
-        except ValueError as error:
-            yield f"{name}: {error}"
 
 
 def scored_reference(references: pd.DataFrame) -> Finding:

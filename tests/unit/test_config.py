@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 import yaml
@@ -18,6 +19,9 @@ def sat(**changes):
 
 def settings(**blocks):
     return {"datasets": {"chips": sat()}, **blocks}
+
+
+PLAIN = {"chips": {"plain": {"segmentation": ["void"]}}}
 
 
 def faults_of(raw, **options):
@@ -132,7 +136,10 @@ ONE_FAULT = {
         "models.grounding_dino.variant: GroundingDINO variant: unknown dimension 'layers'",
     ),
     "threshold below what is stored": (
-        settings(methods={"grounded_sam": {"box_threshold": 0.01}}),
+        settings(
+            methods={"grounded_sam": {"box_threshold": 0.01}},
+            prompts=PLAIN,
+        ),
         "methods.grounded_sam.box_threshold: Input should be greater than or equal to 0.05 "
         "(found 0.01)",
     ),
@@ -289,10 +296,13 @@ def test_all_faults_are_listed_together(tmp_path):
         (settings(models={"sam": {"variant": "vit_x"}}), "models.sam.variant"),
         ({"datasets": {"folder": sat(seed=-1)}}, "datasets.folder.seed"),
         (
-            settings(methods={"mine": {"kind": "grounded_sam", "variant": 1}}),
+            settings(methods={"mine": {"kind": "grounded_sam", "variant": 1}}, prompts=PLAIN),
             "methods.mine.variant",
         ),
-        (settings(methods={"grounded_sam": {"variant": 1}}), "methods.grounded_sam.variant"),
+        (
+            settings(methods={"grounded_sam": {"variant": 1}}, prompts=PLAIN),
+            "methods.grounded_sam.variant",
+        ),
     ],
 )
 def test_key_paths_hold_the_users_keys_only(raw, path):
@@ -526,3 +536,92 @@ def test_reduced_precision_is_that_of_sam_and_clip_and_the_detector_has_its_own(
         "saliency": "float32",
         "resnet": "float32",
     }
+
+
+def test_a_word_stands_for_a_list_of_one():
+    """What most people write, and what can be meant by it."""
+    raw = {
+        "datasets": {
+            "chips": sat(defect_names="a void", methods="mine"),
+            "cloth": {"format": "synthetic_textures", "categories": "wood", "methods": []},
+        },
+        "prompts": {"chips": {"plain": {"segmentation": "defect"}}},
+        "methods": {"mine": {"kind": "grounded_sam"}, "resnet_mlp": {"hidden_units": 64}},
+    }
+    found = load_settings(raw)
+    assert found.prompts["chips"]["plain"].segmentation == ("defect",)
+    assert found.datasets["chips"].defect_names == ("a void",)
+    assert found.datasets["chips"].methods == ("mine",)
+    assert found.datasets["cloth"].categories == ("wood",)
+    assert found.methods["resnet_mlp"].hidden_units == (64,)
+    raw["prompts"]["chips"]["plain"]["segmentation"] = "scratch, dent"
+    (fault,) = faults_of(raw)
+    assert fault.startswith("prompts.chips.plain.segmentation: ") and "such as [a, b]" in fault
+
+
+def test_paths_hold_home_and_variables(tmp_path, monkeypatch):
+    """Every path of the settings, wherever it stands."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.png").touch()
+    path = "~/here/a.png"
+    raw = {
+        "results_dir": "$HOME/results",
+        "datasets": {
+            "one": {"format": "folder", "root": "~/here", "reference": path},
+            "two": sat(reference={"product": path}),
+        },
+        "prompts": {"one": {"ask": {"lvlm": "?", "examples": [{"image": path, "label": "OK"}]}}},
+        "methods": {
+            "ask": {"kind": "lvlm", "ledger": path, "key_file": path, "credentials_file": path}
+        },
+        "models": {network: {"weights": path} for network in ("sam", "clip", "saliency", "resnet")}
+        | {"grounding_dino": {"weights": path, "text_encoder": path}},
+    }
+    raw["datasets"]["two"]["methods"] = []
+    found = load_settings(raw)
+    text = json.dumps(found.model_dump(mode="json"))
+    assert "~" not in text and "$" not in text
+    assert text.count(f"{tmp_path}/here/a.png") == 12
+    assert found.results_dir == f"{tmp_path}/results"
+
+
+def test_faults_of_all_blocks_are_told_at_once():
+    """A fault in one block hides none in another, and invents none."""
+    raw = {
+        "datasets": {"chips": sat(shards=0), "mine": {"format": "folder", "root": "nowhere"}},
+        "prompts": {"other": {}, "mine": {"p": {"segmentation": [""]}}},
+        "methods": {"whole_image": {"kind": "pixel_difference"}, "grounded_sam": {"zzz": 1}},
+    }
+    assert [fault.split(": ")[0] for fault in faults_of(raw)] == [
+        "datasets.chips.shards",
+        "prompts.mine.p.segmentation[0]",
+        "methods.grounded_sam.zzz",
+        "methods.whole_image",
+        "prompts.other",
+        "datasets.mine.root",
+    ]
+
+
+def test_true_stands_for_no_number():
+    """YAML reads `yes` as true, and true would count as 1."""
+    (fault,) = faults_of(settings(requirements={"max_slip_rate": True}))
+    assert fault.startswith("requirements.max_slip_rate: ") and "a number such as 0.35" in fault
+
+
+def test_days_as_keys_are_read_as_texts():
+    (fault,) = faults_of(settings(prompts={date(2026, 1, 31): {}}))
+    assert fault.startswith("prompts.2026-01-31: ")
+
+
+def test_schema_accepts_one_entry_where_a_list_is_meant():
+    """An editor must not underline what is understood."""
+    definitions = json_schema()["$defs"]
+    for block, name, kind in (
+        ("PromptSettings", "segmentation", "string"),
+        ("FolderDataset", "methods", "string"),
+        ("ResnetMlpMethod", "hidden_units", "integer"),
+    ):
+        kinds = [each.get("type") for each in definitions[block]["properties"][name]["anyOf"]]
+        assert "array" in kinds and kind in kinds, name
+    assert "anyOf" not in definitions["SaaPlusPrompt"]["properties"]["class_prompts"]

@@ -1,6 +1,7 @@
 """Quotes before a run: what is counted, what is missing."""
 
 import json
+from datetime import date
 
 import numpy as np
 import pytest
@@ -32,7 +33,12 @@ def settings(tmp_path, monkeypatch):
             }
         },
         "methods": {
-            "gemini": {"kind": "lvlm", "max_cost_usd": 5},
+            "gemini": {
+                "kind": "lvlm",
+                "model": "gemini-2.5-pro",
+                "max_cost_usd": 5,
+                "price": {"input": 1.25, "output": 10},
+            },
             "own": {
                 "kind": "lvlm",
                 "backend": "openai_compatible",
@@ -132,7 +138,7 @@ def test_a_model_without_price_is_counted_in_tokens(settings, tmp_path, capsys):
     del settings["methods"]["gemini"]
     status, out, _ = said(settings, tmp_path, capsys)
     assert status == 0
-    assert "4 to ask; the model has no price" in out
+    assert "4 to ask; qwen has no price in the table of" in out
     assert out.splitlines()[-1].endswith("8 to ask; some models have no price")
     assert "no limit is set (max_cost_usd)" in out
     settings["methods"]["own"]["price"] = {"input": 0, "output": 100}
@@ -161,3 +167,20 @@ def test_faults_of_the_settings_are_told_as_by_check(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("datasets: {}", encoding="utf-8")
     assert main(["quote", str(tmp_path / "mine.yaml")]) == 1
     assert "datasets" in capsys.readouterr().err
+
+
+def test_a_model_whose_price_has_ended_gets_no_quote(settings, tmp_path, capsys, monkeypatch):
+    """Money would be spent and no one can say how much: a failing status, and what to do."""
+    monkeypatch.setattr("realitycheck.lvlm.pricing.today", lambda: date(2027, 6, 1))
+    write_aligned(tmp_path)
+    del settings["methods"]["gemini"]["price"]
+    status, out, _ = said(settings, tmp_path, capsys)
+    assert status == 1
+    assert (
+        "chips, gemini, prompt basic: no quote: 4 questions, 0 answered already, 4 to ask; the "
+        in out
+    )
+    assert "the price of gemini-2.5-pro ended on 2026-11-30" in out
+    assert "methods.gemini.price: {input, output}" in out and "a model that is served" in out
+    settings["methods"]["gemini"]["price"] = {"input": 1, "output": 1}
+    assert said(settings, tmp_path, capsys)[0] == 0

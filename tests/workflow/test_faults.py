@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import pytest
 from filelock import FileLock
 from PIL import Image
 
@@ -101,3 +102,31 @@ def test_leak_stops_the_run_before_any_encoding(unstarted_run):
     run.finish("results/manifests/parts/audit.parquet")
     found = run.read("manifests/parts/audit.parquet").set_index("check")
     assert found.loc["reference_is_scored", "n_affected"] == 1
+
+
+def test_start_of_a_run_finds_what_check_finds(run):
+    """One code behind both; Snakemake itself would take the braces for a wildcard."""
+    run.settings["results_dir"] = "res{x}"
+    said = run.fail("--dry-run")
+    assert "results_dir: 'res{x}' holds { }, expected a plain folder" in said
+
+
+@pytest.mark.long
+def test_words_are_looked_up_once_the_vocabulary_is_there(new_run, tmp_path):
+    """It comes with the weights; after them, nothing that costs anything has run."""
+    run = new_run(
+        tmp_path,
+        {
+            "datasets": {
+                "p": {"format": "synthetic_sat", "n_ok": 1, "n_nok": 1, "image_size_px": 96}
+            },
+            "prompts": {"p": {"plain": {"segmentation": "缺陷"}}},
+            "methods": {"grounded_sam": {}},
+            "models": {name: {"variant": "miniature"} for name in ("sam", "grounding_dino")},
+            "compute": {"device": "cpu", "threads": 1},
+        },
+    )
+    said = run.fail()
+    assert "GroundingDINO's vocabulary holds no word of '缺陷'" in said
+    assert (run.results / "weights" / "grounding_dino.json").is_file()
+    assert not (run.results / "aligned").exists()

@@ -112,22 +112,6 @@ def test_settings_of_an_endpoint_that_cannot_be_true_are_faults(service, address
     assert words is None or words in faults[0]
 
 
-def test_settings_file_with_such_an_endpoint_is_refused():
-    """Found by `realitycheck check`, before anything runs."""
-    from realitycheck.config import SettingsError, load_settings
-
-    block = {"kind": "lvlm", "backend": "openai_compatible", "model": "m", "on_site": True}
-    for address in ("https://api.openai.com/v1", "http://u:p@10.0.0.1/v1", "10.0.0.1:80"):
-        with pytest.raises(SettingsError, match=r"on_site: true, but|may hold a key|expected an"):
-            load_settings(
-                {
-                    "datasets": {"a": {"format": "synthetic_sat"}},
-                    "prompts": {"a": {"b": {"lvlm": "Is it?"}}},
-                    "methods": {"own": {**block, "base_url": address}},
-                }
-            )
-
-
 @pytest.mark.parametrize(
     ("model", "leaves"),
     [

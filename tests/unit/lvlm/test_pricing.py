@@ -1,9 +1,12 @@
 """Money: prices, costs and quotes, against sums done by hand."""
 
 import math
+from datetime import date
 
 import pytest
+import yaml
 
+from realitycheck.config import LvlmMethod
 from realitycheck.lvlm.pricing import (
     highest_cost_usd,
     image_tokens,
@@ -90,15 +93,24 @@ def test_own_rates_take_the_place_of_the_table(prices):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", "expected a price file with date, sources and models"),
-        ("[", "expected a price file with date, sources and models"),
-        ("{date: 1, sources: [], models: {m: [{input: 1}]}}", "a price has input, output"),
-        ("{date: 1, sources: [], models: {m: [{input: 1, output: -1}]}}", "from 0 on, got -1"),
+        ("{}", "expected a price file with as_of, sources and models"),
+        ("[", "expected a price file with as_of, sources and models"),
+        ("{as_of: 1, sources: [], models: {m: [{input: 1}]}}", "a price has input, output"),
+        ("{as_of: 1, sources: [], models: {m: [{input: 1, output: -1}]}}", "from 0 on, got -1"),
         (
-            "{date: 1, sources: [], models: {m: [{input: 1, output: 1, up_to_tokens_in: 5}]}}",
+            "{as_of: 1, sources: [], models: {m: [{input: 1, output: 1, up_to_tokens_in: 5}]}}",
             "last",
         ),
-        ("{date: 1, sources: [], models: {m: []}}", "rising order"),
+        ("{as_of: 1, sources: [], models: {m: []}}", "rising order"),
+        (
+            "{as_of: 1, sources: [], models: {m: [{input: 1, output: 1, valid_until: soon}]}}",
+            "m: valid_until must be a day as 2027-01-31, got 'soon'",
+        ),
+        (
+            "{as_of: 1, sources: [], models: {m: [{input: 1, output: 1, valid_until: 2026-12-31}, "
+            "{input: 2, output: 2, valid_from: 2026-12-31}]}}",
+            "two rows hold on one day",
+        ),
     ],
 )
 def test_broken_price_files_are_refused(tmp_path, text, message):
@@ -126,10 +138,60 @@ def test_quote_counts_what_is_still_to_ask(prices, make_questions):
 def test_quote_without_a_price_says_so(prices, make_questions):
     quote = quote_of(make_questions(2, service="openai_compatible"), prices)
     assert quote.cost_usd is None
-    assert "the model has no price" in quote.text()
+    assert "qwen-vl has no price in the table of 2026-11-22" in quote.text()
 
 
 def test_quote_of_nothing_is_nothing(prices):
     quote = quote_of([], prices)
     assert (quote.n_to_ask, quote.cost_usd, quote.cost_per_1000_usd) == (0, 0, 0)
     assert not math.isnan(quote.cost_usd_high)
+
+
+def test_prices_change_at_midnight():
+    """An answer costs what it cost on its day, whenever a table of it is made."""
+    days = (date(2026, 12, 31), date(2027, 1, 1))
+    for day, cost in zip(days, (0.75 + 3.75, 1.5 + 7.5), strict=True):
+        table = read_prices(day=day)
+        assert table.price("gemini-3.8-flash", tokens_in=1e6, tokens_out=1e6) == cost
+        told = Verdict("answered", tokens_in=10**6, tokens_out=10**6)
+        assert [table.cost_usd("gemini-3.8-flash", told, each) for each in days] == [4.5, 9]
+
+
+def test_lack_of_a_price_is_told_with_its_reason():
+    table = read_prices(day=date(2027, 6, 1))
+    assert table.lack_of("gemini-3.8-flash") is None
+    assert table.lack_of("gemini-2.5-pro").startswith(
+        "the price of gemini-2.5-pro ended on 2026-11-30"
+    )
+    assert table.lack_of("own") == f"own has no price in the table of {table.date}"
+    rates = {"input": 1, "output": 1, "valid_from": date(2028, 1, 1)}
+    assert table.with_model("new", rates).lack_of("new") == "the price of new begins on 2028-01-01"
+
+
+def shipped_models(repository):
+    """Models of Google's services that shipped files and defaults name, by place."""
+    found = {"default": LvlmMethod(kind="lvlm").model}
+    for path in [repository / "config.yaml", *sorted((repository / "configs").glob("*.yaml"))]:
+        methods = yaml.safe_load(path.read_text(encoding="utf-8"))["methods"].values()
+        for block in methods:
+            if block.get("kind") == "lvlm" and block.get("backend") != "openai_compatible":
+                found[path.name] = block["model"]
+    return found
+
+
+def test_shipped_files_name_models_that_are_served(repository):
+    """All but the study, which keeps its own, have a price at the date of the price file, and none
+    whose end is known."""
+    day = date.fromisoformat(read_prices().date)
+    table = read_prices(day=day)
+    found = shipped_models(repository)
+    assert found.pop("paper.yaml") == "gemini-2.5-pro"
+    assert set(found) == {"default", "config.yaml", "gemini_api.yaml", "vertex_ai.yaml"}
+    for place, model in found.items():
+        assert table.knows(model), place
+        assert any(row.valid_until is None for row in table.models[model]), place
+
+
+def test_study_says_how_to_replay(repository):
+    text = (repository / "configs" / "paper.yaml").read_text(encoding="utf-8")
+    assert "shut down on 1 December 2026" in text and "backend: replay" in text

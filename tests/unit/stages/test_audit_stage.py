@@ -298,3 +298,29 @@ def test_views_of_one_part_count_once():
 def test_enough_parts_pass():
     counts, _ = audit(images(), learners={"tuned": learner("tuned_clip", 3)})
     assert set(counts.values()) == {0}
+
+
+def test_parts_that_other_methods_need_count_by_category():
+    """Told here, and not when their networks have run; the remedy is not what is set already."""
+    small = images(n_ok=2, n_nok=1, n_train=1).assign(category="small")
+    small["image_id"] = "small/" + small["image_id"]
+    table = pd.concat([images(), small], ignore_index=True)
+    learners = {"few": {"kind": "few_shot"}, "plain": {"kind": "pixel_difference"}}
+    key = "datasets.chips.split.train_fraction"
+    with pytest.raises(AuditError) as caught:
+        audit(table, learners=learners, keeps_back=key)
+    assert (
+        "few: category small: needs at least 2 independent good training parts, found 1 (of 3 good "
+        f"ones); set {key} to 0.67 or more, or collect more good parts of small"
+    ) in str(caught.value)
+    assert "plain" not in str(caught.value)
+    with pytest.raises(AuditError, match="put more good parts of small into train"):
+        audit(table, learners=learners)
+    no_train = table[table["split"] == "test"]
+    few = no_train[(no_train["category"] == "p") | (no_train["label"] == "NOK")]
+    with pytest.raises(
+        AuditError, match="plain: category small: .*2 independent good parts, found 0"
+    ):
+        audit(few, learners={"plain": {"kind": "pixel_difference"}})
+    counts, _ = audit(no_train, learners={"plain": {"kind": "pixel_difference"}})
+    assert set(counts.values()) == {0}

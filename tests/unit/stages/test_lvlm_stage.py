@@ -172,7 +172,7 @@ def test_a_price_of_ones_own_joins_the_price_file():
     )
     prices = prices_of(own)
     assert prices.price("own", tokens_in=1e6, tokens_out=1e6) == pytest.approx(0.5)
-    assert prices.knows("gemini-2.5-pro") and not prices_of(settings_of()).knows("own")
+    assert prices.knows("gemini-3.8-flash") and not prices_of(settings_of()).knows("own")
 
 
 def test_without_a_key_what_is_in_the_ledger_still_counts(put, tmp_path):
@@ -189,7 +189,7 @@ def test_without_a_key_what_is_in_the_ledger_still_counts(put, tmp_path):
     body = {
         "candidates": [{"content": {"parts": [{"text": answer}]}, "finishReason": "STOP"}],
         "usageMetadata": {"promptTokenCount": 600, "candidatesTokenCount": 50},
-        "modelVersion": "gemini-2.5-pro",
+        "modelVersion": "gemini-3.8-flash",
     }
     with Ledger(settings["ledger"]) as ledger:
         asked = questions[1]

@@ -1,0 +1,106 @@
+"""How many parts each method needs, told before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from realitycheck.methods import resnet_mlp
+from realitycheck.metrics.folds import assign_folds
+
+#: Kinds of methods that set a threshold by good parts, or, without training images, by the others.
+_THRESHOLD_KINDS = ("pixel_difference", "saa_plus")
+
+
+def lacking(
+    scored: pd.DataFrame,
+    train: pd.DataFrame,
+    learners: Mapping[str, Mapping[str, Any]],
+    *,
+    keeps_back: str | None,
+) -> Iterator[str]:
+    """Say of each method that learns from labelled parts which parts it lacks.
+
+    Args:
+        scored: Scored images: `image_id`, `category`, `label`, `group`.
+        train: Training images, likewise.
+        learners: `kind`, and, where the kind has them, `n_folds` and `seed`, of each method by its
+            name. SAA+ is one of them only if it sets its threshold by good images.
+        keeps_back: Key path of the setting that says how many good parts become training images;
+            None: the folders say it.
+
+    Yields:
+        A line for each method and category: what is there, what is needed, what to do.
+    """
+    for name, settings in learners.items():
+        if settings["kind"] == "few_shot":
+            found = _few_good(scored, train, n_needed=2, keeps_back=keeps_back)
+        elif settings["kind"] in _THRESHOLD_KINDS:
+            from_train = len(train) > 0
+            found = _few_good(
+                scored,
+                train if from_train else scored,
+                n_needed=1 if from_train else 2,
+                keeps_back=keeps_back if from_train else None,
+            )
+        else:
+            found = _few_in_folds(scored, settings)
+        for line in found:
+            yield f"{name}: {line}"
+
+
+def _few_in_folds(scored: pd.DataFrame, settings: Mapping[str, Any]) -> Iterator[str]:
+    groups = scored["group"].fillna(scored["image_id"])
+    deal = {"n_folds": settings["n_folds"], "seed": settings["seed"]}
+    try:
+        if settings["kind"] == "resnet_mlp":
+            resnet_mlp.check_parts(
+                scored["label"], groups=groups, categories=scored["category"], **deal
+            )
+        else:
+            assign_folds(scored["label"], groups, **deal)
+    except ValueError as error:
+        yield str(error)
+
+
+def _few_good(
+    scored: pd.DataFrame, learned: pd.DataFrame, *, n_needed: int, keeps_back: str | None
+) -> Iterator[str]:
+    """Find categories with too few independent good parts among those that are learned from."""
+    n_learned = _n_good(learned)
+    n_all = _n_good(pd.concat([scored, learned[learned["split"] == "train"]]))
+    is_train = learned is not scored
+    for category in sorted(set(scored["category"])):
+        here, of_all = n_learned.get(category, 0), n_all.get(category, 0)
+        if here >= n_needed:
+            continue
+        kind = "good training parts" if is_train else "good parts"
+        yield (
+            f"category {category}: needs at least {n_needed} independent {kind}, found {here}"
+            f"{f' (of {of_all} good ones)' if is_train else ''}; "
+            f"{_remedy(category, of_all, n_needed, is_train=is_train, keeps_back=keeps_back)}"
+        )
+
+
+def _remedy(
+    category: str, n_all: int, n_needed: int, *, is_train: bool, keeps_back: str | None
+) -> str:
+    if not is_train:
+        return f"add good parts of {category}"
+    if keeps_back is None:
+        return f"put more good parts of {category} into train"
+    if keeps_back.endswith("n_train"):
+        return f"set {keeps_back} to {n_needed} or more"
+    if n_all <= n_needed:
+        return f"collect more good parts of {category}, so that some are left to be scored"
+    share = math.ceil(100 * n_needed / n_all) / 100
+    return f"set {keeps_back} to {share:g} or more, or collect more good parts of {category}"
+
+
+def _n_good(table: pd.DataFrame) -> dict[str, int]:
+    good = table[table["label"] == "OK"]
+    part = good["group"].fillna(good["image_id"])
+    return part.groupby(good["category"]).nunique().to_dict()
