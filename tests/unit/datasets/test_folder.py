@@ -100,7 +100,7 @@ def test_unsafe_names_become_safe_ids_and_keep_their_category(tmp_path):
     """The category is a value that settings name; the id is a path."""
     make(tmp_path, "OK/Teil 1/a b.png", "NOK/Teil 1/ü.png")
     assert facts(list_folder(tmp_path)) == {
-        "Teil_1/NOK/_": ("Teil 1", "NOK", None, "test"),
+        "Teil_1/NOK/ü": ("Teil 1", "NOK", None, "test"),
         "Teil_1/OK/a_b": ("Teil 1", "OK", None, "test"),
     }
 
