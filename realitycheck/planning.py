@@ -519,7 +519,24 @@ class Plan:
                 for name in self.settings.methods_of(dataset)
                 if (block := self.settings.methods[name]).learns_in_folds
             },
+            "needs": self._needs_of(dataset),
         }
+
+    def _needs_of(self, dataset: str) -> dict[str, list[str]]:
+        """What the methods on a data set need of it; see `realitycheck.stages.needs`."""
+        needs: dict[str, set[str]] = {}
+        if self.settings.datasets[dataset].alignment.method != "none":
+            needs["alignment"] = {"reference"}
+        of_kind = {"pixel_difference": {"good"}, "few_shot": {"good_training"}}
+        of_rule = {"good": {"good"}, "f1max": {"truth"}}
+        for _, method, prompt in (run for run in self.settings.runs() if run[0] == dataset):
+            block = self.settings.methods[method]
+            own = needs.setdefault(method, set())
+            own |= of_kind.get(block.kind, set())
+            own |= of_rule.get(getattr(block, "binarise", ""), set())
+            if self.uses_reference(dataset, method, prompt):
+                own.add("reference")
+        return {name: sorted(kinds) for name, kinds in needs.items() if kinds}
 
     def audited_runs(self) -> list[dict[str, Any]]:
         """What each run does that the audit must know, verdicts by area among them."""

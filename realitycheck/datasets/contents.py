@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -49,17 +49,17 @@ def take_stock(root: Path, listing: Listing, *, ours: Iterable[Path] = ()) -> Li
     root = Path(root)
     ours = {path.resolve() for path in ours}
     faults, unused = list(listing.faults), list(listing.unused)
-    used = {path for r in listing.records for path in (r.image_path, r.mask_path) if path is not None}
-    used.update(listing.read)
+    used = {record.image_path for record in listing.records} | set(listing.read)
+    used.update(record.mask_path for record in listing.records if record.mask_path is not None)
+    used.update(path for item in unused for path in item.files)
     used_folders = {folder for path in used for folder in path.parents}
     told = {fault.path for fault in faults} - {root} - used_folders
-    told.update(item.path for item in unused if not item.n_files)
+    told.update(item.path for item in unused if not item.files)
 
     pictures: dict[Path, list[Path]] = defaultdict(list)
-    others: Counter[tuple[Path, str]] = Counter()
-    first_other: dict[tuple[Path, str], Path] = {}
+    others: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    below: dict[Path, list[Path]] = defaultdict(list)
     system: list[Path] = []
-    n_told: Counter[Path] = Counter()
     for entry in _walk(root, system, ours):
         place = next((p for p in (entry.path, *entry.path.parents) if p in told), None)
         if entry.trouble:
@@ -67,24 +67,22 @@ def take_stock(root: Path, listing: Listing, *, ours: Iterable[Path] = ()) -> Li
         elif entry.path in used:
             continue
         elif place is not None:
-            n_told[place] += 1
+            below[place].append(entry.path)
         elif looks_like_groups(entry.path):
             faults.append(_other_groups(entry.path, root))
         elif entry.path.suffix.lower() in (*IMAGE_SUFFIXES, *_OTHER_PICTURES):
             pictures[_topmost(entry.path, root, used_folders)].append(entry.path)
         else:
-            key = (entry.path.parent, entry.path.suffix.lower())
-            others[key] += 1
-            first_other.setdefault(key, entry.path)
+            others[entry.path.parent, entry.path.suffix.lower()].append(entry.path)
     if listing.records or not faults:  # else the listing says what it looked for
         faults += [_unread(place, paths) for place, paths in sorted(pictures.items())]
-    unused = [item._replace(n_files=item.n_files or n_told[item.path]) for item in unused]
-    for key, n_files in sorted(others.items()):
-        place = first_other[key] if n_files == 1 else key[0] / f"*{key[1]}"
-        unused.append(Unused(place, *_why_other(key[1]), n_files))
+    unused = [item._replace(files=item.files or below[item.path]) for item in unused]
+    for (folder, suffix), files in sorted(others.items()):
+        place = files[0] if len(files) == 1 else folder / f"*{suffix}"
+        unused.append(Unused(place, *_why_other(suffix), files))
     if system:
         reason = f"hidden and system files (first: {system[0].relative_to(root)})"
-        unused.append(Unused(root, reason, "nothing to do", len(system)))
+        unused.append(Unused(root, reason, "nothing to do", system))
     return Listing(listing.records, faults, unused, listing.read)
 
 
@@ -163,7 +161,8 @@ def _unread(place: Path, paths: list[Path]) -> Fault:
             "masks belong into masks/ beside images/, with the same folders and names as their "
             "images; or move the folder out of the data set"
         )
-    return Fault(place, f"expected no images where no rule reads them, found {count}{where}", remedy)
+    problem = f"expected no images where no rule reads them, found {count}{where}"
+    return Fault(place, problem, remedy)
 
 
 def _why_other(suffix: str) -> tuple[str, str]:
@@ -176,11 +175,3 @@ def _why_other(suffix: str) -> tuple[str, str]:
             "export them as mask images into masks/ if they are to count",
         )
     return "neither images nor masks", "nothing to do"
-
-
-def explain(unused: Iterable[Unused]) -> list[str]:
-    """One line for each thing that is not used."""
-    return [
-        str(Fault(item.path, f"not used ({item.n_files}): {item.reason}", item.remedy))
-        for item in unused
-    ]

@@ -112,13 +112,14 @@ def list_folder(
     records = _name_records(found, faults)
     records = _attach_masks(_one_of(root, MASK_FOLDERS, faults), found, beside, records, faults)
     groups = next((root / name for name in list_names(root)[1] if name.lower() == GROUPS), None)
+    read = {}
     if groups:
-        records = attach_groups(root, base, records, faults, groups)
+        records, read[groups] = attach_groups(root, base, records, faults, groups)
     records = _draw_train(with_unique_ids(records), train_fraction, seed)
     _check_categories(records, faults)
     if groups:
         check_groups(groups, records, faults)
-    return Listing(with_unique_ids(records), faults, unused, [groups] if groups else [])
+    return Listing(with_unique_ids(records), faults, unused, read)
 
 
 def _one_of(root: Path, names: tuple[str, ...], faults: list[Fault]) -> Path | None:

@@ -18,14 +18,14 @@ GROUPS = "groups.csv"
 
 _TABLE_SUFFIXES = (".csv", ".tsv", ".xls", ".xlsx", ".ods")
 #: Encodings that spreadsheets on Windows, DOS and old Macs save in.
-_OLD_ENCODINGS = ("cp1252", "cp850", "mac_roman")
+_OLD_ENCODINGS = {"cp1252": "Windows-1252", "cp850": "DOS 850", "mac_roman": "Mac Roman"}
 #: Bytes of a table that its first line is looked for in.
 _HEAD_BYTES = 400
 
 
 def attach_groups(
     root: Path, base: Path, records: list[Record], faults: list[Fault], path: Path
-) -> list[Record]:
+) -> tuple[list[Record], str]:
     """Give each record the group that the table names; others are groups of their own.
 
     Args:
@@ -34,12 +34,15 @@ def attach_groups(
         records: The images.
         faults: What is wrong is added here.
         path: The table.
+
+    Returns:
+        The records, and the encoding of the table.
     """
     index_of = {}
     for index, record in enumerate(records):
         for start in (base, root):
             index_of[nfc(record.image_path.relative_to(start).as_posix())] = index
-    text = _decoded(path, index_of, faults)
+    text, encoding = _decoded(path, index_of, faults)
     rows = None if text is None else _rows(path, text, faults)
     groups: dict[int, str] = {}
     for line, image, group in rows or ():
@@ -57,7 +60,7 @@ def attach_groups(
     return [
         replace(record, group=groups[index]) if index in groups else record
         for index, record in enumerate(records)
-    ]
+    ], encoding
 
 
 def check_groups(path: Path, records: Iterable[Record], faults: list[Fault]) -> None:
@@ -84,7 +87,8 @@ def looks_like_groups(path: Path) -> bool:
     if suffix not in (*_TABLE_SUFFIXES, ".txt", ""):
         return False
     word = stem.removesuffix(".csv")
-    if (word.startswith("group") and suffix in _TABLE_SUFFIXES) or difflib.SequenceMatcher(None, word, "groups").ratio() > 0.75:
+    is_close = difflib.SequenceMatcher(None, word, "groups").ratio() > 0.75
+    if is_close or (word.startswith("group") and suffix in _TABLE_SUFFIXES):
         return True
     if suffix not in (".csv", ".tsv", ".txt"):
         return False
@@ -93,7 +97,7 @@ def looks_like_groups(path: Path) -> bool:
             head = file.read(_HEAD_BYTES)
     except OSError:
         return False
-    lines = (_unicode(head) or head.decode("latin-1")).splitlines()
+    lines = (_unicode(head)[0] or head.decode("latin-1")).splitlines()
     return _delimiter([line.lower() for line in lines[:2]]) is not None
 
 
@@ -101,32 +105,38 @@ def _place(image: str) -> str:
     return nfc(PurePosixPath(image.strip().replace("\\", "/")).as_posix())
 
 
-def _unicode(data: bytes) -> str | None:
+def _unicode(data: bytes) -> tuple[str | None, str]:
     """Decode UTF-8 or UTF-16, with or without a mark at its start; None where it is neither."""
-    encoding = "utf-8-sig"
+    encoding, name = "utf-8-sig", "UTF-8"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = "utf-16"
+        encoding, name = "utf-16", "UTF-16"
     elif b"\0" in data[:2]:
-        encoding = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
+        encoding, name = "utf-16-be" if data[:1] == b"\0" else "utf-16-le", "UTF-16"
     try:
-        return data.decode(encoding)
+        return data.decode(encoding), name
     except UnicodeDecodeError:
-        return None
+        return None, "unknown"
 
 
-def _decoded(path: Path, index_of: Mapping[str, int], faults: list[Fault]) -> str | None:
-    """Decode the table; in an old encoding only if every name in it that shows which is a file."""
+def _decoded(
+    path: Path, index_of: Mapping[str, int], faults: list[Fault]
+) -> tuple[str | None, str]:
+    """Decode the table; in an old encoding only if every name in it that shows which is a file.
+
+    Returns:
+        Text, None where it cannot be told, and the encoding's name.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         faults.append(
             Fault(path, f"expected a table, but it cannot be read ({error.strerror})", "check it")
         )
-        return None
-    text = _unicode(data)
+        return None, "unknown"
+    text, encoding = _unicode(data)
     if text is not None:
-        return text
-    for encoding in _OLD_ENCODINGS:
+        return text, encoding
+    for encoding, name in _OLD_ENCODINGS.items():
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
@@ -134,7 +144,7 @@ def _decoded(path: Path, index_of: Mapping[str, int], faults: list[Fault]) -> st
         images = [image for _, image, _ in _rows(path, text, []) or ()]
         telling = [image for image in images if not image.isascii()]
         if telling and all(_place(image) in index_of for image in telling):
-            return text
+            return text, name
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -147,7 +157,7 @@ def _decoded(path: Path, index_of: Mapping[str, int], faults: list[Fault]) -> st
                 "save it as UTF-8 (in Excel: 'CSV UTF-8')",
             )
         )
-    return None
+    return None, "unknown"
 
 
 def _delimiter(lines: list[str]) -> str | None:

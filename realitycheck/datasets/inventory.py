@@ -42,7 +42,7 @@ def inventory(root: Path) -> str:
 
 
 def _lines(folder: str, prefix: str, entered: set[tuple[int, int]]) -> Iterator[bytes]:
-    """Yield one line per file below `folder`, in the order of names; `entered` identifies folders."""
+    """Yield one line per file below `folder`, by name; `entered` identifies folders."""
     try:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in entered:

@@ -75,7 +75,7 @@ def list_mvtec_ad(
         return Listing([], [fault])
     folders, _ = list_names(root)
     found = [name for name in folders if (root / name / "train").is_dir()]
-    records, faults, read = [], [], []
+    records, faults = [], []
     wanted = found if categories is None else categories
     unused = [
         Unused(root / name, "not among `categories`", "add it there")
@@ -98,12 +98,10 @@ def list_mvtec_ad(
         listed = _list_category(root / name, nfc(name), faults)
         if split == "paper":
             kept = _paper_split(listed, category, seed)
-            n_left = len(listed) - len(kept)
-            reason = "images that split 'paper' does not draw"
+            reason = "split 'paper' does not draw these images"
             left = {r.image_path for r in listed} - {r.image_path for r in kept}
             left |= {r.mask_path for r in listed if r.mask_path and r.image_path in left}
-            read += sorted(left)
-            unused.append(Unused(root / name, reason, "nothing to do", n_left))
+            unused.append(Unused(root / name, reason, "nothing to do", sorted(left)))
             listed = kept
         records += listed
     if categories is None and not found:
@@ -114,7 +112,7 @@ def list_mvtec_ad(
                 "correct `root`",
             )
         )
-    return Listing(with_unique_ids(records), faults, unused, read)
+    return Listing(with_unique_ids(records), faults, unused)
 
 
 def _list_category(folder: Path, category: str, faults: list[Fault]) -> list[Record]:
@@ -122,9 +120,7 @@ def _list_category(folder: Path, category: str, faults: list[Fault]) -> list[Rec
     records = []
     for part in ("train", "test"):
         if not (folder / part).is_dir():
-            faults.append(
-                Fault(folder / part, "expected a folder, found nothing", _AGAIN)
-            )
+            faults.append(Fault(folder / part, "expected a folder, found nothing", _AGAIN))
             continue
         types, strays = list_names(folder / part)
         faults += [_stray(folder / part / name) for name in strays]
@@ -203,8 +199,8 @@ def _attach_masks(folder: Path, records: list[Record], faults: list[Fault]) -> l
             faults.append(
                 Fault(
                     path,
-                    f"expected the mask, NNN_mask or NNN, of an image in test/{kind}/, found no such "
-                    "image",
+                    f"expected the mask, NNN_mask or NNN, of an image in test/{kind}/, found no "
+                    "such image",
                     "restore the image, correct the mask's name, or remove the mask",
                 )
             )

@@ -1,4 +1,4 @@
-"""Find images that show nearly the same picture, saved again, resized, or brighter.
+"""Find images that show nearly the same picture, saved again, resized, brighter, mirrored, turned.
 
 Industrial images of one product all look alike, so an ordinary perceptual hash takes each for a
 copy of each. Here the mean picture of the category is taken away first: what is hashed and compared
@@ -8,6 +8,7 @@ is what makes an image differ from the others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,9 @@ _MAX_BITS = 40
 _MIN_CORRELATION = 0.97
 #: Pairs of hashes that are compared at once.
 _PAIRS_PER_CHUNK = 4_000_000
+
+#: The eight ways in which a square picture can lie: quarter turns, and mirrored.
+_POSES = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
@@ -64,34 +68,112 @@ def perceptual_hashes(pictures: np.ndarray) -> np.ndarray:
     return np.packbits(np.pad(bits, ((0, 0), (1, 0))), axis=1).view(np.uint64)
 
 
-def near_duplicates(thumbnails: np.ndarray) -> Iterator[tuple[int, int, float]]:
+class Pair(NamedTuple):
+    """Two images of nearly the same picture.
+
+    Attributes:
+        first: Position of the one.
+        second: Position of the other, above `first`.
+        correlation: Of their thumbnails, the second brought into the pose of the first.
+        pose: How the second lies to the first: "", "turned by 90°", "mirrored", ….
+    """
+
+    first: int
+    second: int
+    correlation: float
+    pose: str
+
+
+def near_duplicates(thumbnails: np.ndarray) -> list[Pair]:
     """Find pairs of near-duplicates among the images of one category.
 
     Pairs whose hashes differ in at most 40 of 255 bits are confirmed by the correlation of their
     thumbnails, which must be 0.97 or more; both after the mean thumbnail is taken away. So two
     images alone are never a pair: nobody can tell what they share as pictures of one product.
 
+    Each image is compared with the others in all eight poses. A pair in another pose is confirmed
+    once more after the mean is taken of all images, each in the pose in which it is most like the
+    first: parts of one product that lie turned are no copies for that.
+
     Args:
         thumbnails: From `thumbnail`, (N, S, S).
 
-    Yields:
-        Positions of the two images, the first below the second, and their correlation.
+    Returns:
+        The pairs, each once.
     """
-    pictures = np.asarray(thumbnails, np.float32).reshape(len(thumbnails), -1)
-    pictures = _standard(pictures - pictures.mean(axis=0))
-    hashes = perceptual_hashes(pictures.reshape(np.shape(thumbnails)))
-    rows_at_once = max(1, _PAIRS_PER_CHUNK // max(1, len(hashes)))
-    for start in range(0, len(hashes), rows_at_once):
-        block = hashes[start : start + rows_at_once]
-        distance = np.zeros((len(block), len(hashes)), np.uint16)
+    raw = _standard(np.asarray(thumbnails, np.float32).reshape(len(thumbnails), -1))
+    raw = raw.reshape(np.shape(thumbnails))
+    mean = np.asarray(thumbnails, np.float32).mean(axis=0)
+    own = _own(thumbnails, mean)
+    hashes = perceptual_hashes(own)
+    found: dict[tuple[int, int], Pair] = {}
+    for pose in _POSES:
+        posed = _own(_in_pose(np.asarray(thumbnails, np.float32), pose), mean)
+        posed_hashes = hashes if pose == _POSES[0] else perceptual_hashes(posed)
+        for first, second in _alike(hashes, posed_hashes):
+            if (first, second) in found:
+                continue
+            correlation = _correlation(own[first], posed[second])
+            if correlation >= _MIN_CORRELATION and pose != _POSES[0]:
+                correlation = _posed_correlation(raw, first, second, pose)
+            if correlation >= _MIN_CORRELATION:
+                found[first, second] = Pair(first, second, correlation, _words(pose))
+    return [found[pair] for pair in sorted(found)]
+
+
+def _alike(hashes: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Positions of a hash and of a later one of the others that differ in few bits."""
+    start = 0
+    while start < len(hashes):
+        columns = others[start + 1 :]
+        block = hashes[start : start + max(1, _PAIRS_PER_CHUNK // max(1, len(columns)))]
+        distance = np.zeros((len(block), len(columns)), np.uint16)
         for word in range(hashes.shape[1]):
-            distance += np.bitwise_count(block[:, None, word] ^ hashes[None, :, word])
+            distance += np.bitwise_count(block[:, None, word] ^ columns[None, :, word])
         for i, j in zip(*np.nonzero(distance <= _MAX_BITS), strict=True):
-            first, second = int(start + i), int(j)
-            if first < second:
-                correlation = float(pictures[first] @ pictures[second] / pictures.shape[1])
-                if correlation >= _MIN_CORRELATION:
-                    yield first, second, correlation
+            if i <= j:
+                yield int(start + i), int(start + 1 + j)
+        start += len(block)
+
+
+def _in_pose(pictures: np.ndarray, pose: tuple[int, bool]) -> np.ndarray:
+    """Mirror pictures, (N, S, S), left to right, and turn them by quarters."""
+    turns, mirrored = pose
+    return np.rot90(pictures[:, :, ::-1] if mirrored else pictures, turns, axes=(1, 2))
+
+
+def _words(pose: tuple[int, bool]) -> str:
+    turns, mirrored = pose
+    turned = f"turned by {90 * turns}°" if turns else ""
+    return " and ".join(filter(None, ["mirrored" if mirrored else "", turned]))
+
+
+def _own(pictures: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """What makes each picture, (N, S, S), differ from the mean one, (S, S); standardised."""
+    own = _standard((np.asarray(pictures, np.float32) - mean).reshape(len(pictures), -1))
+    return own.reshape(np.shape(pictures))
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    return float(first.ravel() @ second.ravel() / first.size)
+
+
+def _posed_correlation(
+    pictures: np.ndarray, first: int, second: int, pose: tuple[int, bool]
+) -> float:
+    """Correlate two pictures less the mean of all, each in the pose most like the first."""
+    best = np.full(len(pictures), -np.inf)
+    total = np.zeros_like(pictures)
+    for each in _POSES:
+        posed = _in_pose(pictures, each)
+        likeness = posed.reshape(len(pictures), -1) @ pictures[first].ravel()
+        better = likeness > best
+        total[better], best[better] = posed[better], likeness[better]
+    mean = total.mean(axis=0)
+    one, other = _own(
+        np.stack([pictures[first], _in_pose(pictures[second : second + 1], pose)[0]]), mean
+    )
+    return _correlation(one, other)
 
 
 def _standard(rows: np.ndarray) -> np.ndarray:

@@ -122,7 +122,7 @@ def list_oxford_iiit_pet(root: Path, *, split: str = "paper", seed: int = 0) -> 
         splits = {name: "test" if name in test else "train" for name in usable}
     records = [_record(root, name, usable[name], part) for name, part in splits.items()]
     rest = Unused(root, f"the archive holds more than split {split!r} uses", "nothing to do")
-    lists = [root / "annotations" / name for name in _LISTS]
+    lists = {root / "annotations" / name: "UTF-8" for name in _LISTS}
     return Listing(with_unique_ids(records), faults, [rest], lists)
 
 

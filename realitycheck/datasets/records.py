@@ -6,9 +6,10 @@ import os
 import stat
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from realitycheck.special_files import special_kind
@@ -76,13 +77,13 @@ class Unused(NamedTuple):
         path: The file or folder.
         reason: Why it is not used.
         remedy: What to do if it is to be used.
-        n_files: How many files that are; 0: all below a folder, which are to be counted.
+        files: Which files; none: all below the folder.
     """
 
     path: Path
     reason: str
     remedy: str
-    n_files: int = 0
+    files: Sequence[Path] = ()
 
 
 class Listing(NamedTuple):
@@ -92,13 +93,13 @@ class Listing(NamedTuple):
         records: The images, sorted by `image_id`.
         faults: What is wrong; a listing with faults must not be used for results.
         unused: Files, and folders with everything in them, that are not used.
-        read: Other files that were read, such as lists.
+        read: Other files that were read, such as lists, and in which encoding.
     """
 
     records: list[Record]
     faults: list[Fault]
     unused: Sequence[Unused] = ()
-    read: Sequence[Path] = ()
+    read: Mapping[Path, str] = MappingProxyType({})
 
 
 class DatasetError(ValueError):
@@ -138,8 +139,8 @@ def make_image_id(parts: Sequence[str]) -> str:
 
 
 def _safe_part(part: str) -> str:
-    composed = nfc(part)
-    safe = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else "_" for c in composed)
+    is_safe = {c: c in "._-" or unicodedata.category(c)[0] in "LMN" for c in nfc(part)}
+    safe = "".join(c if is_safe[c] else "_" for c in nfc(part))
     if safe[0] == ".":
         safe = "_" + safe[1:]
     elif unicodedata.category(safe[0])[0] == "M":  # it would join the slash before it
@@ -163,7 +164,7 @@ def with_unique_ids(records: Iterable[Record]) -> list[Record]:
     unique = []
     for image_id, same in by_id.items():
         names = [
-            "\0".join(map(str, (r.category, r.split, r.label, r.defect_type, nfc(r.image_path.stem))))
+            "\0".join(map(str, (r.category, r.split, r.defect_type, nfc(r.image_path.stem))))
             for r in same
         ]
         for record, name in zip(same, names, strict=True):
@@ -224,7 +225,7 @@ def nfc(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Write what cannot be printed, such as bytes of a name that is no UTF-8, as `\\x…`."""
+    """Write what cannot be printed, such as bytes of a name that is no UTF-8, by its number."""
     text = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 

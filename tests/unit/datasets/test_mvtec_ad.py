@@ -2,6 +2,7 @@
 
 import pytest
 
+from realitycheck.datasets.contents import take_stock
 from realitycheck.datasets.mvtec_ad import TEXTURES, list_mvtec_ad
 
 # The published counts: train/good, test/good, and the defective test images by type.
@@ -112,6 +113,40 @@ def test_ids_types_and_masks(small):
     assert (good.label, good.defect_type, good.split) == ("OK", None, "train")
     assert good.mask_path is None
     assert list(by_id) == sorted(by_id)
+
+
+@pytest.mark.parametrize(
+    ("ending", "mask"), [(".jpg", "_mask.png"), (".BMP", ".bmp"), (".png", "_GT.PNG")]
+)
+def test_own_product_in_this_layout_is_read(tmp_path, ending, mask):
+    """BTAD has BMP; labelling tools leave `_mask` out; a camera writes capitals."""
+    make_files(tmp_path / "nut/train/good", 4, ending)
+    make_files(tmp_path / "nut/test/good", 2, ending)
+    make_files(tmp_path / "nut/test/bent", 3, ending)
+    make_files(tmp_path / "nut/ground_truth/bent", 3, mask)
+    make_files(tmp_path / "nut/ground_truth/good", 2, mask)
+    listing = list_mvtec_ad(tmp_path, categories=["nut"])
+    assert not listing.faults and len(listing.records) == 9
+    masks = {r.image_id: r.mask_path for r in listing.records if r.mask_path}
+    assert masks["nut/test/bent/002"] == tmp_path / f"nut/ground_truth/bent/002{mask}"
+    assert len(masks) == 5
+
+
+def test_folder_of_a_category_is_told_from_that_of_all(small):
+    """The message says what to write."""
+    fault = list_mvtec_ad(small / "nut", categories=["nut"]).faults[0]
+    assert f"set root: {small}, categories: [nut]" in str(fault)
+
+
+def test_what_is_not_drawn_and_not_asked_for_is_named(small):
+    """The paper's split leaves images out, `categories` whole products."""
+    make_category(small / "bolt", 2, 1, {"cut": 1})
+    make_files(small / "nut" / "val" / "good", 2)
+    listing = take_stock(small, list_mvtec_ad(small, categories=["nut"], split="paper"))
+    assert [fault.path.name for fault in listing.faults] == ["val"]
+    left = {item.path.name: (len(item.files), item.reason) for item in listing.unused}
+    assert left["bolt"] == (5, "not among `categories`")
+    assert left["nut"] == (3 + 4 + 4, "split 'paper' does not draw these images")
 
 
 def test_all_categories_are_found(small):

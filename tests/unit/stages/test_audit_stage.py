@@ -58,7 +58,7 @@ def drawn(path):
 
 def audit(table, *, rules=RULES, is_scored=False, **changes):
     arguments = {"read": drawn, "rules": rules, "uses_reference": True, "told": {}, "learners": {}}
-    arguments |= changes
+    arguments |= {"needs": {}} | changes
     rows = audit_dataset(
         "chips",
         table[table["split"] == "test"],
