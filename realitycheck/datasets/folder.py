@@ -124,7 +124,8 @@ def list_folder(
 
 def _one_of(root: Path, names: tuple[str, ...], faults: list[Fault]) -> Path | None:
     """Find the one folder below `root` with one of these names, whatever the case."""
-    found = [root / name for name in list_names(root)[0] if name.lower() in names]
+    folders = [name for name in list_names(root)[0] if name.lower() in names]
+    found = [root / name for name in sorted(folders, key=lambda name: names.index(name.lower()))]
     if len(found) > 1:
         faults.append(
             Fault(
@@ -141,6 +142,9 @@ def _find_images(
 ) -> list[_Found]:
     """Walk the split and label levels; report what does not belong there."""
     folders, files = list_names(base)
+    if remedy := _mvtec_remedy(base):
+        faults.append(Fault(base, f"expected the folders {_LAYOUT}, found train/good", remedy))
+        return []
     splits = {name: name.lower() for name in folders if name.lower() in SPLITS}
     if is_official and set(splits.values()) != set(SPLITS):
         faults.append(
@@ -163,9 +167,7 @@ def _find_images(
                 Fault(
                     place,
                     f"expected the folders OK and NOK, found {_listed(folders)}",
-                    _mvtec_remedy(place)
-                    or "rename or make OK and NOK: good parts belong into OK, defective ones into "
-                    "NOK",
+                    "rename or make OK and NOK: good parts belong into OK, defective ones into NOK",
                 )
             )
         faults += _strangers(place, root, folders, files, allowed=labels)

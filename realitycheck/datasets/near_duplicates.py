@@ -22,7 +22,7 @@ _MAX_BITS = 40
 #: 0.93; one part photographed twice, or saved again, 0.98 and more.
 _MIN_CORRELATION = 0.97
 #: Pairs of hashes that are compared at once.
-_PAIRS_PER_CHUNK = 4_000_000
+_PAIRS_PER_CHUNK = 500_000
 
 #: The eight ways in which a square picture can lie: quarter turns, and mirrored.
 _POSES = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
@@ -60,10 +60,21 @@ def perceptual_hashes(pictures: np.ndarray) -> np.ndarray:
     Returns:
         uint64, (N, 4).
     """
-    from scipy.fft import dctn
+    return _bits(_low_frequencies(pictures))
 
-    low = dctn(np.asarray(pictures, np.float32), axes=(1, 2), norm="ortho")
-    low = low[:, :_HASH_SIDE, :_HASH_SIDE].reshape(len(pictures), -1)[:, 1:]
+
+def _low_frequencies(pictures: np.ndarray) -> np.ndarray:
+    """The lowest coefficients of the cosine transform, (N, 16, 16)."""
+    from scipy.fft import dct
+
+    waves = dct(np.eye(np.shape(pictures)[-1], dtype=np.float32), axis=0, norm="ortho")
+    waves = waves[:_HASH_SIDE]
+    return waves @ np.asarray(pictures, np.float32) @ waves.T
+
+
+def _bits(low: np.ndarray) -> np.ndarray:
+    """Which coefficients, (N, 16, 16), are above the median of their picture; uint64, (N, 4)."""
+    low = low.reshape(len(low), -1)[:, 1:]
     bits = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(np.pad(bits, ((0, 0), (1, 0))), axis=1).view(np.uint64)
 
@@ -101,21 +112,20 @@ def near_duplicates(thumbnails: np.ndarray) -> list[Pair]:
     Returns:
         The pairs, each once.
     """
-    raw = _standard(np.asarray(thumbnails, np.float32).reshape(len(thumbnails), -1))
-    raw = raw.reshape(np.shape(thumbnails))
-    mean = np.asarray(thumbnails, np.float32).mean(axis=0)
-    own = _own(thumbnails, mean)
-    hashes = perceptual_hashes(own)
+    pictures = _standard(np.asarray(thumbnails, np.float32).reshape(len(thumbnails), -1))
+    pictures = pictures.reshape(np.shape(thumbnails))
+    mean = pictures.mean(axis=0)
+    low, low_mean = _low_frequencies(pictures), _low_frequencies(mean[None])
+    hashes = _bits(low - low_mean)
     found: dict[tuple[int, int], Pair] = {}
     for pose in _POSES:
-        posed = _own(_in_pose(np.asarray(thumbnails, np.float32), pose), mean)
-        posed_hashes = hashes if pose == _POSES[0] else perceptual_hashes(posed)
-        for first, second in _alike(hashes, posed_hashes):
+        for first, second in _alike(hashes, _bits(_low_in_pose(low, pose) - low_mean)):
             if (first, second) in found:
                 continue
-            correlation = _correlation(own[first], posed[second])
+            one, other = pictures[first], _in_pose(pictures[second : second + 1], pose)[0]
+            correlation = _correlation(one, other, mean)
             if correlation >= _MIN_CORRELATION and pose != _POSES[0]:
-                correlation = _posed_correlation(raw, first, second, pose)
+                correlation = _correlation(one, other, _mean_in_pose_of(one, pictures))
             if correlation >= _MIN_CORRELATION:
                 found[first, second] = Pair(first, second, correlation, _words(pose))
     return [found[pair] for pair in sorted(found)]
@@ -127,10 +137,12 @@ def _alike(hashes: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, int]]:
     while start < len(hashes):
         columns = others[start + 1 :]
         block = hashes[start : start + max(1, _PAIRS_PER_CHUNK // max(1, len(columns)))]
-        distance = np.zeros((len(block), len(columns)), np.uint16)
-        for word in range(hashes.shape[1]):
-            distance += np.bitwise_count(block[:, None, word] ^ columns[None, :, word])
-        for i, j in zip(*np.nonzero(distance <= _MAX_BITS), strict=True):
+        # Half of the bits rule out nearly all pairs.
+        distance = np.bitwise_count(block[:, None, 0] ^ columns[None, :, 0])
+        distance += np.bitwise_count(block[:, None, 1] ^ columns[None, :, 1])
+        rows, places = np.nonzero(distance <= _MAX_BITS)
+        whole = np.bitwise_count(block[rows] ^ columns[places]).sum(axis=1)
+        for i, j in zip(rows[whole <= _MAX_BITS], places[whole <= _MAX_BITS], strict=True):
             if i <= j:
                 yield int(start + i), int(start + 1 + j)
         start += len(block)
@@ -142,38 +154,42 @@ def _in_pose(pictures: np.ndarray, pose: tuple[int, bool]) -> np.ndarray:
     return np.rot90(pictures[:, :, ::-1] if mirrored else pictures, turns, axes=(1, 2))
 
 
+def _low_in_pose(low: np.ndarray, pose: tuple[int, bool]) -> np.ndarray:
+    """Coefficients of pictures in a pose from those of the pictures.
+
+    A mirror image has the other sign at each odd frequency across; a quarter turn against the clock
+    is the transposed mirror image.
+    """
+    turns, mirrored = pose
+    sign = np.where(np.arange(_HASH_SIDE) % 2, -1, 1).astype(low.dtype)
+    low = low * sign if mirrored else low
+    for _ in range(turns):
+        low = (low * sign).swapaxes(1, 2)
+    return low
+
+
 def _words(pose: tuple[int, bool]) -> str:
     turns, mirrored = pose
     turned = f"turned by {90 * turns}°" if turns else ""
     return " and ".join(filter(None, ["mirrored" if mirrored else "", turned]))
 
 
-def _own(pictures: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """What makes each picture, (N, S, S), differ from the mean one, (S, S); standardised."""
-    own = _standard((np.asarray(pictures, np.float32) - mean).reshape(len(pictures), -1))
-    return own.reshape(np.shape(pictures))
+def _correlation(one: np.ndarray, other: np.ndarray, mean: np.ndarray) -> float:
+    """Correlate two pictures, (S, S), less a mean one."""
+    first, second = _standard((np.stack([one, other]) - mean).reshape(2, -1))
+    return float(first @ second / first.size)
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    return float(first.ravel() @ second.ravel() / first.size)
-
-
-def _posed_correlation(
-    pictures: np.ndarray, first: int, second: int, pose: tuple[int, bool]
-) -> float:
-    """Correlate two pictures less the mean of all, each in the pose most like the first."""
+def _mean_in_pose_of(one: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """Mean of pictures, (N, S, S), each in the pose in which it is most like the one, (S, S)."""
     best = np.full(len(pictures), -np.inf)
     total = np.zeros_like(pictures)
-    for each in _POSES:
-        posed = _in_pose(pictures, each)
-        likeness = posed.reshape(len(pictures), -1) @ pictures[first].ravel()
+    for pose in _POSES:
+        posed = _in_pose(pictures, pose)
+        likeness = np.einsum("nij,ij->n", posed, one)
         better = likeness > best
         total[better], best[better] = posed[better], likeness[better]
-    mean = total.mean(axis=0)
-    one, other = _own(
-        np.stack([pictures[first], _in_pose(pictures[second : second + 1], pose)[0]]), mean
-    )
-    return _correlation(one, other)
+    return total.mean(axis=0)
 
 
 def _standard(rows: np.ndarray) -> np.ndarray:
