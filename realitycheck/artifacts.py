@@ -106,6 +106,25 @@ MANIFEST = Schema(
     {"label": LABELS, "split": frozenset({"train", "test"})},
 )
 
+#: What a file below a data set's folder is used as.
+FILE_USES = ("image", "mask", "list", "not used")
+
+INVENTORY = Schema(
+    "inventory",
+    (
+        ("dataset", _text),
+        ("folder", _text),  # below `root`, "." for itself; path of a list, or of what is not used
+        ("used_as", _text),
+        ("form", _text),  # ending; bits and channels of images, encoding of lists
+        ("n_files", _int),
+        ("n_views", _int),  # of the images, those that show a part which others show, too
+        ("reason", _text),  # why it is not used; empty where it is
+        ("remedy", _text),  # what to do if it is to be used; empty where it is
+    ),
+    ("dataset", "folder", "used_as", "form", "reason"),
+    {"used_as": frozenset(FILE_USES)},
+)
+
 REFERENCES = Schema(
     "references",
     (

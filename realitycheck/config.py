@@ -172,6 +172,11 @@ class _DatasetSettings(_Strict):
         False, description="whether images may be sent to a service that is not on the site"
     )
     allow_duplicates: bool = Field(False, description="accept images with identical content")
+    missing_masks: Literal["fault", "label_only"] = Field(
+        "fault",
+        description="defective images without a mask, where others have one. fault: the run stops; "
+        "label_only: they count by their label alone, in Table 2 and not in Table 1",
+    )
     pixel_pitch_mm: float | None = Field(
         None, gt=0, description="side of a pixel on the part, so that defects have areas in mm²"
     )
@@ -1026,14 +1031,23 @@ class Settings(_Strict):
         settings = block.model_dump(
             mode="json",
             include={"format", "root", "categories", "split", "reference", "intensity"}
-            | {"allow_duplicates"},
+            | {"allow_duplicates", "missing_masks"},
         )
         if block.generated:
             settings["root"] = f"{self.results_dir}/raw/{dataset}"
             if not block.n_train:  # then there is no folder of training images
                 settings["split"] = {**settings["split"], "kind": "all"}
             settings["format"] = "folder"
-        return {**settings, "truth_encoding": block.truth_encoding}
+        named = {
+            f"datasets.{dataset}.{key}": sorted(getattr(block, key))
+            for key in ("reference", "object_name")
+            if isinstance(getattr(block, key), dict)
+        }
+        for name, prompt in self.prompts.get(dataset, {}).items():
+            if isinstance(prompt.saa_plus, dict):
+                categories = sorted({*prompt.saa_plus} - {"default"})
+                named[f"prompts.{dataset}.{name}.saa_plus"] = categories
+        return {**settings, "truth_encoding": block.truth_encoding, "named_categories": named}
 
     def alignment_settings(self, dataset: str) -> dict[str, Any]:
         """What an aligned image depends on."""

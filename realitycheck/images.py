@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from realitycheck.special_files import special_kind
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 """File name endings, in lower case, that the data set listings take for images."""
 
@@ -248,7 +250,7 @@ def write_png(array: np.ndarray, path: Path) -> None:
             f"but got {array.dtype} {array.shape}; convert the array first"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".writing-{secrets.token_hex(6)}.png")
     try:
         Image.fromarray(np.ascontiguousarray(array)).save(temporary, "PNG", compress_level=1)
         os.replace(temporary, path)
@@ -282,6 +284,8 @@ def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        if kind := special_kind(path.stat().st_mode):
+            raise ImageError(path, f"expected an image, found {kind}", "put the file itself there")
         data = path.read_bytes()
     except FileNotFoundError:
         raise ImageError(path, "expected an image, found no file", "restore the file") from None

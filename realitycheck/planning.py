@@ -528,6 +528,7 @@ class Plan:
             "told": told,
             "learners": self.learners(dataset),
             "keeps_back": self.settings.datasets[dataset].keeps_back(dataset),
+            "needs": self._needs_of(dataset),
         }
 
     def learners(self, dataset: str) -> dict[str, dict[str, Any]]:
@@ -540,6 +541,19 @@ class Plan:
             or block.kind in ("few_shot", "pixel_difference")
             or getattr(block, "binarise", "") == "good"
         }
+
+    def _needs_of(self, dataset: str) -> dict[str, list[str]]:
+        """What else methods need; see `realitycheck.methods.needs.lacking_files`."""
+        needs: dict[str, set[str]] = {}
+        if self.settings.datasets[dataset].alignment.method != "none":
+            needs["alignment"] = {"reference"}
+        for _, method, prompt in (run for run in self.settings.runs() if run[0] == dataset):
+            own = needs.setdefault(method, set())
+            if getattr(self.settings.methods[method], "binarise", "") == "f1max":
+                own.add("truth")
+            if self.uses_reference(dataset, method, prompt):
+                own.add("reference")
+        return {name: sorted(kinds) for name, kinds in needs.items() if kinds}
 
     def audited_runs(self) -> list[dict[str, Any]]:
         """What each run does that the audit must know, verdicts by area among them."""

@@ -74,6 +74,7 @@ rule prepare_dataset:
         train=update("<results>/manifests/{dataset}/train.parquet"),
         references=update("<results>/manifests/{dataset}/references.parquet"),
         digests=update("<results>/manifests/{dataset}/digests.json"),
+        inventory=update("<results>/manifests/{dataset}/inventory.parquet"),
     log:
         "logs/prepare_dataset/{dataset}.log",
     benchmark:

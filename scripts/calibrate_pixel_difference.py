@@ -6,6 +6,7 @@ import pandas as pd
 
 from realitycheck.artifacts import (
     MANIFEST,
+    REFERENCES,
     THRESHOLDS,
     TRANSFORMS,
     read_shards,
@@ -27,6 +28,7 @@ with job_log(snakemake.log[0]):
         references=read_references(
             snakemake.input.references, intensity=snakemake.params.intensity
         ),
+        reference_table=read_table(snakemake.input.references, schema=REFERENCES),
         images_folder=Path(snakemake.input.transforms[0]).parents[1],
         settings=settings,
     )

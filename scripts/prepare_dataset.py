@@ -14,6 +14,7 @@ with job_log(snakemake.log[0]):
         train_path=snakemake.output.train,
         references_path=snakemake.output.references,
         digests_path=snakemake.output.digests,
+        inventory_path=snakemake.output.inventory,
         trigger=snakemake.params.inventory,
         signature="generated" if is_generated else inventory(settings["root"]),
         n_workers=snakemake.threads,

@@ -6,8 +6,11 @@ Layout, below `root` or `root/images`, where everything in brackets may be left 
     [train|test]/NOK/[category]/[defect_type]/name.png
     groups.csv                                          image,group
 
-and below `root/masks` the same folders again, where the levels train|test and OK|NOK may be left
-out, with `name.png` or `name_mask.png`. `OK` and `NOK` may be written in lower case.
+and below `root/masks` (or `mask`, `ground_truth`, `gt`) the same folders again, where the levels
+train|test and OK|NOK may be left out, with `name.png`, `name_mask.png`, `name_GT.png` or the like;
+or the masks beside their images, under such a name. Case of folders does not count, nor how a
+letter is composed (NFC, NFD). OK or NOK may be absent or empty: then half of what is asked stays
+unknown.
 
 How a folder below NOK is read: it is a category if OK has a folder of that name, or if OK has
 nothing but folders (so that every image belongs to one); it is a defect type if the OK images lie
@@ -15,36 +18,40 @@ directly in OK. Images that lie in no category folder belong to the category `pr
 without a single good image is refused: most often it is a defect type in the wrong place.
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from realitycheck.datasets.groups import GROUPS, attach_groups, check_groups
+from realitycheck.datasets.mask_names import MASK_FOLDERS, image_stems, is_mask_folder
 from realitycheck.datasets.records import (
     LABELS,
     SPLITS,
     Fault,
     Listing,
     Record,
+    Unused,
     chance_order,
     list_names,
     make_image_id,
     missing_root,
+    nfc,
+    with_unique_ids,
 )
 from realitycheck.images import IMAGE_SUFFIXES
 
 DEFAULT_CATEGORY = "product"
 
-_MASKS = "masks"
-_GROUPS = "groups.csv"
-_MASK_ENDING = "_mask"
 _LAYOUT = "OK/ and NOK/, or images/OK/ and images/NOK/"
 
 
 @dataclass(frozen=True)
 class _Found:
-    """An image file: `split` (None without such a level), label folder, folders below, name."""
+    """An image file: `split` (None without such a level), label folder, folders below, stem.
+
+    Names are composed (NFC); `path` is as the disk has it.
+    """
 
     split: str | None
     label: str
@@ -52,6 +59,10 @@ class _Found:
     split_folder: str | None
     parts: tuple[str, ...]
     path: Path
+
+    @property
+    def stem(self) -> str:
+        return nfc(self.path.stem)
 
 
 def list_folder(
@@ -94,20 +105,46 @@ def list_folder(
     if fault:
         return Listing([], [fault])
     faults: list[Fault] = []
-    base = root / "images" if (root / "images").is_dir() else root
-    found = _find_images(base, root, split == "official", faults)
+    unused: list[Unused] = []
+    base = _one_of(root, ("images",), faults) or root
+    found = _find_images(base, root, split == "official", faults, unused)
+    found, beside = _part_masks(found, faults)
     records = _name_records(found, faults)
-    records = _attach_masks(root, found, records, faults)
-    records = _attach_groups(root, base, records, faults)
-    records = _draw_train(records, train_fraction, seed)
+    records = _attach_masks(_one_of(root, MASK_FOLDERS, faults), found, beside, records, faults)
+    groups = next((root / name for name in list_names(root)[1] if name.lower() == GROUPS), None)
+    read = {}
+    if groups:
+        records, read[groups] = attach_groups(root, base, records, faults, groups)
+    records = _draw_train(with_unique_ids(records), train_fraction, seed)
     _check_categories(records, faults)
-    _check_groups(root, records, faults)
-    return Listing(sorted(records, key=lambda record: record.image_id), faults)
+    if groups:
+        check_groups(groups, records, faults)
+    return Listing(with_unique_ids(records), faults, unused, read)
 
 
-def _find_images(base: Path, root: Path, is_official: bool, faults: list[Fault]) -> list[_Found]:
+def _one_of(root: Path, names: tuple[str, ...], faults: list[Fault]) -> Path | None:
+    """Find the one folder below `root` with one of these names, whatever the case."""
+    folders = [name for name in list_names(root)[0] if name.lower() in names]
+    found = [root / name for name in sorted(folders, key=lambda name: names.index(name.lower()))]
+    if len(found) > 1:
+        faults.append(
+            Fault(
+                found[1],
+                f"expected one such folder, found {', '.join(path.name for path in found)}",
+                f"put everything into {found[0].name}/, or move the others out of the data set",
+            )
+        )
+    return found[0] if found else None
+
+
+def _find_images(
+    base: Path, root: Path, is_official: bool, faults: list[Fault], unused: list[Unused]
+) -> list[_Found]:
     """Walk the split and label levels; report what does not belong there."""
     folders, files = list_names(base)
+    if remedy := _mvtec_remedy(base):
+        faults.append(Fault(base, f"expected the folders {_LAYOUT}, found train/good", remedy))
+        return []
     splits = {name: name.lower() for name in folders if name.lower() in SPLITS}
     if is_official and set(splits.values()) != set(SPLITS):
         faults.append(
@@ -119,37 +156,87 @@ def _find_images(base: Path, root: Path, is_official: bool, faults: list[Fault])
         )
         return []
     places = [(base / name, name, split) for name, split in splits.items()] or [(base, None, None)]
-    found = []
+    found, empty = [], []
     if splits:
         faults += _strangers(base, root, folders, files, allowed=splits)
     for place, split_folder, split in places:
         folders, files = list_names(place)
         labels = {name: name.upper() for name in folders if name.upper() in LABELS}
-        missing = [label for label in LABELS if label not in labels.values()]
-        # Only good parts in train/ are usual.
-        if missing and not (split == "train" and missing == ["NOK"]):
+        if not labels:
             faults.append(
                 Fault(
                     place,
                     f"expected the folders OK and NOK, found {_listed(folders)}",
-                    f"rename or make {' and '.join(missing)}: good parts belong into OK, "
-                    "defective ones into NOK",
+                    "rename or make OK and NOK: good parts belong into OK, defective ones into NOK",
                 )
             )
         faults += _strangers(place, root, folders, files, allowed=labels)
         for name, label in labels.items():
-            before = len(found)
+            before = len(found), len(faults)
             for parts, path in _walk_label(place / name, label, faults):
                 found.append(_Found(split, label, name, split_folder, parts, path))
-            if len(found) == before:
-                faults.append(
-                    Fault(
-                        place / name,
-                        "expected images, found none",
-                        f"put {', '.join(IMAGE_SUFFIXES)} files there, or remove the folder",
-                    )
-                )
+            if (len(found), len(faults)) == before:
+                empty.append(place / name)
+    for folder in empty:
+        put = f"put {', '.join(IMAGE_SUFFIXES)} files there"
+        if found:
+            reason = f"there are no {'good' if folder.name.upper() == 'OK' else 'defective'} parts"
+            unused.append(Unused(folder, reason, put))
+        else:
+            faults.append(
+                Fault(folder, "expected images, found none", f"{put}, or remove the folder")
+            )
     return found
+
+
+def _mvtec_remedy(place: Path) -> str | None:
+    """Say how a folder in the layout of MVTec AD is read; None where it has another."""
+    for root, category in ((place.parent, place.name), (place, None)):
+        names = [category] if category else list_names(place)[0]
+        found = [name for name in names if (root / name / "train" / "good").is_dir()]
+        if found:
+            return (
+                "this is the layout of MVTec AD: set format: mvtec_ad, "
+                f"root: {root}, categories: [{', '.join(found)}]"
+            )
+    return None
+
+
+def _part_masks(
+    found: list[_Found], faults: list[Fault]
+) -> tuple[list[_Found], dict[tuple[Path, str], list[Path]]]:
+    """Part images from masks that lie beside them under `name_mask`, `name_GT` or the like.
+
+    Returns:
+        The images, and the masks by the folder and stem of their image.
+    """
+    stems: dict[Path, set[str]] = defaultdict(set)
+    for image in found:
+        stems[image.path.parent].add(image.stem)
+    images, beside = [], defaultdict(list)
+    folders: dict[Path, list[_Found]] = defaultdict(list)
+    for image in found:
+        folder = image.path.parent
+        of = next((s for s in image_stems(image.stem)[1:] if s in stems[folder]), None)
+        if of is not None:
+            beside[folder, of].append(image.path)
+            continue
+        images.append(image)
+        if image.parts and is_mask_folder(image.parts[-1]):
+            folders[folder].append(image)
+    for folder, inside in folders.items():
+        others = {i.stem for i in found if i.path.parent != folder and i.label == inside[0].label}
+        if all(others.intersection(image_stems(image.stem)) for image in inside):
+            faults.append(
+                Fault(
+                    folder,
+                    f"expected images of parts below {inside[0].label}, found {len(inside)} that "
+                    "are named as the masks of others",
+                    "move them into masks/ beside images/, with the same folders and names as "
+                    "their images",
+                )
+            )
+    return images, beside
 
 
 def _strangers(
@@ -215,7 +302,7 @@ def _walk_label(
                     )
                 )
             else:
-                yield from walk(place / name, (*parts, name))
+                yield from walk(place / name, (*parts, nfc(name)))
 
     yield from walk(folder, ())
 
@@ -224,6 +311,8 @@ def _name_records(found: list[_Found], faults: list[Fault]) -> list[Record]:
     """Read the folders as category and defect type; one record for each entry of `found`."""
     good = [image.parts for image in found if image.label == "OK"]
     categories = {parts[0] for parts in good if parts}
+    if not good:  # then a folder that holds folders is a category, and any other a defect type
+        categories = {image.parts[0] for image in found if len(image.parts) == 2}
     is_flat = not good or () in good
     misplaced = set()
     records = []
@@ -246,7 +335,7 @@ def _name_records(found: list[_Found], faults: list[Fault]) -> list[Record]:
             levels.append(defect_type)
         records.append(
             Record(
-                image_id=make_image_id((*levels, image.path.stem)),
+                image_id=make_image_id((*levels, image.stem)),
                 category=category,
                 label=image.label,
                 defect_type=defect_type,
@@ -269,31 +358,39 @@ def _name_records(found: list[_Found], faults: list[Fault]) -> list[Record]:
 
 
 def _attach_masks(
-    root: Path, found: list[_Found], records: list[Record], faults: list[Fault]
+    folder: Path | None,
+    found: list[_Found],
+    beside: dict[tuple[Path, str], list[Path]],
+    records: list[Record],
+    faults: list[Fault],
 ) -> list[Record]:
     """Give each record its mask; report masks without image, and masks or images with two."""
-    folder = root / _MASKS
-    if not folder.is_dir():
-        return records
-    masks = _find_masks(folder, faults)
-    claims: dict[Path, list[int]] = defaultdict(list)
+    masks = _find_masks(folder, faults) if folder else {}
+    index_of: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, image in enumerate(found):
         for key in _mask_keys(image):
-            for path in masks.get(key, ()):
-                claims[path].append(index)
+            index_of[key].append(index)
+    claims: dict[Path, list[int]] = {}
+    for (*parts, stem), paths in masks.items():
+        keys = [(*parts, of) for of in image_stems(stem)]
+        owners = next((index_of[key] for key in keys if key in index_of), None)
+        if owners:
+            claims.update(dict.fromkeys(paths, owners))
     mask_of: dict[int, list[Path]] = defaultdict(list)
+    for index, image in enumerate(found):
+        mask_of[index] += beside.get((image.path.parent, image.stem), [])
     for path, indices in claims.items():
         # OK/001, NOK/001 and one masks/001: a mask without label level belongs to the defect.
         bad = [index for index in indices if records[index].label == "NOK"]
         indices = bad or indices
         # a.png beside a.jpg is reported as two images with one id; not here once more.
-        if len({records[index].image_id for index in indices}) > 1:
+        if len({(found[index].path.parent, found[index].stem) for index in indices}) > 1:
             names = ", ".join(str(found[index].path) for index in indices)
             faults.append(
                 Fault(
                     path,
                     f"expected the mask of one image, found {len(indices)}: {names}",
-                    "repeat the levels train|test and OK|NOK below masks/",
+                    f"repeat the levels train|test and OK|NOK below {folder.name}/",
                 )
             )
             continue
@@ -334,7 +431,7 @@ def _find_masks(folder: Path, faults: list[Fault]) -> dict[tuple[str, ...], list
         for name in files:
             path = place / name
             if _is_image(name):
-                masks[(*parts, path.stem)].append(path)
+                masks[(*parts, nfc(path.stem))].append(path)
             else:
                 faults.append(
                     Fault(
@@ -345,7 +442,7 @@ def _find_masks(folder: Path, faults: list[Fault]) -> dict[tuple[str, ...], list
                 )
         for name in folders:
             if len(parts) < 4:  # split, label, category, defect type
-                walk(place / name, (*parts, name))
+                walk(place / name, (*parts, nfc(name)))
             else:
                 faults.append(
                     Fault(
@@ -363,56 +460,11 @@ def _find_masks(folder: Path, faults: list[Fault]) -> dict[tuple[str, ...], list
 def _mask_keys(image: _Found) -> set[tuple[str, ...]]:
     """List where the mask of an image may lie: without split level, without label level."""
     splits = {(), (image.split_folder,)} if image.split_folder else {()}
-    stem = image.path.stem
     return {
-        (*split, *label, *image.parts, name)
+        (*split, *label, *image.parts, image.stem)
         for split in splits
         for label in ((), (image.label_folder,))
-        for name in (stem, stem + _MASK_ENDING)
     }
-
-
-def _attach_groups(
-    root: Path, base: Path, records: list[Record], faults: list[Fault]
-) -> list[Record]:
-    """Read `groups.csv`, if there is one; images it does not name are groups of their own."""
-    path = root / _GROUPS
-    if not path.is_file():
-        return records
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        if not {"image", "group"} <= set(columns):
-            faults.append(
-                Fault(
-                    path,
-                    f"expected the columns image and group, found {_listed(columns)}",
-                    "correct its first line",
-                )
-            )
-            return records
-        rows = [(reader.line_num, row["image"] or "", row["group"] or "") for row in reader]
-    index_of = {}
-    for index, record in enumerate(records):
-        for start in (base, root):
-            index_of[record.image_path.relative_to(start).as_posix()] = index
-    groups: dict[int, str] = {}
-    for line, image, group in rows:
-        index = index_of.get(PurePosixPath(image.strip().replace("\\", "/")).as_posix())
-        if index is None or not group.strip() or groups.get(index, group.strip()) != group.strip():
-            if index is None:
-                problem = f"expected the path of an image below {root}, found {image!r}"
-            elif not group.strip():
-                problem = f"expected a group for {image}, found none"
-            else:
-                problem = f"expected one group for {image}, found {groups[index]!r} and {group!r}"
-            faults.append(Fault(path, f"line {line}: {problem}", "correct the line, or remove it"))
-            continue
-        groups[index] = group.strip()
-    return [
-        replace(record, group=groups[index]) if index in groups else record
-        for index, record in enumerate(records)
-    ]
 
 
 def _draw_train(records: list[Record], fraction: float, seed: int) -> list[Record]:
@@ -467,22 +519,6 @@ def _check_categories(records: list[Record], faults: list[Fault]) -> None:
                 "add them; or, if it is a defect type, put it into NOK/[category]/[defect_type]",
             )
         )
-
-
-def _check_groups(root: Path, records: list[Record], faults: list[Fault]) -> None:
-    splits_of: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        if record.group is not None:
-            splits_of[record.group].add(record.split)
-    for group, splits in sorted(splits_of.items()):
-        if len(splits) > 1:
-            faults.append(
-                Fault(
-                    root / _GROUPS,
-                    f"expected each group in one of train and test, found {group!r} in both",
-                    "move its images into one of them, or the part is learned and then tested",
-                )
-            )
 
 
 def _is_image(name: str) -> bool:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from realitycheck.datasets.contents import take_stock
 from realitycheck.datasets.folder import list_folder
 from realitycheck.datasets.mvtec_ad import list_mvtec_ad
 from realitycheck.datasets.oxford_iiit_pet import list_oxford_iiit_pet
 from realitycheck.datasets.records import Listing
 
 
-def list_records(settings: Mapping[str, Any]) -> Listing:
-    """List the images of a data set in any format.
+def list_records(settings: Mapping[str, Any], *, ours: Iterable[Path] = ()) -> Listing:
+    """List the images of a data set in any format, and whatever else lies in its folder.
 
     Args:
         settings: `format`, `root`, `split` (kind, seed, train_fraction), and what the format needs.
+        ours: Folders of this program that may lie below `root`, such as the results.
 
     Raises:
         ValueError: If the format is not known.
     """
+    return take_stock(Path(settings["root"]), _list_images(settings), ours=ours)
+
+
+def _list_images(settings: Mapping[str, Any]) -> Listing:
     root, split = Path(settings["root"]), settings["split"]
     match settings["format"]:
         case "folder":

@@ -5,6 +5,7 @@ Standard library only: the Snakefile imports this.
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -12,8 +13,8 @@ def inventory(root: Path) -> str:
     """Digest the relative path, size and time of change of all files below a folder.
 
     An image that is added, removed, renamed or edited changes the digest; the same folder under
-    another path does not. Contents are not read. Links are followed; a link that leads back into
-    a folder that it lies in is not entered again.
+    another path does not. Contents are not read, and nothing is opened but folders. Links are
+    followed; no folder is entered twice. What cannot be looked at is listed by its error.
 
     Args:
         root: A folder, or a single file.
@@ -35,28 +36,36 @@ def inventory(root: Path) -> str:
         found = root.stat()
         digest.update(f"{root.name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
     else:
-        for line in sorted(_lines(str(root), "", ())):
+        for line in sorted(_lines(str(root), "", set())):
             digest.update(line)
     return digest.hexdigest()
 
 
-def _lines(folder: str, prefix: str, above: tuple[tuple[int, int], ...]):
-    """Yield one line per file below `folder`; `above` identifies the folders we are in."""
-    status = os.stat(folder)
-    here = (status.st_dev, status.st_ino)
-    if here in above:
+def _lines(folder: str, prefix: str, entered: set[tuple[int, int]]) -> Iterator[bytes]:
+    """Yield one line per file below `folder`, by name; `entered` identifies folders."""
+    try:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            return
+        entered.add((status.st_dev, status.st_ino))
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield _line(f"{prefix}\0{error.errno}")
         return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = prefix + entry.name
+    for entry in entries:
+        name = prefix + entry.name
+        try:
             if entry.is_dir():
-                yield from _lines(entry.path, name + "/", (*above, here))
+                yield from _lines(entry.path, name + "/", entered)
                 continue
-            try:
-                found = entry.stat()
-            except FileNotFoundError:
-                # A link to nothing; it is listed by its own date, so that repairing it shows.
-                found = entry.stat(follow_symlinks=False)
-            line = f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n"
-            # Names that are no valid UTF-8 arrive with surrogates.
-            yield line.encode("utf-8", "surrogateescape")
+            found = entry.stat()
+        except OSError:
+            # A link to nothing or to itself; it is listed by its own date, so that repairing it
+            # shows.
+            found = entry.stat(follow_symlinks=False)
+        yield _line(f"{name}\0{found.st_size}\0{found.st_mtime_ns}")
+
+
+def _line(text: str) -> bytes:
+    # Names that are no valid UTF-8 arrive with surrogates.
+    return f"{text}\n".encode("utf-8", "surrogateescape")

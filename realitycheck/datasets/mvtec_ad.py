@@ -1,20 +1,30 @@
 """List MVTec AD as its archive unpacks: `<category>/{train,test,ground_truth}/<type>/NNN.png`.
 
+Products of one's own in the same layout are read as well: images of any kind, and masks under the
+name of their image or with an ending (`_mask`, `_GT`), of any kind.
+
 Source: Bergmann et al. (2019), "MVTec AD"; the subset of the study, section 3.1.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from realitycheck.datasets.mask_names import image_stems
 from realitycheck.datasets.records import (
     Fault,
     Listing,
     Record,
+    Unused,
     draw,
     list_names,
     make_image_id,
     missing_root,
+    nfc,
+    with_unique_ids,
 )
+from realitycheck.images import IMAGE_SUFFIXES
 
 TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
 """The five texture categories, which the study uses."""
@@ -30,7 +40,10 @@ PAPER_PERCENT = 20
 """Share of each category that the study inspects: its 253 OK and 76 NOK images are exactly this."""
 
 _GOOD = "good"
-_MASK_ENDING = "_mask"
+_AGAIN = (
+    "unpack the archive again; a product of your own may also have format: folder, with OK/, NOK/ "
+    "and masks/"
+)
 
 
 def list_mvtec_ad(
@@ -69,18 +82,34 @@ def list_mvtec_ad(
     folders, _ = list_names(root)
     found = [name for name in folders if (root / name / "train").is_dir()]
     records, faults = [], []
-    for category in found if categories is None else categories:
-        if not (root / category).is_dir():
+    wanted = found if categories is None else categories
+    unused = [
+        Unused(root / name, "not among `categories`", "add it there")
+        for name in folders
+        if nfc(name) not in map(nfc, wanted)
+    ]
+    for category in wanted:
+        name = next((name for name in folders if nfc(name) == nfc(category)), None)
+        if name is None:
             faults.append(
                 Fault(
                     root / category,
                     f"expected the category's folder, found {', '.join(found) or 'no category'}",
-                    "correct `root` or `categories`, or unpack the archive again",
+                    f"set root: {root.parent}, categories: [{root.name}]"
+                    if (root / "train").is_dir()
+                    else "correct `root` or `categories`, or unpack the archive again",
                 )
             )
             continue
-        listed = _list_category(root / category, category, faults)
-        records += _paper_split(listed, category, seed) if split == "paper" else listed
+        listed = _list_category(root / name, nfc(name), faults)
+        if split == "paper":
+            kept = _paper_split(listed, category, seed)
+            reason = "split 'paper' does not draw these images"
+            left = {r.image_path for r in listed} - {r.image_path for r in kept}
+            left |= {r.mask_path for r in listed if r.mask_path and r.image_path in left}
+            unused.append(Unused(root / name, reason, "nothing to do", sorted(left)))
+            listed = kept
+        records += listed
     if categories is None and not found:
         faults.append(
             Fault(
@@ -89,7 +118,7 @@ def list_mvtec_ad(
                 "correct `root`",
             )
         )
-    return Listing(sorted(records, key=lambda record: record.image_id), faults)
+    return Listing(with_unique_ids(records), faults, unused)
 
 
 def _list_category(folder: Path, category: str, faults: list[Fault]) -> list[Record]:
@@ -97,9 +126,7 @@ def _list_category(folder: Path, category: str, faults: list[Fault]) -> list[Rec
     records = []
     for part in ("train", "test"):
         if not (folder / part).is_dir():
-            faults.append(
-                Fault(folder / part, "expected a folder, found nothing", "unpack the archive again")
-            )
+            faults.append(Fault(folder / part, "expected a folder, found nothing", _AGAIN))
             continue
         types, strays = list_names(folder / part)
         faults += [_stray(folder / part / name) for name in strays]
@@ -108,7 +135,7 @@ def _list_category(folder: Path, category: str, faults: list[Fault]) -> list[Rec
                 Fault(
                     folder / part / _GOOD,
                     f"expected a folder, found {', '.join(types) or 'nothing'}",
-                    "unpack the archive again",
+                    _AGAIN,
                 )
             )
         for kind in types:
@@ -122,8 +149,7 @@ def _list_category(folder: Path, category: str, faults: list[Fault]) -> list[Rec
                 )
                 continue
             records += _list_type(folder, category, part, kind, faults)
-    _check_masks(folder, records, faults)
-    return records
+    return _attach_masks(folder, records, faults)
 
 
 def _list_type(
@@ -131,51 +157,74 @@ def _list_type(
 ) -> list[Record]:
     inner, files = list_names(folder / part / kind)
     faults += [_stray(folder / part / kind / name) for name in inner]
-    images = [name for name in files if name.lower().endswith(".png")]
+    images = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES)]
     faults += [_stray(folder / part / kind / name) for name in files if name not in images]
     if not images:
-        faults.append(
-            Fault(
-                folder / part / kind, "expected PNG images, found none", "unpack the archive again"
-            )
-        )
+        faults.append(Fault(folder / part / kind, "expected images, found none", _AGAIN))
     is_good = kind == _GOOD
-    truth = folder / "ground_truth" / kind
     return [
         Record(
             image_id=make_image_id((category, part, kind, Path(name).stem)),
             category=category,
             label="OK" if is_good else "NOK",
-            defect_type=None if is_good else kind,
+            defect_type=None if is_good else nfc(kind),
             split=part,
             group=None,
             image_path=folder / part / kind / name,
-            mask_path=None if is_good else truth / f"{Path(name).stem}{_MASK_ENDING}.png",
+            mask_path=None,
         )
         for name in images
     ]
 
 
-def _check_masks(folder: Path, records: list[Record], faults: list[Fault]) -> None:
-    """Find masks without an image; images without a mask show when the masks are read."""
+def _attach_masks(folder: Path, records: list[Record], faults: list[Fault]) -> list[Record]:
+    """Give each record its mask; report masks without an image, and images with two."""
     truth = folder / "ground_truth"
     if not truth.is_dir():
-        faults.append(Fault(truth, "expected a folder, found nothing", "unpack the archive again"))
-        return
-    expected = {record.mask_path for record in records}
+        empty = "; or make it, empty, if nothing is drawn yet"
+        faults.append(Fault(truth, "expected a folder, found nothing", _AGAIN + empty))
+        return records
+    owners = {
+        (nfc(record.image_path.parent.name), nfc(record.image_path.stem)): record
+        for record in records
+        if record.split == "test"
+    }
+    masks: dict[Path, list[Path]] = defaultdict(list)
     kinds, strays = list_names(truth)
     faults += [_stray(truth / name) for name in strays]
     for kind in kinds:
-        for name in list_names(truth / kind)[1]:
-            if truth / kind / name not in expected:
-                faults.append(
-                    Fault(
-                        truth / kind / name,
-                        f"expected a mask NNN_mask.png of an image test/{kind}/NNN.png, found no "
-                        "such image",
-                        "restore the image, or remove the mask",
-                    )
+        inner, names = list_names(truth / kind)
+        faults += [_stray(truth / kind / name) for name in inner]
+        for name in names:
+            path = truth / kind / name
+            stems = image_stems(path.stem) if name.lower().endswith(IMAGE_SUFFIXES) else []
+            owner = next((owners[nfc(kind), s] for s in stems if (nfc(kind), s) in owners), None)
+            if owner is not None:
+                masks[owner.image_path].append(path)
+                continue
+            faults.append(
+                Fault(
+                    path,
+                    f"expected the mask, NNN_mask or NNN, of an image in test/{kind}/, found no "
+                    "such image",
+                    "restore the image, correct the mask's name, or remove the mask",
                 )
+            )
+    for image, paths in masks.items():
+        if len(paths) > 1:
+            faults.append(
+                Fault(
+                    image,
+                    f"expected one mask, found {len(paths)}: {', '.join(map(str, paths))}",
+                    "remove all but one",
+                )
+            )
+    return [
+        replace(record, mask_path=masks[record.image_path][0])
+        if record.image_path in masks
+        else record
+        for record in records
+    ]
 
 
 def _paper_split(records: list[Record], category: str, seed: int) -> list[Record]:
@@ -185,7 +234,7 @@ def _paper_split(records: list[Record], category: str, seed: int) -> list[Record
     drawn = set(draw(good, _share(len(good)), seed=seed, purpose=f"mvtec_ad {category} OK"))
     drawn |= set(draw(bad, _share(len(bad)), seed=seed, purpose=f"mvtec_ad {category} NOK"))
     return [
-        Record(**{**vars(record), "split": "test" if record.image_id in drawn else "train"})
+        replace(record, split="test" if record.image_id in drawn else "train")
         for record in records
         if record.image_id in drawn or record.image_id in good
     ]

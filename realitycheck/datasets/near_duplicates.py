@@ -1,4 +1,4 @@
-"""Find images that show nearly the same picture, saved again, resized, or brighter.
+"""Find images that show nearly the same picture, saved again, resized, brighter, mirrored, turned.
 
 Industrial images of one product all look alike, so an ordinary perceptual hash takes each for a
 copy of each. Here the mean picture of the category is taken away first: what is hashed and compared
@@ -8,6 +8,7 @@ is what makes an image differ from the others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,10 @@ _MAX_BITS = 40
 #: 0.93; one part photographed twice, or saved again, 0.98 and more.
 _MIN_CORRELATION = 0.97
 #: Pairs of hashes that are compared at once.
-_PAIRS_PER_CHUNK = 4_000_000
+_PAIRS_PER_CHUNK = 500_000
+
+#: The eight ways in which a square picture can lie: quarter turns, and mirrored.
+_POSES = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
@@ -56,42 +60,136 @@ def perceptual_hashes(pictures: np.ndarray) -> np.ndarray:
     Returns:
         uint64, (N, 4).
     """
-    from scipy.fft import dctn
+    return _bits(_low_frequencies(pictures))
 
-    low = dctn(np.asarray(pictures, np.float32), axes=(1, 2), norm="ortho")
-    low = low[:, :_HASH_SIDE, :_HASH_SIDE].reshape(len(pictures), -1)[:, 1:]
+
+def _low_frequencies(pictures: np.ndarray) -> np.ndarray:
+    """The lowest coefficients of the cosine transform, (N, 16, 16)."""
+    from scipy.fft import dct
+
+    waves = dct(np.eye(np.shape(pictures)[-1], dtype=np.float32), axis=0, norm="ortho")
+    waves = waves[:_HASH_SIDE]
+    return waves @ np.asarray(pictures, np.float32) @ waves.T
+
+
+def _bits(low: np.ndarray) -> np.ndarray:
+    """Which coefficients, (N, 16, 16), are above the median of their picture; uint64, (N, 4)."""
+    low = low.reshape(len(low), -1)[:, 1:]
     bits = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(np.pad(bits, ((0, 0), (1, 0))), axis=1).view(np.uint64)
 
 
-def near_duplicates(thumbnails: np.ndarray) -> Iterator[tuple[int, int, float]]:
+class Pair(NamedTuple):
+    """Two images of nearly the same picture.
+
+    Attributes:
+        first: Position of the one.
+        second: Position of the other, above `first`.
+        correlation: Of their thumbnails, the second brought into the pose of the first.
+        pose: How the second lies to the first: "", "turned by 90°", "mirrored", ….
+    """
+
+    first: int
+    second: int
+    correlation: float
+    pose: str
+
+
+def near_duplicates(thumbnails: np.ndarray) -> list[Pair]:
     """Find pairs of near-duplicates among the images of one category.
 
     Pairs whose hashes differ in at most 40 of 255 bits are confirmed by the correlation of their
     thumbnails, which must be 0.97 or more; both after the mean thumbnail is taken away. So two
     images alone are never a pair: nobody can tell what they share as pictures of one product.
 
+    Each image is compared with the others in all eight poses. A pair in another pose is confirmed
+    once more after the mean is taken of all images, each in the pose in which it is most like the
+    first: parts of one product that lie turned are no copies for that.
+
     Args:
         thumbnails: From `thumbnail`, (N, S, S).
 
-    Yields:
-        Positions of the two images, the first below the second, and their correlation.
+    Returns:
+        The pairs, each once.
     """
-    pictures = np.asarray(thumbnails, np.float32).reshape(len(thumbnails), -1)
-    pictures = _standard(pictures - pictures.mean(axis=0))
-    hashes = perceptual_hashes(pictures.reshape(np.shape(thumbnails)))
-    rows_at_once = max(1, _PAIRS_PER_CHUNK // max(1, len(hashes)))
-    for start in range(0, len(hashes), rows_at_once):
-        block = hashes[start : start + rows_at_once]
-        distance = np.zeros((len(block), len(hashes)), np.uint16)
-        for word in range(hashes.shape[1]):
-            distance += np.bitwise_count(block[:, None, word] ^ hashes[None, :, word])
-        for i, j in zip(*np.nonzero(distance <= _MAX_BITS), strict=True):
-            first, second = int(start + i), int(j)
-            if first < second:
-                correlation = float(pictures[first] @ pictures[second] / pictures.shape[1])
-                if correlation >= _MIN_CORRELATION:
-                    yield first, second, correlation
+    pictures = _standard(np.asarray(thumbnails, np.float32).reshape(len(thumbnails), -1))
+    pictures = pictures.reshape(np.shape(thumbnails))
+    mean = pictures.mean(axis=0)
+    low, low_mean = _low_frequencies(pictures), _low_frequencies(mean[None])
+    hashes = _bits(low - low_mean)
+    found: dict[tuple[int, int], Pair] = {}
+    for pose in _POSES:
+        for first, second in _alike(hashes, _bits(_low_in_pose(low, pose) - low_mean)):
+            if (first, second) in found:
+                continue
+            one, other = pictures[first], _in_pose(pictures[second : second + 1], pose)[0]
+            correlation = _correlation(one, other, mean)
+            if correlation >= _MIN_CORRELATION and pose != _POSES[0]:
+                correlation = _correlation(one, other, _mean_in_pose_of(one, pictures))
+            if correlation >= _MIN_CORRELATION:
+                found[first, second] = Pair(first, second, correlation, _words(pose))
+    return [found[pair] for pair in sorted(found)]
+
+
+def _alike(hashes: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Positions of a hash and of a later one of the others that differ in few bits."""
+    start = 0
+    while start < len(hashes):
+        columns = others[start + 1 :]
+        block = hashes[start : start + max(1, _PAIRS_PER_CHUNK // max(1, len(columns)))]
+        # Half of the bits rule out nearly all pairs.
+        distance = np.bitwise_count(block[:, None, 0] ^ columns[None, :, 0])
+        distance += np.bitwise_count(block[:, None, 1] ^ columns[None, :, 1])
+        rows, places = np.nonzero(distance <= _MAX_BITS)
+        whole = np.bitwise_count(block[rows] ^ columns[places]).sum(axis=1)
+        for i, j in zip(rows[whole <= _MAX_BITS], places[whole <= _MAX_BITS], strict=True):
+            if i <= j:
+                yield int(start + i), int(start + 1 + j)
+        start += len(block)
+
+
+def _in_pose(pictures: np.ndarray, pose: tuple[int, bool]) -> np.ndarray:
+    """Mirror pictures, (N, S, S), left to right, and turn them by quarters."""
+    turns, mirrored = pose
+    return np.rot90(pictures[:, :, ::-1] if mirrored else pictures, turns, axes=(1, 2))
+
+
+def _low_in_pose(low: np.ndarray, pose: tuple[int, bool]) -> np.ndarray:
+    """Coefficients of pictures in a pose from those of the pictures.
+
+    A mirror image has the other sign at each odd frequency across; a quarter turn against the clock
+    is the transposed mirror image.
+    """
+    turns, mirrored = pose
+    sign = np.where(np.arange(_HASH_SIDE) % 2, -1, 1).astype(low.dtype)
+    low = low * sign if mirrored else low
+    for _ in range(turns):
+        low = (low * sign).swapaxes(1, 2)
+    return low
+
+
+def _words(pose: tuple[int, bool]) -> str:
+    turns, mirrored = pose
+    turned = f"turned by {90 * turns}°" if turns else ""
+    return " and ".join(filter(None, ["mirrored" if mirrored else "", turned]))
+
+
+def _correlation(one: np.ndarray, other: np.ndarray, mean: np.ndarray) -> float:
+    """Correlate two pictures, (S, S), less a mean one."""
+    first, second = _standard((np.stack([one, other]) - mean).reshape(2, -1))
+    return float(first @ second / first.size)
+
+
+def _mean_in_pose_of(one: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """Mean of pictures, (N, S, S), each in the pose in which it is most like the one, (S, S)."""
+    best = np.full(len(pictures), -np.inf)
+    total = np.zeros_like(pictures)
+    for pose in _POSES:
+        posed = _in_pose(pictures, pose)
+        likeness = np.einsum("nij,ij->n", posed, one)
+        better = likeness > best
+        total[better], best[better] = posed[better], likeness[better]
+    return total.mean(axis=0)
 
 
 def _standard(rows: np.ndarray) -> np.ndarray:

@@ -12,10 +12,12 @@ from realitycheck.datasets.records import (
     Fault,
     Listing,
     Record,
+    Unused,
     draw,
     list_names,
     make_image_id,
     missing_root,
+    with_unique_ids,
 )
 
 SPLITS = ("official", "paper", "all")
@@ -119,7 +121,9 @@ def list_oxford_iiit_pet(root: Path, *, split: str = "paper", seed: int = 0) -> 
     else:
         splits = {name: "test" if name in test else "train" for name in usable}
     records = [_record(root, name, usable[name], part) for name, part in splits.items()]
-    return Listing(sorted(records, key=lambda record: record.image_id), faults)
+    rest = Unused(root, f"the archive holds more than split {split!r} uses", "nothing to do")
+    lists = {root / "annotations" / name: "UTF-8" for name in _LISTS}
+    return Listing(with_unique_ids(records), faults, [rest], lists)
 
 
 def _read_list(path: Path, faults: list[Fault]) -> dict[str, str]:

@@ -1,14 +1,15 @@
-"""How many parts each method needs, told before anything is computed."""
+"""What each method needs of a data set, told before anything is computed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from realitycheck.methods import resnet_mlp
+from realitycheck.methods.thresholds import besides_references
 from realitycheck.metrics.folds import assign_folds
 
 #: Kinds of methods that set a threshold by good parts, or, without training images, by the others.
@@ -21,6 +22,7 @@ def lacking(
     learners: Mapping[str, Mapping[str, Any]],
     *,
     keeps_back: str | None,
+    references: pd.DataFrame | None = None,
 ) -> Iterator[str]:
     """Say of each method that learns from labelled parts which parts it lacks.
 
@@ -31,6 +33,8 @@ def lacking(
             name. SAA+ is one of them only if it sets its threshold by good images.
         keeps_back: Key path of the setting that says how many good parts become training images;
             None: the folders say it.
+        references: Reference image of each category, where they are known. What is compared with
+            the reference sets no threshold by the reference itself or by another view of its part.
 
     Yields:
         A line for each method and category: what is there, what is needed, what to do.
@@ -40,16 +44,46 @@ def lacking(
             found = _few_good(scored, train, n_needed=2, keeps_back=keeps_back)
         elif settings["kind"] in _THRESHOLD_KINDS:
             from_train = len(train) > 0
+            compared = references if settings["kind"] == "pixel_difference" else None
             found = _few_good(
                 scored,
                 train if from_train else scored,
                 n_needed=1 if from_train else 2,
                 keeps_back=keeps_back if from_train else None,
+                references=compared,
             )
         else:
             found = _few_in_folds(scored, settings)
         for line in found:
             yield f"{name}: {line}"
+
+
+def lacking_files(
+    scored: pd.DataFrame, references: pd.DataFrame, needs: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """Say of each method, or of the alignment, which reference or masks it lacks.
+
+    Args:
+        scored: Scored images: `category`, `label`, `mask_path`.
+        references: Reference image of each category.
+        needs: What each needs: `reference`, or `truth`, a mask that shows a defect.
+
+    Yields:
+        A line for each method and category, with what would help.
+    """
+    of_reference = set(references["category"])
+    for name, kinds in needs.items():
+        for category, own in scored.groupby("category", sort=True):
+            if "reference" in kinds and category not in of_reference:
+                yield (
+                    f"{name}: needs a reference, which reference: auto takes from good parts, and "
+                    f"category {category} has none; add good parts, or name a reference image"
+                )
+            if "truth" in kinds and own[own["label"] == "NOK"]["mask_path"].isna().all():
+                yield (
+                    f"{name}: sets its threshold by the masks of defective parts, and category "
+                    f"{category} has none; set binarise: good or union"
+                )
 
 
 def _few_in_folds(scored: pd.DataFrame, settings: Mapping[str, Any]) -> Iterator[str]:
@@ -67,10 +101,16 @@ def _few_in_folds(scored: pd.DataFrame, settings: Mapping[str, Any]) -> Iterator
 
 
 def _few_good(
-    scored: pd.DataFrame, learned: pd.DataFrame, *, n_needed: int, keeps_back: str | None
+    scored: pd.DataFrame,
+    learned: pd.DataFrame,
+    *,
+    n_needed: int,
+    keeps_back: str | None,
+    references: pd.DataFrame | None = None,
 ) -> Iterator[str]:
     """Find categories with too few independent good parts among those that are learned from."""
-    n_learned = _n_good(learned)
+    usable = learned if references is None else besides_references(learned, references)
+    n_learned, n_with_reference = _n_good(usable), _n_good(learned)
     n_all = _n_good(pd.concat([scored, learned[learned["split"] == "train"]]))
     is_train = learned is not scored
     for category in sorted(set(scored["category"])):
@@ -78,10 +118,14 @@ def _few_good(
         if here >= n_needed:
             continue
         kind = "good training parts" if is_train else "good parts"
+        n_parts = n_needed
+        if here < n_with_reference.get(category, 0):
+            kind += " besides the reference"
+            n_parts += 1  # the reference is a good part, too
         yield (
             f"category {category}: needs at least {n_needed} independent {kind}, found {here}"
             f"{f' (of {of_all} good ones)' if is_train else ''}; "
-            f"{_remedy(category, of_all, n_needed, is_train=is_train, keeps_back=keeps_back)}"
+            f"{_remedy(category, of_all, n_parts, is_train=is_train, keeps_back=keeps_back)}"
         )
 
 

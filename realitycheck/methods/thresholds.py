@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 
 def fit_threshold(peaks: Iterable[float], *, max_overkill_rate: float) -> float:
@@ -104,3 +105,17 @@ def cross_fit_thresholds(
         others=fit_threshold(good_peaks.values(), max_overkill_rate=max_overkill_rate),
         folds=folds,
     )
+
+
+def besides_references(images: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
+    """Leave out references, copies of them, and other views of their parts.
+
+    Args:
+        images: `image_id`, `sha256`, `group`.
+        references: `image_id`, `sha256`.
+    """
+    is_reference = images["image_id"].isin(references["image_id"].dropna()) | images["sha256"].isin(
+        references["sha256"].dropna()
+    )
+    of_part = images["group"].isin(images.loc[is_reference, "group"].dropna())
+    return images[~(is_reference | of_part)]

@@ -391,7 +391,7 @@ def _mask_statistics(
     flagged_worst = (n_flagged + n_silent) / len(good) if len(good) else np.nan
     return {
         "n_images": len(images),
-        "n_defective": int(is_nok.sum()),
+        "n_defective": len(scored),
         "mean_iou": low.estimate if is_point else np.nan,
         "mean_iou_low": low.low,
         "mean_iou_high": high.high,
@@ -555,8 +555,8 @@ def _mask_notes(row: dict) -> list[str]:
         notes.append("no defective image has ground truth, so there is no IoU")
     elif row["n_without_truth"]:
         notes.append(
-            f"IoU over {row['n_scored']} of {row['n_defective']} defective images: "
-            f"{row['n_without_truth']} have no ground truth"
+            f"IoU over {row['n_scored']} of {row['n_scored'] + row['n_without_truth']} defective "
+            f"images: {row['n_without_truth']} have no ground truth"
         )
     if row["n_without_prediction"]:
         notes.append(

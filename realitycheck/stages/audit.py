@@ -17,7 +17,7 @@ import pandas as pd
 
 from realitycheck.artifacts import AUDIT, WHOLE_DATASET
 from realitycheck.datasets.near_duplicates import near_duplicates, thumbnail
-from realitycheck.methods.needs import lacking
+from realitycheck.methods.needs import lacking, lacking_files
 from realitycheck.names import AUDIT_CHECKS
 
 Read = Callable[[str], np.ndarray]
@@ -84,6 +84,7 @@ def audit_dataset(
     uses_reference: bool,
     told: Mapping[str, str],
     learners: Mapping[str, Mapping[str, Any]],
+    needs: Mapping[str, Sequence[str]],
     keeps_back: str | None = None,
     n_workers: int = 1,
 ) -> list[dict[str, Any]]:
@@ -99,20 +100,25 @@ def audit_dataset(
         uses_reference: Whether some method is shown the reference.
         told: Texts that methods are told, by the key path of each, where naming a defect stops.
         learners: See `realitycheck.methods.needs.lacking`.
-        keeps_back: See there.
+        needs: See `realitycheck.methods.needs.lacking_files`.
+        keeps_back: See `realitycheck.methods.needs.lacking`.
         n_workers: Threads that decode.
 
     Returns:
         Rows of the audit findings table, one a check.
 
     Raises:
-        AuditError: With every method that has too few parts to learn from, or every finding that
-            stops, where it is and what to do.
+        AuditError: With every method that lacks what it needs, or every finding that stops, where
+            it is and what to do.
     """
-    if few := list(lacking(manifest, train, learners, keeps_back=keeps_back)):
+    missing = [
+        *lacking(manifest, train, learners, keeps_back=keeps_back, references=references),
+        *lacking_files(manifest, references, needs),
+    ]
+    if missing:
         raise AuditError(
-            f"data set {dataset}: too few parts to learn from:\n"
-            + "\n".join(f"  {line}" for line in few)
+            f"data set {dataset}: these methods lack what they need:\n"
+            + "\n".join(f"  {line}" for line in missing)
             + f"\nor leave them out with datasets.{dataset}.methods"
         )
     found = {
@@ -222,15 +228,15 @@ def _duplicates(
 ) -> dict[str, Finding]:
     """Find near-duplicates between training and scored images, and among scored ones."""
     images = pd.concat([manifest, train], ignore_index=True)
-    across: list[tuple[str, str, float]] = []
-    among: list[tuple[str, str, float]] = []
+    across: list[tuple[str, str, float, str]] = []
+    among: list[tuple[str, str, float, str]] = []
     for _, own in images.groupby("category", sort=True):
         with ThreadPoolExecutor(n_workers) as pool:
             small = np.stack(list(pool.map(lambda path: thumbnail(read(path)), own["image_path"])))
         splits, groups = own["split"].tolist(), own["group"].tolist()
         names = own["image_id"].tolist()
-        for i, j, correlation in near_duplicates(small):
-            pair = (names[i], names[j], correlation)
+        for i, j, correlation, pose in near_duplicates(small):
+            pair = (names[i], names[j], correlation, pose)
             if splits[i] != splits[j]:
                 across.append(pair)
             elif splits[i] == "test" and (pd.isna(groups[i]) or groups[i] != groups[j]):
@@ -241,16 +247,18 @@ def _duplicates(
     }
 
 
-def _pairs(pairs: Sequence[tuple[str, str, float]], manifest: pd.DataFrame, what: str) -> Finding:
+def _pairs(
+    pairs: Sequence[tuple[str, str, float, str]], manifest: pd.DataFrame, what: str
+) -> Finding:
     if not pairs:
         return NOTHING
     scored = set(manifest["image_id"])
-    affected = {name for first, second, _ in pairs for name in (first, second) if name in scored}
-    first, second, correlation = max(pairs, key=lambda pair: pair[2])
+    affected = {name for first, second, *_ in pairs for name in (first, second) if name in scored}
+    first, second, correlation, pose = max(pairs, key=lambda pair: pair[2])
     return Finding(
         f"{_count(len(pairs), 'pair')} of {what} show nearly the same picture",
         len(affected),
-        f"{first} and {second}, correlation {correlation:.3f}",
+        f"{first} and {second}, correlation {correlation:.3f}" + (f", {pose}" if pose else ""),
     )
 
 

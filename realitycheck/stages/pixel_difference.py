@@ -17,7 +17,11 @@ from realitycheck.methods.pixel_difference import (
     segment,
 )
 from realitycheck.methods.segmentation import Segmentation
-from realitycheck.methods.thresholds import cross_fit_thresholds, fit_threshold
+from realitycheck.methods.thresholds import (
+    besides_references,
+    cross_fit_thresholds,
+    fit_threshold,
+)
 from realitycheck.stages.align import covered_pixels
 
 
@@ -49,15 +53,20 @@ def good_image_peaks(
     manifest: pd.DataFrame,
     *,
     references: Mapping[str, np.ndarray],
+    reference_table: pd.DataFrame,
     images_folder: str | Path,
     settings: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
     """Peak of the difference map of each good image that can be compared.
 
+    The reference itself, a copy of it and other views of its part are left out: they differ from it
+    less than any other good part does.
+
     Yields:
         Rows with `image_id`, `category`, `group`, `peak`.
     """
-    about = manifest[manifest["label"] == "OK"].set_index("image_id")
+    good = besides_references(manifest[manifest["label"] == "OK"], reference_table)
+    about = good.set_index("image_id")
     for transform in transforms[transforms["image_id"].isin(about.index)].itertuples():
         row = about.loc[transform.image_id]
         difference = difference_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,21 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.alignment import choose_reference
-from realitycheck.artifacts import MANIFEST, REFERENCES, write_table, write_text
+from realitycheck.artifacts import INVENTORY, MANIFEST, REFERENCES, write_table, write_text
 from realitycheck.datasets.formats import list_records
 from realitycheck.datasets.ingest import check_records
-from realitycheck.datasets.records import DatasetError, Fault
-from realitycheck.images import image_facts, read_image
-from realitycheck.job import counting, run_facts
+from realitycheck.datasets.inventory_table import describe, inventory_table
+from realitycheck.datasets.records import DatasetError, Fault, nfc
+from realitycheck.images import ImageError, image_facts, read_image
+from realitycheck.job import counting, log, run_facts
 from realitycheck.provenance import bucket_digests, digest_of
 
 #: Side of the thumbnails among which the medoid is looked for; details below 1/96 do not matter.
 _THUMBNAIL_PX = 96
 #: The medoid is drawn from at most this many images of a category; more change it no further.
 _MAX_CANDIDATES = 300
+#: Lines that are printed of what each kind of file there is; the table has all.
+_MAX_ROWS = 12
 
 
 def prepare_dataset(
@@ -34,19 +38,24 @@ def prepare_dataset(
     train_path: str | Path,
     references_path: str | Path,
     digests_path: str | Path,
+    inventory_path: str | Path,
     trigger: str,
     signature: str,
     n_workers: int,
 ) -> None:
     """Check a data set and write its manifest, training manifest, references and digests.
 
+    What the folder holds is printed as well.
+
     Args:
         dataset: The data set's id.
-        settings: Format, root, split, reference, intensity, truth encoding.
+        settings: Format, root, split, reference, intensity, how masks are read, and the categories
+            that the settings name, by key path.
         manifest_path: Table of the scored images.
         train_path: Table of the good images kept for thresholds and references.
         references_path: Table of the reference image of each category.
         digests_path: JSON that later stages are planned from.
+        inventory_path: Table of what the folder holds.
         trigger: Inventory of the folder that the job was planned under.
         signature: Inventory of the folder now.
         n_workers: Threads that decode.
@@ -54,7 +63,8 @@ def prepare_dataset(
     Raises:
         DatasetError: With every fault of the data set.
     """
-    listing = list_records(settings)
+    root = Path(settings["root"])
+    listing = list_records(settings, ours=[Path(manifest_path).parents[1]])
     with counting(f"{dataset}: images checked") as count:
         table, faults = check_records(
             listing.records,
@@ -62,16 +72,23 @@ def prepare_dataset(
             truth_encoding=settings["truth_encoding"],
             intensity=settings["intensity"],
             allow_duplicates=settings["allow_duplicates"],
-            root=Path(settings["root"]),
+            missing_masks=settings["missing_masks"],
+            root=root,
             n_workers=n_workers,
             progress=count,
         )
+    faults += _settings_faults(table, settings)
     if faults:
         raise DatasetError(faults, dataset=dataset)
     table = table.assign(dataset=dataset)
+    found = inventory_table(dataset, table, listing, root=root)
+    for line in describe(found, max_rows=_MAX_ROWS):
+        log.info("%s: %s", dataset, line)
+        print(f"{dataset}: {line}", file=sys.stderr, flush=True)
     references = _references(dataset, table, settings)
     scored, train = (table[table["split"] == split] for split in ("test", "train"))
     facts = run_facts(settings)
+    write_table(found, inventory_path, schema=INVENTORY, facts=facts)
     write_table(references, references_path, schema=REFERENCES, facts=facts)
     write_table(train, train_path, schema=MANIFEST, facts=facts)
     write_table(scored, manifest_path, schema=MANIFEST, facts=facts)
@@ -118,29 +135,55 @@ def manifest_digests(
     }
 
 
-def _references(dataset: str, table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
-    wanted = settings["reference"]
-    rows, faults = [], []
+def _settings_faults(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[Fault]:
+    """Compare the categories that the settings name with those there are; read given references."""
+    root, wanted = Path(settings["root"]), settings["reference"]
+    known = sorted(set(table["category"]))
+    faults = []
     if isinstance(wanted, Mapping):
-        absent = sorted(set(table["category"]) - set(wanted))
+        named = set(map(nfc, wanted))
+        absent = [category for category in known if category not in named]
         if absent:
             faults.append(
                 Fault(
-                    Path(settings["root"]),
+                    root,
                     f"reference names no image for the category {absent[0]} "
-                    f"({len(absent)} of {table['category'].nunique()} are without)",
+                    f"({len(absent)} of {len(known)} are without)",
                     "name one for each category, or set reference: auto",
                 )
             )
-    if wanted != "none" and not faults:
+    for key, names in settings["named_categories"].items():
+        unknown = [name for name in names if nfc(name) not in known]
+        if unknown and known:
+            faults.append(
+                Fault(
+                    root,
+                    f"{key} names {', '.join(unknown)}, but the categories are {', '.join(known)}",
+                    f"correct {key}",
+                )
+            )
+    paths = wanted.values() if isinstance(wanted, Mapping) else [wanted]
+    for path in sorted(set(paths) - {"auto", "none"}):
+        try:
+            image_facts(Path(path))
+        except ImageError as error:
+            faults.append(Fault(error.path, error.problem, error.remedy))
+    return faults
+
+
+def _references(dataset: str, table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """The reference of each category; one without a good image has none, unless it is given."""
+    wanted = settings["reference"]
+    rows = []
+    if isinstance(wanted, Mapping):
+        wanted = {nfc(category): path for category, path in wanted.items()}
+    if wanted != "none":
         for category, images in table.groupby("category", sort=True):
             path = wanted.get(category) if isinstance(wanted, Mapping) else wanted
-            if path == "auto":
-                rows.append(_medoid(dataset, str(category), images, settings))
-            else:
+            if path != "auto":
                 rows.append(_given_reference(dataset, str(category), Path(path), table))
-    if faults:
-        raise DatasetError(faults, dataset=dataset)
+            elif (images["label"] == "OK").any():
+                rows.append(_medoid(dataset, str(category), images, settings))
     return pd.DataFrame(rows, columns=REFERENCES.columns)
 
 
@@ -151,17 +194,6 @@ def _medoid(
     good = images[images["label"] == "OK"]
     training = good[good["split"] == "train"]
     candidates = training if len(training) else good
-    if candidates.empty:
-        raise DatasetError(
-            [
-                Fault(
-                    Path(settings["root"]),
-                    f"category {category} has no good image to take as the reference",
-                    "add one, name a reference image, or set reference: none",
-                )
-            ],
-            dataset=dataset,
-        )
     ordered = sorted(candidates["image_id"], key=lambda image_id: digest_of([0, image_id]))
     chosen = candidates[candidates["image_id"].isin(ordered[:_MAX_CANDIDATES])]
     thumbnails = [

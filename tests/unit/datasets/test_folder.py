@@ -100,7 +100,7 @@ def test_unsafe_names_become_safe_ids_and_keep_their_category(tmp_path):
     """The category is a value that settings name; the id is a path."""
     make(tmp_path, "OK/Teil 1/a b.png", "NOK/Teil 1/ü.png")
     assert facts(list_folder(tmp_path)) == {
-        "Teil_1/NOK/_": ("Teil 1", "NOK", None, "test"),
+        "Teil_1/NOK/ü": ("Teil 1", "NOK", None, "test"),
         "Teil_1/OK/a_b": ("Teil 1", "OK", None, "test"),
     }
 
@@ -135,6 +135,64 @@ def test_masks_mirror_with_or_without_split_and_label(tmp_path, mask):
     listing = list_folder(tmp_path)
     assert not listing.faults
     assert masks(tmp_path, listing) == {"nut/test/NOK/bent/1": mask}
+
+
+@pytest.mark.parametrize("folder", ["masks", "mask", "Masks", "ground_truth", "GT"])
+def test_mask_folders_go_by_several_names(tmp_path, folder):
+    """MVTec calls it ground_truth, and case is lost on some disks."""
+    make(tmp_path, "Images/OK/1.png", "Images/NOK/2.png", f"{folder}/NOK/2.png")
+    listing = list_folder(tmp_path)
+    assert masks(tmp_path, listing) == {"product/NOK/2": f"{folder}/NOK/2.png"}
+
+
+@pytest.mark.parametrize(
+    "mask",
+    ["2_mask.png", "2_GT.png", "2-gt.bmp", "2_label.bmp", "2.mask.png", "mask_2.png", "2_SEG.tif"],
+)
+def test_masks_beside_their_images_are_no_parts(tmp_path, mask):
+    """KolektorSDD and most labelling tools write them there; else NOK parts count twice."""
+    make(tmp_path, "OK/1.png", "NOK/2.png", f"NOK/{mask}", "NOK/scratch_label.png")
+    listing = list_folder(tmp_path)
+    assert set(facts(listing)) == {"product/OK/1", "product/NOK/2", "product/NOK/scratch_label"}
+    assert masks(tmp_path, listing) == {"product/NOK/2": f"NOK/{mask}"}
+
+
+@pytest.mark.parametrize("folder", ["NOK/masks", "NOK/crack_gt", "NOK/ground_truth"])
+def test_folder_of_masks_among_the_parts_is_a_fault(tmp_path, folder):
+    """Read as a defect type, it would double the defective parts."""
+    make(tmp_path, "OK/1.png", "NOK/crack/2.png", "NOK/crack/3.png")
+    make(tmp_path, f"{folder}/2.png", f"{folder}/3_mask.png")
+    (fault,) = list_folder(tmp_path).faults
+    assert fault.path == tmp_path / folder and "named as the masks of others" in str(fault)
+
+
+def test_composed_and_decomposed_names_are_the_same(tmp_path):
+    """Of categories, types, images and masks."""
+    make(tmp_path, "OK/Geha\u0308use/1.png", "NOK/Geh\u00e4use/\u00fc.png")
+    make(tmp_path, "masks/Geha\u0308use/u\u0308.png")
+    listing = list_folder(tmp_path)
+    assert {r.category for r in listing.records} == {"Geh\u00e4use"}
+    assert list(masks(tmp_path, listing)) == ["Geh\u00e4use/NOK/\u00fc"]
+
+
+@pytest.mark.parametrize("label", ["OK", "NOK"])
+def test_parts_of_one_label_are_accepted(tmp_path, label):
+    """Public segmentation sets have no good parts; the other folder may be there, empty."""
+    make(tmp_path, f"{label}/1.png", f"{label}/2.png")
+    assert len(facts(list_folder(tmp_path))) == 2
+    other = tmp_path / ("NOK" if label == "OK" else "OK")
+    other.mkdir()
+    listing = list_folder(tmp_path)
+    assert not listing.faults and listing.unused[0].path == other
+
+
+def test_layout_of_mvtec_is_recognised(tmp_path):
+    """The message says what to write into the settings."""
+    make(tmp_path, "nut/train/good/1.png", "nut/test/bent/1.png")
+    assert f"format: mvtec_ad, root: {tmp_path}, categories: [nut]" in problems(
+        list_folder(tmp_path)
+    )
+    assert f"root: {tmp_path}, categories: [nut]" in problems(list_folder(tmp_path / "nut"))
 
 
 def test_mask_without_label_level_belongs_to_the_defect(tmp_path):

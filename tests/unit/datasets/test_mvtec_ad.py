@@ -2,6 +2,7 @@
 
 import pytest
 
+from realitycheck.datasets.contents import take_stock
 from realitycheck.datasets.mvtec_ad import TEXTURES, list_mvtec_ad
 
 # The published counts: train/good, test/good, and the defective test images by type.
@@ -68,7 +69,7 @@ def count(records, **wanted):
 @pytest.mark.parametrize("split", ["official", "all"])
 def test_official_split_uses_every_image(textures, split):
     """1266 train, 133 good and 382 defective test images."""
-    records, faults = list_mvtec_ad(textures, split=split)
+    records, faults, *_ = list_mvtec_ad(textures, split=split)
     assert not faults
     assert count(records, split="train", label="OK") == 1266
     assert count(records, split="test", label="OK") == 133
@@ -78,7 +79,7 @@ def test_official_split_uses_every_image(textures, split):
 
 def test_paper_split_has_the_counts_of_the_study(textures):
     """253 OK and 76 NOK, and 20 % of each category, rounded."""
-    records, faults = list_mvtec_ad(textures, split="paper", seed=0)
+    records, faults, *_ = list_mvtec_ad(textures, split="paper", seed=0)
     assert not faults
     assert count(records, split="test", label="OK") == 253
     assert count(records, split="test", label="NOK") == 76
@@ -93,7 +94,7 @@ def test_paper_draw_of_a_category_ignores_the_others(textures):
     """Adding a category must not change what was computed for the first."""
 
     def names(seed, categories):
-        records, _ = list_mvtec_ad(textures, categories=categories, split="paper", seed=seed)
+        records, _, *_ = list_mvtec_ad(textures, categories=categories, split="paper", seed=seed)
         return {r.image_id for r in records if r.category == "grid" and r.split == "test"}
 
     assert names(0, TEXTURES) == names(0, ["grid"]) == names(0, ["wood", "grid"])
@@ -102,7 +103,7 @@ def test_paper_draw_of_a_category_ignores_the_others(textures):
 
 def test_ids_types_and_masks(small):
     """A defect has its type and mask, a good part neither."""
-    records, faults = list_mvtec_ad(small, categories=["nut"])
+    records, faults, *_ = list_mvtec_ad(small, categories=["nut"])
     assert not faults
     by_id = {record.image_id: record for record in records}
     bad = by_id["nut/test/bent/003"]
@@ -114,11 +115,45 @@ def test_ids_types_and_masks(small):
     assert list(by_id) == sorted(by_id)
 
 
+@pytest.mark.parametrize(
+    ("ending", "mask"), [(".jpg", "_mask.png"), (".BMP", ".bmp"), (".png", "_GT.PNG")]
+)
+def test_own_product_in_this_layout_is_read(tmp_path, ending, mask):
+    """BTAD has BMP; labelling tools leave `_mask` out; a camera writes capitals."""
+    make_files(tmp_path / "nut/train/good", 4, ending)
+    make_files(tmp_path / "nut/test/good", 2, ending)
+    make_files(tmp_path / "nut/test/bent", 3, ending)
+    make_files(tmp_path / "nut/ground_truth/bent", 3, mask)
+    make_files(tmp_path / "nut/ground_truth/good", 2, mask)
+    listing = list_mvtec_ad(tmp_path, categories=["nut"])
+    assert not listing.faults and len(listing.records) == 9
+    masks = {r.image_id: r.mask_path for r in listing.records if r.mask_path}
+    assert masks["nut/test/bent/002"] == tmp_path / f"nut/ground_truth/bent/002{mask}"
+    assert len(masks) == 5
+
+
+def test_folder_of_a_category_is_told_from_that_of_all(small):
+    """The message says what to write."""
+    fault = list_mvtec_ad(small / "nut", categories=["nut"]).faults[0]
+    assert f"set root: {small}, categories: [nut]" in str(fault)
+
+
+def test_what_is_not_drawn_and_not_asked_for_is_named(small):
+    """The paper's split leaves images out, `categories` whole products."""
+    make_category(small / "bolt", 2, 1, {"cut": 1})
+    make_files(small / "nut" / "val" / "good", 2)
+    listing = take_stock(small, list_mvtec_ad(small, categories=["nut"], split="paper"))
+    assert [fault.path.name for fault in listing.faults] == ["val"]
+    left = {item.path.name: (len(item.files), item.reason) for item in listing.unused}
+    assert left["bolt"] == (5, "not among `categories`")
+    assert left["nut"] == (3 + 4 + 4, "split 'paper' does not draw these images")
+
+
 def test_all_categories_are_found(small):
     """A user may not know their names, and other folders are none."""
     make_category(small / "bolt", 2, 1, {"cut": 1})
     (small / "notes").mkdir()
-    records, faults = list_mvtec_ad(small, categories=None)
+    records, faults, *_ = list_mvtec_ad(small, categories=None)
     assert not faults
     assert {record.category for record in records} == {"nut", "bolt"}
 
@@ -130,7 +165,7 @@ def test_all_faults_of_a_listing_are_named(small):
     (small / "nut" / "test" / "empty").mkdir()
     (small / "nut" / "train" / "bad").mkdir()
     (small / "nut" / "train" / ".DS_Store").touch()
-    records, faults = list_mvtec_ad(small, categories=["nut", "bolt"])
+    records, faults, *_ = list_mvtec_ad(small, categories=["nut", "bolt"])
     assert sorted(str(fault.path.relative_to(small)) for fault in faults) == [
         "bolt",
         "nut/ground_truth/bent/005_mask.png",
@@ -147,10 +182,10 @@ def test_wrong_roots_are_named(tmp_path, small):
     """No folder, a folder of something else, a category cut short."""
     assert "found nothing" in str(list_mvtec_ad(tmp_path / "no").faults[0])
     (tmp_path / "other" / "pictures").mkdir(parents=True)
-    _, faults = list_mvtec_ad(tmp_path / "other", categories=None)
+    _, faults, *_ = list_mvtec_ad(tmp_path / "other", categories=None)
     assert "expected folders with train/ in them, found pictures" in str(faults[0])
     (tmp_path / "other" / "nut" / "train").mkdir(parents=True)
-    _, faults = list_mvtec_ad(tmp_path / "other", categories=["nut"])
+    _, faults, *_ = list_mvtec_ad(tmp_path / "other", categories=["nut"])
     assert [fault.path.name for fault in faults] == ["good", "test", "ground_truth"]
     with pytest.raises(ValueError, match="one of official, paper, all, found 'half'"):
         list_mvtec_ad(small, split="half")

@@ -40,7 +40,7 @@ def of(records, **wanted):
 
 def test_paper_split_draws_140_dogs_and_60_cats(pets):
     """The counts of the study."""
-    records, faults = list_oxford_iiit_pet(pets, split="paper", seed=0)
+    records, faults, *_ = list_oxford_iiit_pet(pets, split="paper", seed=0)
     assert not faults
     assert len(of(records, split="test", label="OK", category="dog")) == 140
     assert len(of(records, split="test", label="NOK", category="cat")) == 60
@@ -61,7 +61,7 @@ def test_paper_draw_follows_the_seed(pets):
 @pytest.mark.parametrize("split", ["official", "all"])
 def test_official_split_follows_the_lists(pets, split):
     """trainval.txt is train and test.txt is test; the corrupt and unlisted are left out."""
-    records, faults = list_oxford_iiit_pet(pets, split=split)
+    records, faults, *_ = list_oxford_iiit_pet(pets, split=split)
     assert not faults
     names = {record.image_path.stem for record in records}
     assert "Bengal_999" not in names and not names & set(CORRUPT)
@@ -72,7 +72,7 @@ def test_official_split_follows_the_lists(pets, split):
 
 def test_cats_have_trimaps_and_dogs_have_none(pets):
     """A dog's trimap marks a dog, and a dog is no defect."""
-    records, _ = list_oxford_iiit_pet(pets, split="all")
+    records, _, *_ = list_oxford_iiit_pet(pets, split="all")
     by_id = {record.image_id: record for record in records}
     cat, dog = by_id["cat/Bengal_12"], by_id["dog/beagle_3"]
     assert cat.mask_path == pets / "annotations" / "trimaps" / "Bengal_12.png"
@@ -104,7 +104,7 @@ def test_missing_parts_are_named(pets, tmp_path):
     """One of the two archives was forgotten."""
     assert "found nothing" in str(list_oxford_iiit_pet(tmp_path / "no").faults[0])
     (tmp_path / "half" / "images").mkdir(parents=True)
-    _, faults = list_oxford_iiit_pet(tmp_path / "half")
+    _, faults, *_ = list_oxford_iiit_pet(tmp_path / "half")
     assert [fault.path.name for fault in faults] == [
         "trimaps",
         "list.txt",

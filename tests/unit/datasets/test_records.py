@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realitycheck.datasets.inventory import inventory
-from realitycheck.datasets.records import DatasetError, Fault, draw, make_image_id, missing_root
+from realitycheck.datasets.records import (
+    DatasetError,
+    Fault,
+    Record,
+    draw,
+    make_image_id,
+    missing_root,
+    with_unique_ids,
+)
 
 NAMES = [f"image-{number}" for number in range(50)]
 
@@ -25,10 +33,43 @@ def test_error_lists_every_fault():
 
 def test_id_keeps_safe_characters_only():
     """An image id becomes a path below the results."""
-    assert make_image_id(("Teil 1", "NOK", "Riß/x", "007")) == "Teil_1/NOK/Ri__x/007"
+    assert make_image_id(("Teil 1", "NOK", "Riß/x", "007")) == "Teil_1/NOK/Riß_x/007"
     assert make_image_id(("..", ".hidden", "a.b-c_d")) == "_./_hidden/a.b-c_d"
     with pytest.raises(ValueError, match="non-empty parts"):
         make_image_id(("a", ""))
+
+
+def test_ids_keep_letters_of_any_script_and_compose_them():
+    """Whoever reads a table recognises the file; a Mac's spelling of a name is the same name."""
+    assert make_image_id(("部品", "OK", "Prüfling 7 🔧")) == "部品/OK/Prüfling_7__"
+    assert make_image_id(("u\u0308", "कि")) == make_image_id(("\u00fc", "कि")) == "\u00fc/कि"
+    assert make_image_id(("\u0308a", "b")) == "_\u0308a/b"
+
+
+def test_long_names_stay_apart_and_fit_a_file_name():
+    """255 bytes with the ending of a PNG."""
+    one, two = (make_image_id(("p", "ü" * 125 + end)) for end in ("a", "b" * 4))
+    assert one == "p/" + "ü" * 125 + "a"
+    assert len(two.encode()) <= 2 + 251 and two != make_image_id(("p", "ü" * 125 + "c" * 4))
+
+
+def record(name, category="p"):
+    path = Path(f"root/OK/{name}")
+    image_id = make_image_id((category, "OK", path.stem))
+    return Record(image_id, category, "OK", None, "test", None, path, None)
+
+
+def test_names_that_an_id_cannot_tell_apart_get_a_mark():
+    """`a b` and `a+b` are two parts; a.png and a.jpg are one name, which the check reports."""
+    ids = [r.image_id for r in with_unique_ids(map(record, ["a b.png", "a+b.png", "c.png"]))]
+    assert len(set(ids)) == 3 and "p/OK/c" in ids
+    assert all(i.startswith("p/OK/a_b-") for i in ids if i != "p/OK/c")
+    again = with_unique_ids(map(record, ["a+b.png", "a b.png"]))
+    assert {r.image_id for r in again} == {*ids} - {"p/OK/c"}
+    twins = with_unique_ids(map(record, ["a.png", "a.jpg"]))
+    assert {r.image_id for r in twins} == {"p/OK/a"}
+    products = with_unique_ids([record("1.png", "Teil 1"), record("1.png", "Teil_1")])
+    assert len({r.image_id for r in products}) == 2
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=4))
@@ -38,7 +79,8 @@ def test_id_never_leaves_its_folder(parts):
     assert image_id.count("/") == len(parts) - 1
     assert os.path.normpath(image_id) == image_id
     assert not image_id.startswith(("/", "."))
-    assert image_id.isascii()
+    assert max(len(part.encode()) for part in image_id.split("/")) <= 251
+    assert " " not in image_id and image_id.isprintable()
 
 
 def test_draw_depends_on_names_seed_and_purpose_only():

@@ -127,11 +127,11 @@ def test_columns_begin_with_the_contract(masks, verdicts):
         assert {name: str(dtype) for name, dtype in table.dtypes.items()} == types
 
 
-def test_defective_image_without_truth_is_counted_and_not_scored(masks):
-    """A missing mask is not an IoU of 0."""
+def test_defective_image_without_truth_is_named_and_not_scored(masks):
+    """A missing mask is not an IoU of 0; Table 1 says of how many parts it knows the truth."""
     masks.loc[2, ["truth_px", "intersection_px", "union_px", "iou"]] = np.nan
     row = segmentation_table(masks, **SETTINGS).iloc[0]
-    assert (row["n_defective"], row["n_scored"], row["n_without_truth"]) == (3, 2, 1)
+    assert (row["n_defective"], row["n_scored"], row["n_without_truth"]) == (2, 2, 1)
     assert row["mean_iou"] == 0.75
     assert "IoU over 2 of 3 defective images" in row["note"]
 

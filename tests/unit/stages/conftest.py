@@ -47,6 +47,8 @@ class Product:
             "reference": "auto",
             "intensity": {"mapping": "identity", "low": None, "high": None},
             "allow_duplicates": False,
+            "missing_masks": "fault",
+            "named_categories": {},
             "truth_encoding": "binary",
         }
 
@@ -69,6 +71,7 @@ class Product:
             "train_path": folder / "chips" / "train.parquet",
             "references_path": folder / "chips" / "references.parquet",
             "digests_path": folder / "chips" / "digests.json",
+            "inventory_path": folder / "chips" / "inventory.parquet",
         }
 
     def prepare(self, **settings):

@@ -40,13 +40,15 @@ def images(n_ok=6, n_nok=4, n_train=4):
                     "height_px": 48,
                     "bit_depth": 8,
                     "n_channels": 1,
+                    "sha256": name,
                 }
             )
     return pd.DataFrame(rows)
 
 
 def references(is_scored=False):
-    return pd.DataFrame({"category": ["p"], "image_id": ["p/test/OK/0"], "is_scored": [is_scored]})
+    row = {"category": "p", "image_id": "p/test/OK/0", "sha256": "?", "is_scored": is_scored}
+    return pd.DataFrame([row])
 
 
 def drawn(path):
@@ -58,7 +60,7 @@ def drawn(path):
 
 def audit(table, *, rules=RULES, is_scored=False, **changes):
     arguments = {"read": drawn, "rules": rules, "uses_reference": True, "told": {}, "learners": {}}
-    arguments |= changes
+    arguments |= {"needs": {}} | changes
     rows = audit_dataset(
         "chips",
         table[table["split"] == "test"],

@@ -1,12 +1,13 @@
 """Raw inputs become a manifest, or one message with everything that is wrong."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import MANIFEST, read_facts, read_table
+from realitycheck.artifacts import INVENTORY, MANIFEST, read_facts, read_table
 from realitycheck.datasets.records import DatasetError
 from realitycheck.images import write_png
 from realitycheck.provenance import bucket_of
@@ -95,6 +96,50 @@ def test_given_reference_is_recognised_by_its_content(product, tmp_path):
 def test_no_reference_gives_an_empty_table(product):
     """Photographs of pets have none."""
     assert product.prepare(reference="none").references.empty
+
+
+def test_inventory_counts_images_masks_and_views_and_is_printed(product, capsys):
+    """By folder and form, with what is not used and why."""
+    (product.root / "notes.txt").write_text("x")
+    (product.root / "OK/.DS_Store").write_text("x")
+    rows = "image;group\nOK/0.png;A\nOK/1.png;A\n"
+    (product.root / "groups.csv").write_text(rows, encoding="utf-16")
+    product.prepare()
+    table = read_table(product.paths["inventory_path"], schema=INVENTORY)
+    found = table.set_index(["folder", "used_as"])
+    assert found.loc[("OK", "image"), ["form", "n_files", "n_views"]].tolist() == [
+        "png, 8 bit, RGB",
+        3,
+        2,
+    ]
+    assert found.loc[("NOK/chip", "image"), "n_files"] == 2
+    assert found.loc[("masks/chip", "mask"), "n_files"] == 2
+    assert found.loc[("groups.csv", "list"), "form"] == "csv, UTF-16"
+    assert found.loc[("notes.txt", "not used"), "reason"] == "neither images nor masks"
+    assert "hidden and system files" in found.loc[(".", "not used"), "reason"]
+    said = capsys.readouterr().err
+    assert "chips: 5 images, 2 of them views of a part that others show, too" in said
+    assert "chips:   OK: 3 (png, 8 bit, RGB)" in said and "chips: 2 files not used" in said
+
+
+def test_categories_that_only_the_settings_know_are_named(product, tmp_path):
+    """With every other fault, in one list."""
+    (product.root / "val/OK").mkdir(parents=True)
+    write_png(np.full((96, 128, 3), 7, np.uint8), product.root / "val/OK/0.png")
+    named = {"prompts.chips.plain.saa_plus": ["chip", "product"]}
+    (tmp_path / "golden.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError) as caught:
+        product.prepare(named_categories=named, reference=str(tmp_path / "golden.png"))
+    said = [str(fault) for fault in caught.value.faults]
+    assert len(said) == 3 and "val: expected no images" in said[0]
+    assert "saa_plus names chip, but the categories are product; correct prompts.chips" in said[1]
+    assert "golden.png: expected a whole PNG" in said[2]
+
+
+def test_set_without_good_parts_has_no_reference(product):
+    """Whether a method misses it is told by the audit."""
+    shutil.rmtree(product.root / "OK")
+    assert product.prepare().references.empty and len(product.manifest) == 2
 
 
 def test_category_without_a_reference_is_named(product):
