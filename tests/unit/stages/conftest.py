@@ -47,7 +47,9 @@ class Product:
             "reference": "auto",
             "intensity": {"mapping": "identity", "low": None, "high": None},
             "allow_duplicates": False,
-            "truth_encoding": "binary",
+            "mask_values": "auto",
+            "mask_background": "auto",
+            "mask_orientation": "auto",
         }
 
     def draw(self):
