@@ -123,7 +123,9 @@ class Hard:
                 "allow_duplicates": False,
                 "missing_masks": "fault",
                 "named_categories": {},
-                "truth_encoding": "binary",
+                "mask_values": "auto",
+                "mask_background": "auto",
+                "mask_orientation": "auto",
             },
             manifest_path=manifests / "hard.parquet",
             train_path=manifests / "hard" / "train.parquet",
@@ -440,7 +442,7 @@ def test_empty_masks_of_hard_images_are_scored(hard, tmp_path):
         if isinstance(row.mask_path, str):
             drawn = read_image(Path(row.mask_path))[..., 0] > 0
             write_png(drawn, image_file(tmp_path, row.image_id))
-        truth.append({"dataset": "hard", "image_id": row.image_id, "has_truth": True})
+        truth.append({"dataset": "hard", "image_id": row.image_id, "has_truth": True, "lost_px": 0})
     scores = pd.DataFrame(
         score_masks(
             hard.manifest,
