@@ -82,8 +82,9 @@ def decide(evidence: Evidence, requirements: Requirements, *, confidence: float 
     so that a person checks again what is rejected; *not ready* if slip's lower bound is above its
     limit, or the method is no better than no model; else *cannot tell*.
 
-    A part without a verdict counts as wrong in upper bounds and as right in lower ones. A cost or
-    time that is not known does not meet a limit. Bounds: one-sided Clopper-Pearson.
+    A part without a verdict counts as wrong in upper bounds and as right in lower ones. A rate of
+    which there is no part, and a cost or time that is not known, do not meet a limit; without good
+    parts nothing is *assist*, since nobody knows how much would be checked again. Bounds: one-sided Clopper-Pearson.
 
     Args:
         evidence: Counts, cost and time.
@@ -131,7 +132,7 @@ def decide(evidence: Evidence, requirements: Requirements, *, confidence: float 
     if slip_meets and overkill_meets and not other:
         return made("ready", f"{slip}; {overkill}{_met(e, r)}", 0, 0)
     is_overkill_worse = _rate(overkill_wrong, e.n_ok) > r.max_overkill_rate
-    if slip_meets and not overkill_meets:
+    if slip_meets and not overkill_meets and e.n_ok:
         more_ok = 0 if is_overkill_worse else more_ok
         share = f"a person checks the {_percent(recheck)} of the {n_parts} parts that are rejected"
         if recheck == 1:
@@ -152,7 +153,7 @@ def decide(evidence: Evidence, requirements: Requirements, *, confidence: float 
             f"reached without any model on the same {e.n_nok} defective and {e.n_ok} good parts"
         )
         return made("not_ready", reason, 0, 0)
-    if slip_meets:  # then overkill is met as well, and cost or time is what stands against it
+    if slip_meets and overkill_meets:  # cost or time is what stands against it
         return made("cannot_tell", f"{slip}; {overkill}; but {' and '.join(other)}", 0, 0)
     is_slip_worse = _rate(slip_wrong, e.n_nok) > r.max_slip_rate
     if is_slip_worse or is_overkill_worse or overkill_meets:

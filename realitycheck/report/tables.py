@@ -470,6 +470,15 @@ def _verdict_statistics(
     row["overkill_rate_low"] = bound(best.fp, best.n_ok, "lower")[0]
     row["overkill_rate_high"] = bound(worst.fp, worst.n_ok, "upper")[1]
     row["f2_floor"] = f2_floor(int(counts.n_nok), int(counts.n_ok))
+    return _without_unknown(row)
+
+
+def _without_unknown(row: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what nobody knows where no good, or no defective, part is scored."""
+    for count, names in (("n_ok", ("overkill_rate",)), ("n_nok", ("slip_rate", "recall"))):
+        if not row[count]:
+            unknown = [key for key in row if key.startswith((*names, "precision", "f2"))]
+            row |= dict.fromkeys(unknown, np.nan) | {"f2_interval": "undefined"}
     return row
 
 
@@ -532,9 +541,8 @@ def _with_floors(rows: list[dict], datasets: Mapping, *, confidence: float) -> l
             ):
                 row |= _range(name, rate(counts), rate(counts))
             row |= _range("f2", value, value)
-            row |= {
-                "f2_interval": "undefined",
-                "f2_floor": f2_floor(n_nok, n_ok),
+            row |= {"f2_interval": "undefined", "f2_floor": f2_floor(n_nok, n_ok)}
+            row = _without_unknown(row) | {
                 "dataset_name": dataset_name(dataset, datasets),
                 "method_name": METHOD_NAMES[floor],
                 "kind": floor,
@@ -584,6 +592,10 @@ def _verdict_notes(row: dict) -> list[str]:
             f"{n_unanswered} of {row['n_images']} images unanswered: "
             "ranges are from all of them wrong to all right"
         )
+    if not row["n_ok"]:
+        notes.append("no good part is scored: overkill rate, precision and F2 are not known")
+    if not row["n_nok"]:
+        notes.append("no defective part is scored: slip rate, precision and F2 are not known")
     if row["is_no_better_than_floor"]:
         notes.append("no better than no model")
     if "point" in row["f2_interval"]:

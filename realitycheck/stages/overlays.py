@@ -95,17 +95,21 @@ def shown_images(
             f"shown, the others drawn with seed {seed}."
         )
     rule = f"Defective images drawn with seed {seed}; nobody drew where their defects are."
-    return _drawn_images(scores, n_images=n_images, rng=rng), rule
+    defective = scores[scores["label"] == "NOK"]
+    if defective.empty:
+        rule = f"Good images drawn with seed {seed}; there are no defective ones."
+    shown = scores if defective.empty else defective
+    return _drawn_images(shown, n_images=n_images, rng=rng), rule
 
 
 def _drawn_images(scores: pd.DataFrame, *, n_images: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Draw among the defective images of a data set without truth, in the form of `choose_images`.
+    """Draw among the images of a data set without truth, in the form of `choose_images`.
 
     They are drawn in the order of their ids and shown in it.
     """
-    defective = scores[scores["label"] == "NOK"].drop_duplicates("image_id").sort_values("image_id")
-    places = rng.choice(len(defective), size=min(n_images, len(defective)), replace=False)
-    chosen = defective.iloc[sorted(places)].assign(reason="random", mean_iou=np.nan)
+    images = scores.drop_duplicates("image_id").sort_values("image_id")
+    places = rng.choice(len(images), size=min(n_images, len(images)), replace=False)
+    chosen = images.iloc[sorted(places)].assign(reason="random", mean_iou=np.nan)
     columns = ["image_id", "reason", "mean_iou", "category", "defect_type"]
     return chosen[columns].reset_index(drop=True)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import struct
 import zlib
 
@@ -386,6 +387,23 @@ def test_written_png_comes_back(tmp_path, array):
         == array.reshape(6, 9, -1)
     ).all()
     assert [entry.name for entry in path.parent.iterdir()] == ["a.png"]
+
+
+def test_longest_file_name_is_written(tmp_path):
+    """A serial number, a date, a station in the name: the temporary one must not be longer."""
+    path = tmp_path / ("x" * 251 + ".png")
+    write_png(RGB, path)
+    assert (read_image(path) == RGB).all()
+
+
+@pytest.mark.parametrize("read", [read_image, read_truth, image_facts])
+def test_pipe_is_refused_and_not_waited_for(tmp_path, read):
+    """Nobody writes into it, so that reading it would never end."""
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+    for name in ("a.png", "b.png"):
+        with pytest.raises(ImageError, match="expected an image, found a pipe; put the file"):
+            read(tmp_path / name)
 
 
 def test_bool_mask_is_written_as_0_and_255(tmp_path):

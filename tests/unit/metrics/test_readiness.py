@@ -114,6 +114,14 @@ def test_missing_kinds_of_parts_are_told(n_nok, n_ok):
         assert "here is no part to show how many defective parts slip" in found.reason
 
 
+def test_without_good_parts_nobody_knows_what_is_checked_again():
+    """200 of 200 defective parts caught; half of the good ones may be rejected, or none."""
+    found = decide(Evidence(200, 0, 0, 0), LIMITS)
+    assert found.decision == "cannot_tell"
+    assert "there is no part to show how many good parts are rejected" in found.reason
+    assert "59 good parts in all, 59 more, without an error would settle it" in found.reason
+
+
 counts = st.integers(0, 400)
 
 
@@ -128,8 +136,10 @@ def test_order_of_the_specification_holds(n_nok, n_ok, data):
     slip_high = clopper_pearson(missed, n_nok, side="upper")[1]
     slip_low = clopper_pearson(missed, n_nok, side="lower")[0]
     overkill_high = clopper_pearson(rejected, n_ok, side="upper")[1]
-    if slip_high <= 0.02:
+    if slip_high <= 0.02 and n_ok:
         expected = "ready" if overkill_high <= 0.05 else "assist"
+    elif slip_high <= 0.02:
+        expected = "not_ready" if is_no_better else "cannot_tell"
     else:
         expected = "not_ready" if slip_low > 0.02 or is_no_better else "cannot_tell"
     assert found.decision == expected

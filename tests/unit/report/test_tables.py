@@ -252,8 +252,21 @@ def test_data_set_without_defective_parts_has_no_f2(verdicts):
     good = verdicts[verdicts["label"] == "OK"]
     row = classification_table(good, **SETTINGS).iloc[0]
     assert math.isnan(row["slip_rate"]) and math.isnan(row["f2_floor"])
-    assert row["slip_rate_high"] == 1
     assert row["overkill_rate"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("label", "known", "unknown"),
+    [("NOK", "slip_rate", "overkill_rate"), ("OK", "overkill_rate", "slip_rate")],
+)
+def test_rate_without_a_part_is_not_known(verdicts, label, known, unknown):
+    """Never 0 or 100 %, nor bounded by them; floors likewise, and no F2 to be better than."""
+    table = classification_table(verdicts[verdicts["label"] == label], **SETTINGS)
+    for name in (unknown, f"{unknown}_low", f"{unknown}_high", "precision", "f2", "f2_floor"):
+        assert table[name].isna().all(), name
+    assert table[known].notna().all() and table.iloc[0][f"{known}_high"] < 1
+    assert table["is_no_better_than_floor"].isna().all()
+    assert "part is scored: " + unknown.replace("_", " ") in table.iloc[0]["note"]
 
 
 def test_mask_method_gets_a_verdict_row(masks):
