@@ -387,10 +387,11 @@ def _append(answer: requests.Response, part: Path, start: int, file: RemoteFile,
     except OSError as error:
         if (told := explained(error)) is None:
             raise
+        arrived = part.stat().st_size if part.exists() else 0
         of_all = "" if file.size_bytes is None else f" of {file.size_bytes}"
         raise DownloadError(
-            f"{part}: {part.stat().st_size if part.exists() else 0}{of_all} bytes have arrived "
-            f"and are kept, and the next run goes on there. {told}"
+            f"{part}: {arrived}{of_all} bytes have arrived and are kept, and the next run goes "
+            f"on there. {told}"
         ) from error
     if file.size_bytes is not None and size < file.size_bytes:
         raise _Interrupted(f"broke off after {size} of {file.size_bytes} bytes", is_offline=False)

@@ -20,10 +20,7 @@ _NEEDED = (
     "a table takes some MB, an aligned image about its size as PNG, SAM's encoding of an image "
     "4.2 MB (half of it with compute.encoding_dtype: float16)"
 )
-_NEXT = (
-    "then run again: what other jobs have finished is kept, and this job starts anew from what is "
-    "in its caches"
-)
+_NEXT = "then run again: what is finished or in a cache is kept, and only the rest is computed"
 #: What libraries say in place of an error number.
 _WORDS = {
     errno.ENOSPC: ("database or disk is full", "No space left on device"),
@@ -109,7 +106,7 @@ def check_free(folder: str | Path, *, needed_bytes: int = LEAST_FREE_BYTES) -> N
         raise NoRoomError(
             f"{place}: {needed_bytes // _MB} MB of free disk are needed, but there are "
             f"{free // _MB} MB. Make room there, or name another folder by results_dir or "
-            "--directory; nothing has been computed yet"
+            "--directory; what earlier runs finished is kept"
         )
 
 

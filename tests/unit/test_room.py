@@ -124,8 +124,7 @@ def test_log_that_cannot_be_written_is_told_once(tmp_path, capsys):
     """On a full disk every line of the log would else print a traceback."""
     with job_log(tmp_path / "job.log"):
         handler = logging.getLogger().handlers[-1]
-        handler.stream.close()
-        handler.stream = Path("/dev/full").open("w")  # noqa: SIM115, closed with the log
+        handler.setStream(Path("/dev/full").open("w"))  # noqa: SIM115
         for _ in range(3):
             logging.getLogger("realitycheck").warning("line")
     said = capsys.readouterr().err

@@ -10,6 +10,7 @@ from realitycheck.config import ModelsSettings
 from realitycheck.models.files import NetworkFile, network_files
 from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
 from realitycheck.provenance import stat_signature
+from realitycheck.stages.page import _network_row
 from realitycheck.stages.weights import obtain, weights_path
 
 
@@ -95,6 +96,20 @@ def test_file_named_in_the_settings_is_used_as_it_is(network, tmp_path, monkeypa
     assert record["files"]["weights"] == {"path": str(path), "sha256": weights_digest(path)}
     assert (record["own"], record["licences"], no_network) == (["weights"], [], [])
     assert [p.name for p in path.parent.iterdir()] == ["own.pth"]
+
+
+def test_page_names_the_users_file(tmp_path):
+    """Beside the digest; a record of an earlier version has no list of own files."""
+    (tmp_path / "weights").mkdir()
+    record = {"files": {"weights": {"path": "w/own.pth"}}, "digest": "ab", "is_untrained": False}
+    for more, licence in (
+        ({"own": ["weights"], "licences": []}, "your own file own.pth"),
+        ({"own": [], "licences": ["Apache-2.0"]}, "Apache-2.0"),
+        ({"licences": []}, "your own file"),
+    ):
+        (tmp_path / "weights" / "sam.json").write_text(json.dumps(record | more))
+        row = _network_row("sam", "vit_b", tmp_path)
+        assert row == ["SAM", "vit_b", "own.pth", "ab", licence]
 
 
 def test_other_file_at_the_published_place_is_told_and_left_alone(tmp_path, no_network):
