@@ -87,7 +87,9 @@ def run(n: int, seed: int, folder: Path) -> int:
     failures: list[str] = []
     ends: Counter[str] = Counter()
     before = _peak_bytes()
-    logging.getLogger("realitycheck").setLevel(logging.ERROR)
+    log = logging.getLogger("realitycheck")
+    level = log.level
+    log.setLevel(logging.ERROR)
     for service in SERVICES:
         with _Server(service, rng) as server:
             first = 0
@@ -99,6 +101,7 @@ def run(n: int, seed: int, folder: Path) -> int:
                 first += BATCH
         if server.n_elsewhere:
             failures.append(f"{service}: {server.n_elsewhere} requests at another host")
+    log.setLevel(level)
     if _peak_bytes() - before > MAX_GROWTH_BYTES:
         failures.append(f"memory grew by {_peak_bytes() - before:,} bytes")
     print(*failures, *(f"{name}: {count}" for name, count in sorted(ends.items())), sep="\n")

@@ -226,8 +226,8 @@ def _message(body: str) -> tuple[str, list[Any]]:
     error = parsed.get("error") or parsed if isinstance(parsed, dict) else parsed
     if not isinstance(error, dict):
         return str(error)[:300], []
-    status, message = error.get("status") or error.get("code"), str(error.get("message") or "")
-    message = message or _validation_message(error.get("detail"))
+    status, message = error.get("status") or error.get("code"), error.get("message")
+    message = message if isinstance(message, str) else _validation_message(error.get("detail"))
     details = error.get("details")
     text = f"{status}: {message}" if status and message else message or str(status or "")
     text = text or " ".join(str(error).split())[:300]

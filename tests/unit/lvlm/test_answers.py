@@ -113,7 +113,7 @@ def turns_away(protocol, questions, *, status=400):
     """A plan that refuses the images of some questions."""
     bad = [question.encoded() for question in questions]
     return lambda arrival: (
-        protocol.failure(status, "absolute aspect ratio must be smaller than 200")
+        protocol.failure(status, message="absolute aspect ratio must be smaller than 200")
         if protocol.parts_of(arrival) in bad
         else None
     )
@@ -166,7 +166,7 @@ def test_known_answers_are_no_reason_to_stop_at_images_refused_before(serve, put
 def test_refusal_of_everything_stops_early(n, serve, put, make_questions):
     """A parameter that is wrong is no matter of one image."""
     server, protocol = serve()
-    server.plan = lambda _: protocol.failure(400, "max_output_tokens must be at most 4096")
+    server.plan = lambda _: protocol.failure(400, message="max_output_tokens must be at most 4096")
     with server:
         with pytest.raises(RunStoppedError, match=r"parameters\.max_output_tokens") as caught:
             put(make_questions(n), server.url)
@@ -182,7 +182,7 @@ def test_new_images_are_refused_early_even_beside_known_answers(serve, put, make
     server, protocol = serve()
     with server:
         put(make_questions(3), server.url)
-        server.plan = lambda _: protocol.failure(400, "no")
+        server.plan = lambda _: protocol.failure(400, message="no")
         with pytest.raises(RunStoppedError, match="turned the request"):
             put(make_questions(50), server.url)
     assert len(server.paid) == 3 + MAX_REFUSED
@@ -227,18 +227,18 @@ def test_odd_replies_are_statuses_and_rows(serve, servers, put, make_questions, 
     plan = [protocol.completion(text) for text, _ in wishes]
     whole = json.dumps(protocol.completion(good))
     odd = {"Content-Type": "text/html; charset=base64"}
+    latin = whole.replace("x", "\u00e9").encode("latin-1")
     further = [
         (servers.Served(body=whole.encode() + b" \xff\xfe"), "unreadable"),
-        (servers.Served(body=whole.replace('"x', '"\xe9').encode("latin-1")), "unreadable"),
-        (servers.Served(body=whole, headers=odd), "answered"),
-        (servers.Served(body=whole[:90]), "unreadable"),
         (servers.Served(body=json.dumps(protocol.completion(huge))), "failed"),
+        (servers.Served(body=latin), "answered"),
         (servers.Served(413, {"error": {"message": "\ud83d"}}), "failed"),
+        (servers.Served(body=whole, headers=odd), "answered"),
         (servers.Served(400, '{"error": ' + "9" * 5000 + "}"), "failed"),
+        (servers.Served(body=whole[:90]), "unreadable"),
         (servers.Served(body=whole, headers={"Content-Encoding": "gzip"}), "failed"),
         (servers.Served(body=whole, headers={"Content-Encoding": "zstd"}), "failed"),
     ]
-    further[1] = (servers.Served(body=whole.replace("x", "\xe9").encode("latin-1")), "answered")
     plan += [wish for wish, _ in further]
     server.plan = dict(enumerate(plan, start=1))
     questions = make_questions(len(plan), service="openai_compatible")
@@ -253,4 +253,4 @@ def test_no_damaged_reply_is_more_than_a_status(repository, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(str(repository / "benchmarks"))
     import _fuzz_replies
 
-    assert _fuzz_replies.run(60, 1, tmp_path) == 0
+    assert _fuzz_replies.run(40, 1, tmp_path) == 0
