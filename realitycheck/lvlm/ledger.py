@@ -149,7 +149,7 @@ class Ledger:
             self._db = sqlite3.connect(
                 self._uri(),
                 uri=True,
-                timeout=1.0,
+                timeout=0.2,
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -514,9 +514,9 @@ class Ledger:
             chunk = wanted[start : start + 500]
             marks = ",".join("?" * len(chunk))
             rows = self.rows(
-                "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s, a.client, a.sent, "
-                f"a.http, {digest} from request r left join attempt a on a.id = (select b.id from attempt b "
-                "where b.key = r.key and b.outcome is not null "
+                "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s, a.client, "
+                f"a.sent, a.http, {digest} from request r left join attempt a on a.id = "
+                "(select b.id from attempt b where b.key = r.key and b.outcome is not null "
                 "order by b.outcome != 'answered', b.id * (b.outcome = 'answered'), b.id desc "
                 f"limit 1) where r.key in ({marks})",
                 chunk,
