@@ -1,6 +1,5 @@
 """Pauses that a service asks for: short ones are kept and said, long ones end the run resumable."""
 
-import logging
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -59,10 +58,10 @@ def test_pause_in_the_body_counts_as_well(put, make_questions, servers):
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_short_pause_is_kept_and_said(put, make_questions, servers, status, caplog):
+def test_short_pause_is_kept_and_said(put, make_questions, servers, status):
     later = servers.Served(status, "", headers={"Retry-After": "1"})
     seen = []
-    with servers.gemini.GeminiServer({1: later}) as server, caplog.at_level(logging.INFO):
+    with servers.gemini.GeminiServer({1: later}) as server:
         put(
             make_questions(1),
             server.url,
@@ -73,7 +72,6 @@ def test_short_pause_is_kept_and_said(put, make_questions, servers, status, capl
     assert times[1] - times[0] >= 1.0
     assert any("by the service" in text and " until " in text for text in seen)
     assert seen[-1] == ""
-    assert " until " in caplog.text
 
 
 @pytest.mark.parametrize(
