@@ -33,6 +33,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan.add_argument("--confidence", type=float, help="one-sided; default: 0.95")
     plan.add_argument("--nok", type=int, help="defective parts at hand")
     plan.add_argument("--ok", type=int, help="good parts at hand")
+    ledger = commands.add_parser(
+        "ledger", help="back up, check or export the answers of vision language models"
+    )
+    actions = ledger.add_subparsers(dest="action", required=True)
+    for action, words in (
+        ("backup", "copy a ledger, also while runs write it, and check the copy"),
+        ("check", "compare everything stored with its digest"),
+        ("export", "write all answers as .jsonl or .parquet"),
+    ):
+        each = actions.add_parser(action, help=words)
+        each.add_argument("ledger", help="the ledger, such as ledger/replies.sqlite")
+        if action != "check":
+            each.add_argument("to", help="file to write")
+        else:
+            each.add_argument(
+                "--set-aside",
+                action="store_true",
+                help="take damaged replies for lost, so that they are asked and paid for again",
+            )
     commands.add_parser("schema", help="print the JSON schema of the settings, for editors")
     parsed = parser.parse_args(arguments)
     if parsed.command == "schema":
@@ -40,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(json.dumps(json_schema(), indent=2, sort_keys=True))
         return 0
+    if parsed.command == "ledger":
+        return _ledger(parsed)
     if parsed.command == "plan" and parsed.file is None:
         return _plan(parsed, None)
     settings = _settings(parsed.file, thoroughly=parsed.command == "check")
@@ -109,7 +130,35 @@ def _plan(asked: argparse.Namespace, settings: Settings | None) -> int:
     return 0
 
 
+def _ledger(asked: argparse.Namespace) -> int:
+    from realitycheck.lvlm.ledger import Ledger
+    from realitycheck.lvlm.ledger_copies import backup, check, export
+    from realitycheck.lvlm.ledger_locks import LedgerError
+
+    try:
+        if asked.action == "backup":
+            print(f"{asked.to}: {backup(asked.ledger, asked.to).text()}")
+            return 0
+        if asked.action == "export":
+            print(f"{asked.to}: {export(asked.ledger, asked.to)} attempts")
+            return 0
+        found = check(asked.ledger)
+        if asked.set_aside and found.damaged:
+            with Ledger(asked.ledger) as ledger:
+                ledger.set_aside(found.damaged)
+            print(f"{asked.ledger}: {len(found.damaged)} damaged replies set aside")
+            found = check(asked.ledger)
+    except LedgerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for fault in found.faults:
+        print(f"{asked.ledger}: {fault}", file=sys.stderr)
+    print(f"{asked.ledger}: {found.text()}")
+    return 1 if found.faults else 0
+
+
 def _quote(file: str, settings: Settings) -> int:
+    from realitycheck.lvlm.ledger_locks import LedgerError
     from realitycheck.quoting import quotes, total
 
     found = []
@@ -117,7 +166,7 @@ def _quote(file: str, settings: Settings) -> int:
         for run in quotes(settings):
             found.append(run)
             print("\n".join(run.lines()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LedgerError) as error:
         print(f"{file}: {error}", file=sys.stderr)
         return 1
     if not found:

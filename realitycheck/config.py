@@ -663,6 +663,9 @@ class LvlmMethod(_MethodSettings):
     in_flight: int = Field(4, ge=1, le=256, description="questions sent at once")
     requests_per_minute: int | None = Field(60, ge=1)
     timeout_s: float = Field(300.0, gt=0)
+    max_wait_s: float = Field(
+        300.0, gt=0, description="longest pause that the service may ask for; else the run stops"
+    )
     ledger: FilePath = Field(
         "ledger/replies.sqlite", description="every answer ever paid for; never deleted by a run"
     )

@@ -4,36 +4,58 @@ It is an SQLite file and no output of a job: workflow engines delete the outputs
 an answer is paid for once. Several processes may use one ledger at once. Order of writes of one
 question:
 
-1. claim: the question and an attempt that reserves its highest cost, in one transaction, which also
-   checks the limit on money; whoever gets no claim does not send;
+1. claim: the question and an attempt that sets aside what it may cost, in one transaction, which
+   also checks the limit on money (`realitycheck.lvlm.budget`); whoever gets no claim does not send.
+   Room for the answer is held on the disk from then on (`realitycheck.lvlm.ledger_room`);
 2. send;
-3. reply: raw body and outcome, in one transaction;
-4. only then is the body read, and the reserve replaced by the cost.
+3. reply: raw body, outcome and their digest, in one transaction;
+4. only then is the body read, and what was set aside replaced by the cost.
 
-A process that is killed between 1 and 3 leaves a claim whose owner is dead. The next run sees it
-and, if it may, asks once more: the service offers no way to learn whether the first was answered.
+A process that is killed between 1 and 3 leaves a claim whose owner is gone
+(`realitycheck.lvlm.owners`). The next run sees it and, if it may, asks once more: the service
+offers no way to learn whether the first was answered.
 
-The file holds texts, digests of images and replies; no image and no key.
+The file holds texts, digests of images and replies; no image and no key. Copies, checks and
+exports: `realitycheck.lvlm.ledger_copies`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
-APPLICATION_ID = 0x52434C47
-"""Marks a file as a reply ledger."""
+from realitycheck.lvlm import budget as money
+from realitycheck.lvlm import owners
+from realitycheck.lvlm.file_systems import is_local
+from realitycheck.lvlm.ledger_locks import (
+    LedgerEmptyError,
+    LedgerError,
+    LedgerFullError,
+    is_full,
+    patiently,
+    say,
+)
+from realitycheck.lvlm.ledger_room import Room
+from realitycheck.lvlm.ledger_schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    bring_up_to_date,
+    digest_of,
+    identity,
+    text_of,
+)
 
-SCHEMA_VERSION = 1
+T = TypeVar("T")
 
 OUTCOMES = (
     "answered",  # a reply with status 200
@@ -42,65 +64,15 @@ OUTCOMES = (
     "unreachable",  # no connection: nothing was sent
     "refused",  # 4xx, or a reply that is no answer: the request was turned away
     "unknown",  # sent, but no whole reply came; perhaps paid for
+    "damaged",  # the stored reply was found damaged and set aside
 )
 """How an attempt can end."""
 
-_SCHEMA = """
-create table request(
-    key text primary key,
-    doc text not null,      -- everything that determines the answer, JSON
-    state text not null,    -- sent | open | answered | failed
-    owner text,             -- who has claimed it: host, process, its start time
-    lease real              -- until when, unix time
-) without rowid;
-create table attempt(
-    id integer primary key,
-    key text not null references request(key),
-    run text not null,      -- the run that sent it
-    budget text not null,   -- the pot that it was paid from
-    sent real not null,     -- unix time
-    done real,              -- unix time; null while in flight
-    latency_s real,
-    http integer,           -- status of the reply
-    outcome text,           -- see OUTCOMES; null while in flight
-    detail text,            -- what went wrong, in short
-    waited_s real,          -- pause that the reply asked for
-    headers text,           -- of the reply, JSON
-    body text,              -- of the reply, as received
-    client text,            -- library that sent it, with version
-    cost_usd real,          -- null: no price; highest cost while in flight
-    prices text             -- date of the prices
-);
-create index attempt_of_request on attempt(key);
-create index attempt_of_budget on attempt(budget, cost_usd);
-"""
+STATES = ("sent", "open", "answered", "failed")
+"""What can become of a question."""
 
-# File systems on which several processes of one machine may share memory with a file, as SQLite's
-# write-ahead log needs. On others, above all network file systems, the rollback journal is used.
-_LOCAL_FILE_SYSTEMS = frozenset(
-    [
-        "apfs",
-        "bcachefs",
-        "btrfs",
-        "ext2",
-        "ext3",
-        "ext4",
-        "f2fs",
-        "hfs",
-        "jfs",
-        "ntfs",
-        "overlay",
-        "ramfs",
-        "reiserfs",
-        "tmpfs",
-        "xfs",
-        "zfs",
-    ]
-)
-
-
-class LedgerError(RuntimeError):
-    """A ledger that cannot be used."""
+PAID_PATIENCE_S = 600.0
+"""How long an answer that has come in is held for a ledger that cannot be written, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +81,17 @@ class Claim:
 
     Attributes:
         kind: `granted`: send it; `answered`: the answer is there; `elsewhere`: another process is
-            sending it; `failed`: given up on since this run began; `over_budget`: the limit on
-            money would be passed.
+            sending it; `failed`: given up on since this run began; `wait`: others must be answered
+            before there is money for it; `over_budget`: the limit on money would be passed.
         attempt_id: Of the granted attempt.
-        spent_usd: Money of the budget that is spent or reserved.
+        spent_usd: Money of the budget that is spent or set aside.
+        owner: Who is sending it, in words.
     """
 
     kind: str
     attempt_id: int | None = None
     spent_usd: float = 0.0
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,60 +123,73 @@ class Ledger:
     Args:
         path: The file; made if it does not exist.
         read_only: Whether it is only read; then it must exist, and nothing beside it is written.
-        busy_timeout_s: How long to wait for another process that writes, in seconds.
+        busy_timeout_s: How long to wait for another process that holds it, in seconds.
 
     Raises:
         LedgerError: If the file is no ledger of this version, or is missing when only read.
+        realitycheck.lvlm.ledger_locks.LedgerLockedError: If another process holds it.
     """
 
-    def __init__(self, path: str | Path, *, read_only: bool = False, busy_timeout_s: float = 60.0):
+    def __init__(self, path: str | Path, *, read_only: bool = False, busy_timeout_s: float = 20.0):
         self.path = Path(path)
         self.read_only = read_only
         self._busy_timeout_s = busy_timeout_s
         self._lock = threading.Lock()
+        self._watch = owners.Watch()
+        self._room: Room | None = None
+        self._copy: tempfile.TemporaryDirectory | None = None
+        self.is_current = False
         if read_only and not self.path.is_file():
             raise LedgerError(
                 f"{self.path}: there is no reply ledger; give the file that holds the answers"
             )
-        if not read_only:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            if not read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(
                 self._uri(),
                 uri=True,
-                timeout=busy_timeout_s,
+                timeout=0.2,
                 isolation_level=None,
                 check_same_thread=False,
             )
-            self._open()
-        except sqlite3.DatabaseError as error:
+            self._db.text_factory = text_of
+            patiently(self._open, path=self.path, patience_s=busy_timeout_s)
+        except (sqlite3.DatabaseError, OSError) as error:
             raise LedgerError(
                 f"{self.path}: cannot be opened as a reply ledger ({error}); name another file, or "
-                "check that the folder may be written"
+                "check that the folder may be written and has room"
             ) from error
 
     def _uri(self) -> str:
-        uri = self.path.resolve().as_uri()
+        path = self.path.resolve()
         if not self.read_only:
-            return uri
-        # Where nobody can write, SQLite cannot even keep its notes on who is reading.
-        is_writable = os.access(self.path.parent, os.W_OK)
-        return uri + ("?mode=ro" if is_writable else "?mode=ro&immutable=1")
+            return path.as_uri()
+        if os.access(path.parent, os.W_OK):
+            return path.as_uri() + "?mode=ro"
+        # Where nobody can write, SQLite cannot even keep its notes on who is reading, and so not
+        # read a log that a killed process has left.
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            self._copy = tempfile.TemporaryDirectory()
+            for file in (path, log):
+                shutil.copy(file, self._copy.name)
+            return Path(self._copy.name, path.name).as_uri()
+        return path.as_uri() + "?mode=ro&immutable=1"
 
     def _open(self) -> None:
         if not self.read_only:
-            self._set_journal("wal" if is_local(self.path) else "delete")
+            mode = "wal" if is_local(self.path) else "delete"
+            if self._db.execute("pragma journal_mode").fetchone()[0] != mode:
+                self._db.execute(f"pragma journal_mode={mode}")
             self._db.execute("pragma synchronous=full")
-            with self._transaction() as db:
-                application, n_tables = self._identity()
-                if application == 0 and n_tables == 0:
-                    for statement in _SCHEMA.split(";\n"):
-                        db.execute(statement)
-                    db.execute(f"pragma application_id={APPLICATION_ID}")
-                    db.execute(f"pragma user_version={SCHEMA_VERSION}")
-        application, _ = self._identity()
-        version = self._db.execute("pragma user_version").fetchone()[0]
-        if application != APPLICATION_ID or version != SCHEMA_VERSION:
+            if identity(self._db)[:2] != (APPLICATION_ID, SCHEMA_VERSION):
+                self._transact(bring_up_to_date)
+        application, version, n_tables = identity(self._db)
+        if application == 0 and n_tables == 0:
+            raise LedgerEmptyError(f"{self.path}: holds no reply ledger yet; run again")
+        known = (1, SCHEMA_VERSION) if self.read_only else (SCHEMA_VERSION,)
+        if application != APPLICATION_ID or version not in known:
             self._db.close()
             raise LedgerError(
                 f"{self.path}: expected a reply ledger of version {SCHEMA_VERSION}, found "
@@ -213,32 +200,69 @@ class Ledger:
                 )
                 + "; name another file"
             )
+        self.is_current = version >= 2
 
-    def _set_journal(self, mode: str) -> None:
-        # Changing the mode needs the file alone, and SQLite does not wait for that by itself.
-        deadline = time.monotonic() + self._busy_timeout_s
-        while self._db.execute("pragma journal_mode").fetchone()[0] != mode:
-            try:
-                self._db.execute(f"pragma journal_mode={mode}")
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-
-    def _identity(self) -> tuple[int, int]:
-        application = self._db.execute("pragma application_id").fetchone()[0]
-        n_tables = self._db.execute("select count(*) from sqlite_master").fetchone()[0]
-        return application, n_tables
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._db.execute("begin immediate")
         try:
-            yield self._db
+            result = work(self._db)
+            self._db.execute("commit")
         except BaseException:
-            self._db.execute("rollback")
+            if self._db.in_transaction:
+                self._db.execute("rollback")
             raise
-        self._db.execute("commit")
+        return result
+
+    def _write(self, work: Callable[[sqlite3.Connection], T], *, is_paid: bool = False) -> T:
+        """Do some work in one transaction.
+
+        Args:
+            work: The work; may be done anew after a wait.
+            is_paid: Whether money is lost if it cannot be written. Then the room held for it is
+                given up, and it waits long.
+        """
+        patience_s = PAID_PATIENCE_S if is_paid else self._busy_timeout_s
+        deadline = time.monotonic() + patience_s
+        is_told = False
+        with self._lock:
+            while True:
+                try:
+                    return patiently(
+                        lambda: self._transact(work), path=self.path, patience_s=patience_s
+                    )
+                except sqlite3.DatabaseError as error:
+                    if not is_full(error):
+                        raise LedgerError(f"{self.path}: cannot be written ({error})") from error
+                    if not is_paid or time.monotonic() > deadline:
+                        raise LedgerFullError(
+                            f"{self.path}: cannot be written ({error}); make room on its disk, or "
+                            "mend it, and the same command goes on from there"
+                        ) from error
+                    if self._room is not None and self._room.is_held:
+                        self._room.give_up()
+                        continue
+                    if not is_told:
+                        is_told = True
+                        say(
+                            f"{self.path}: {error}; an answer waits in memory up to "
+                            f"{patience_s:.0f} s until there is room"
+                        )
+                time.sleep(0.5)
+
+    def rows(self, statement: str, values: Iterable[Any] = ()) -> list[tuple]:
+        """What a statement that reads gives."""
+        with self._lock:
+            try:
+                return patiently(
+                    lambda: self._db.execute(statement, list(values)).fetchall(),
+                    path=self.path,
+                    patience_s=self._busy_timeout_s,
+                )
+            except sqlite3.DatabaseError as error:
+                raise LedgerError(
+                    f"{self.path}: cannot be read ({error}); put a backup in its place (see "
+                    "`realitycheck ledger check`)"
+                ) from error
 
     def __enter__(self) -> Ledger:
         return self
@@ -250,8 +274,24 @@ class Ledger:
         """Close the file; the last process to do so folds the log into it."""
         with self._lock:
             self._db.close()
+            if self._room is not None:
+                self._room.give_up()
+            if self._copy is not None:
+                self._copy.cleanup()
 
     # -------------------------------------------------------------------------------------- writing
+
+    def hold_room(self, n_replies: int) -> None:
+        """Hold room on the disk before every claim, for so many answers on their way at once."""
+        self._room = Room(self.path, n_replies=n_replies)
+
+    def beat(self) -> None:
+        """Let other machines see that this process is at work; every `owners.BEAT_S` seconds."""
+        self._write(owners.beat)
+
+    def moment(self) -> int:
+        """Now, for `claim`: how many attempts have ever ended."""
+        return self.rows("select coalesce(max(ended), 0) from attempt")[0][0]
 
     def claim(
         self,
@@ -259,10 +299,10 @@ class Ledger:
         doc: str,
         *,
         run: str,
-        run_began: float,
-        lease_s: float,
+        run_began: int,
         budget: str = "",
-        reserve_usd: float | None = None,
+        model: str = "",
+        stake: money.Stake | None = None,
         max_cost_usd: float | None = None,
         max_unknown: int = 1,
         client: str = "",
@@ -274,10 +314,10 @@ class Ledger:
             key: The question's key.
             doc: Its stored form.
             run: Name of this run.
-            run_began: When it began, unix time; failures since then are not tried again.
-            lease_s: How long the attempt can take at most, in seconds.
+            run_began: `moment` of its beginning; failures since then are not tried again.
             budget: Pot that the money comes from; the limit counts all attempts ever paid from it.
-            reserve_usd: Highest cost of the attempt; None where the model has no price.
+            model: The model asked, by whose answers it is known what one may cost.
+            stake: What the attempt may cost; None where the model has no price.
             max_cost_usd: Limit of the pot; None: none.
             max_unknown: How many attempts of unknown outcome since the run began may be repeated.
             client: Library that will send it.
@@ -285,60 +325,57 @@ class Ledger:
 
         Returns:
             What may be done.
+
+        Raises:
+            LedgerFullError: If the disk has no room for the answer.
         """
-        now = time.time()
-        with self._lock, self._transaction() as db:
-            row = db.execute(
-                "select state, owner, lease from request where key=?", [key]
-            ).fetchone()
+        if self._room is not None:
+            self._room.hold()
+
+        def is_gone(owner: str | None) -> bool:
+            return self._watch.is_gone(self._db, owner)
+
+        def work(db: sqlite3.Connection) -> Claim:
+            row = db.execute("select state, owner from request where key=?", [key]).fetchone()
             if row is not None:
-                state, owner, lease = row
+                state, owner = row
                 if state == "answered":
                     return Claim("answered")
                 if state == "sent":
-                    if not _is_abandoned(owner, lease, now):
-                        return Claim("elsewhere")
-                    self._take_over(db, key, now)
-                if state == "failed" and self._n_ended(db, key, run_began):
+                    if not is_gone(owner):
+                        return Claim("elsewhere", owner=owners.words_for(owner))
+                    _take_over(db, key)
+                if state == "failed" and _n_ended(db, key, run_began):
                     return Claim("failed")
-                if self._n_ended(db, key, run_began, outcome="unknown") > max_unknown:
+                if _n_ended(db, key, run_began, outcome="unknown") > max_unknown:
                     db.execute("update request set state='failed', owner=null where key=?", [key])
                     return Claim("failed")
-            spent = self._spent(db, budget)
-            if max_cost_usd is not None and spent + (reserve_usd or 0.0) > max_cost_usd:
+            pot = money.read_pot(db, budget, model=model, is_gone=is_gone)
+            stake_now = stake or money.Stake(0.0, 0.0)
+            kind = "granted" if max_cost_usd is None else pot.decide(stake_now, max_cost_usd)
+            if kind != "granted":
                 if row is not None and row[0] == "sent":
                     db.execute("update request set state='open', owner=null where key=?", [key])
-                return Claim("over_budget", spent_usd=spent)
+                return Claim(kind, spent_usd=pot.total_usd)
+            reserve, ceiling = pot.hold(stake_now)
+            owner = owners.this_process()
             db.execute(
-                "insert into request(key, doc, state, owner, lease) values(?, ?, 'sent', ?, ?) "
-                "on conflict(key) do update set state='sent', owner=excluded.owner, "
-                "lease=excluded.lease",
-                [key, doc, owner_of_this_process(), now + lease_s],
+                "insert into request(key, doc, state, owner) values(?, ?, 'sent', ?) "
+                "on conflict(key) do update set state='sent', owner=excluded.owner",
+                [key, doc, owner],
             )
             attempt = db.execute(
-                "insert into attempt(key, run, budget, sent, client, cost_usd, prices) "
-                "values(?, ?, ?, ?, ?, ?, ?)",
-                [key, run, budget, now, client, reserve_usd, prices],
+                "insert into attempt(key, run, budget, model, sent, client, cost_usd, limit_usd, "
+                "ceiling_usd, prices, owner) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    *(key, run, budget, model, time.time(), client),
+                    *((None, None, None) if stake is None else (reserve, stake.limit_usd, ceiling)),
+                    *(prices, owner),
+                ],
             ).lastrowid
-            return Claim("granted", attempt, spent)
+            return Claim("granted", attempt, pot.total_usd)
 
-    @staticmethod
-    def _take_over(db: sqlite3.Connection, key: str, now: float) -> None:
-        """Close the attempt of an owner that is gone; its cost stays reserved."""
-        db.execute(
-            "update attempt set outcome='unknown', done=?, detail='the process that sent it ended' "
-            "where key=? and outcome is null",
-            [now, key],
-        )
-
-    @staticmethod
-    def _n_ended(
-        db: sqlite3.Connection, key: str, since: float, *, outcome: str | None = None
-    ) -> int:
-        return db.execute(
-            "select count(*) from attempt where key=? and done>=? and outcome=coalesce(?, outcome)",
-            [key, since, outcome],
-        ).fetchone()[0]
+        return self._write(work)
 
     def finish(
         self,
@@ -367,203 +404,174 @@ class Ledger:
             waited_s: Pause that the reply asked for, in seconds.
             headers: Of the reply.
             body: Raw body of the reply.
-            cost_usd: What the attempt cost; None: as reserved.
+            cost_usd: What the attempt cost; None: as reserved. That of an answer is not known
+                before it is read: see `settle`.
             client: Library that sent it; None: as claimed.
         """
         if outcome not in OUTCOMES:
             raise ValueError(f"outcome: expected one of {', '.join(OUTCOMES)}, got {outcome!r}")
-        with self._lock, self._transaction() as db:
+
+        def work(db: sqlite3.Connection) -> int:
+            row = db.execute("select key from attempt where id=?", [attempt_id]).fetchone()
+            digest = row and digest_of(row[0], outcome, http, latency_s, detail, body)
             changed = db.execute(
-                "update attempt set done=?, latency_s=?, http=?, outcome=?, detail=?, waited_s=?, "
-                "headers=?, body=?, cost_usd=coalesce(?, cost_usd), client=coalesce(?, client) "
-                "where id=? and body is null",
+                "update attempt set done=?, ended=(select coalesce(max(ended), 0)+1 from attempt), "
+                "latency_s=?, http=?, outcome=?, detail=?, waited_s=?, headers=?, body=?, "
+                "digest=?, cost_usd=coalesce(?, cost_usd), client=coalesce(?, client), "
+                "owner=case when ?='answered' then owner end where id=? and body is null",
                 [
-                    time.time(),
-                    latency_s,
-                    http,
-                    outcome,
-                    detail,
-                    waited_s,
-                    json.dumps(dict(headers or {}), sort_keys=True),
-                    body,
-                    cost_usd,
-                    client,
-                    attempt_id,
+                    *(time.time(), latency_s, http, outcome, detail, waited_s),
+                    *(json.dumps(dict(headers or {}), sort_keys=True), body, digest),
+                    *(cost_usd, client, outcome, attempt_id),
                 ],
             ).rowcount
-            if changed != 1:
-                raise LedgerError(f"{self.path}: attempt {attempt_id} is not in flight")
             # Another process may have taken the question over and may have its answer.
             db.execute(
-                "update request set state=?, owner=null, lease=null where key="
+                "update request set state=?, owner=null where key="
                 "(select key from attempt where id=?) and "
                 "((state='sent' and owner=?) or ?='answered')",
-                [state, attempt_id, owner_of_this_process(), state],
+                [state, attempt_id, owners.this_process(), state],
             )
+            return changed
 
-    def set_cost(self, attempt_id: int, cost_usd: float) -> None:
-        """Replace what an answered attempt had reserved by what it cost.
+        if self._write(work, is_paid=body is not None) != 1:
+            raise LedgerError(f"{self.path}: attempt {attempt_id} is not in flight")
 
-        Not worth a wait for the disk: what a power cut takes away is the difference to the reserve.
-        """
-        with self._lock:
-            self._db.execute("pragma synchronous=normal")
-            with self._transaction() as db:
-                db.execute("update attempt set cost_usd=? where id=?", [cost_usd, attempt_id])
-            self._db.execute("pragma synchronous=full")
+    def settle(self, attempt_id: int, cost_usd: float | None) -> None:
+        """Replace what an answered attempt had set aside by what it cost; None: not to be known."""
+        self._write(lambda db: money.settle(db, attempt_id, cost_usd), is_paid=True)
 
     def give_up(self, key: str) -> None:
         """Mark a question that nobody is sending as failed."""
-        with self._lock, self._transaction() as db:
-            db.execute("update request set state='failed' where key=? and state='open'", [key])
+        self._write(
+            lambda db: db.execute(
+                "update request set state='failed' where key=? and state='open'", [key]
+            )
+        )
+
+    def set_aside(self, attempt_ids: Iterable[int]) -> None:
+        """Take stored replies for lost, so that their questions are asked again."""
+
+        def work(db: sqlite3.Connection) -> None:
+            for number in attempt_ids:
+                db.execute(
+                    "update request set state='open' where state!='sent' and "
+                    "key=(select key from attempt where id=?)",
+                    [number],
+                )
+                db.execute("update attempt set outcome='damaged', digest=null where id=?", [number])
+
+        self._write(work)
 
     def reopen(self, keys: Iterable[str]) -> None:
         """Let questions be asked again whose stored reply is no answer; the reply is kept."""
-        with self._lock, self._transaction() as db:
+
+        def work(db: sqlite3.Connection) -> None:
             for key in keys:
-                db.execute(
-                    "update attempt set outcome='refused', detail='the reply is no answer' "
+                for number, *facts in db.execute(
+                    "select id, http, latency_s, body from attempt "
                     "where key=? and outcome='answered'",
                     [key],
-                )
+                ).fetchall():
+                    http, latency_s, body = facts
+                    detail = "the reply is no answer"
+                    db.execute(
+                        "update attempt set outcome='refused', detail=?, digest=? where id=?",
+                        [detail, digest_of(key, "refused", http, latency_s, detail, body), number],
+                    )
                 db.execute(
                     "update request set state='open' where key=? and state='answered'", [key]
                 )
 
+        self._write(work)
+
     # -------------------------------------------------------------------------------------- reading
 
+    def copy_to(self, path: str | Path) -> None:
+        """Copy everything that has been stored, log included, into one file of SQLite's."""
+        to = sqlite3.connect(path, isolation_level=None)
+        try:
+            with self._lock:
+                patiently(
+                    lambda: self._db.backup(to), path=self.path, patience_s=self._busy_timeout_s
+                )
+            # A file that can be read where nothing can be written beside it.
+            to.execute("pragma journal_mode=delete")
+        finally:
+            to.close()
+
     def replies(self, keys: Iterable[str]) -> dict[str, StoredReply]:
-        """What is known of questions; those that were never claimed are left out."""
+        """What is known of questions; those that were never claimed are left out.
+
+        Raises:
+            LedgerError: If a stored reply is not what was stored.
+        """
         wanted = list(dict.fromkeys(keys))
         found: dict[str, StoredReply] = {}
-        with self._lock:
-            for start in range(0, len(wanted), 500):
-                chunk = wanted[start : start + 500]
-                marks = ",".join("?" * len(chunk))
-                rows = self._db.execute(
-                    "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s, a.client, "
-                    "a.sent "
-                    "from request r left join attempt a on a.id = (select b.id from attempt b "
-                    "where b.key = r.key and b.outcome is not null "
-                    "order by b.outcome != 'answered', b.id * (b.outcome = 'answered'), b.id desc "
-                    f"limit 1) where r.key in ({marks})",
-                    chunk,
-                )
-                for key, state, outcome, detail, body, latency_s, client, sent in rows:
-                    body = body if outcome == "answered" else None
-                    day = None if sent is None else datetime.fromtimestamp(sent, UTC).date()
-                    found[key] = StoredReply(state, outcome, detail, body, latency_s, client, day)
+        damaged = []
+        digest = "a.digest" if self.is_current else "null"
+        for start in range(0, len(wanted), 500):
+            chunk = wanted[start : start + 500]
+            marks = ",".join("?" * len(chunk))
+            rows = self.rows(
+                "select r.key, r.state, a.outcome, a.detail, a.body, a.latency_s, a.client, "
+                f"a.sent, a.http, {digest} from request r left join attempt a on a.id = "
+                "(select b.id from attempt b where b.key = r.key and b.outcome is not null "
+                "order by b.outcome != 'answered', b.id * (b.outcome = 'answered'), b.id desc "
+                f"limit 1) where r.key in ({marks})",
+                chunk,
+            )
+            for key, state, outcome, detail, body, latency_s, client, sent, http, stored in rows:
+                has_answer = outcome == "answered" and isinstance(body, str)
+                digest_now = digest_of(key, outcome, http, latency_s, detail, body)
+                if (
+                    state not in STATES
+                    or (state == "answered" and not has_answer)
+                    or stored not in (None, digest_now)
+                ):
+                    damaged.append(key)
+                body = body if outcome == "answered" else None
+                day = None if sent is None else datetime.fromtimestamp(sent, UTC).date()
+                found[key] = StoredReply(state, outcome, detail, body, latency_s, client, day)
+        if damaged:
+            raise LedgerError(
+                f"{self.path}: {len(damaged)} stored replies are damaged (first: {damaged[0]}); "
+                "put a backup in its place, or have these questions asked and paid for again: "
+                f"realitycheck ledger check --set-aside {self.path}"
+            )
         return found
 
-    def spent_usd(self, budget: str = "") -> float:
-        """Money spent from a pot, with what is reserved for questions in flight."""
-        with self._lock:
-            return self._spent(self._db, budget)
-
-    @staticmethod
-    def _spent(db: sqlite3.Connection, budget: str) -> float:
-        return float(
-            db.execute(
-                "select coalesce(sum(cost_usd), 0) from attempt where budget=?", [budget]
-            ).fetchone()[0]
-        )
+    def spent_usd(self, budget: str = "", *, in_flight: bool = True) -> float:
+        """Money spent from a pot, with or without what is set aside for questions in flight."""
+        total = self.rows(money.TOTAL, [budget])[0][0]
+        if in_flight or not self.is_current:
+            return float(total)
+        held = self.rows(f"{money.TOTAL} and owner is not null", [budget])[0][0]
+        return float(total - held)
 
     def n_attempts(self, run: str | None = None) -> dict[str, int]:
         """Number of attempts by outcome, of one run or of all; `in_flight` for those without."""
-        with self._lock:
-            rows = self._db.execute(
+        return dict(
+            self.rows(
                 "select coalesce(outcome, 'in_flight'), count(*) from attempt "
                 "where run=coalesce(?, run) group by 1 order by 1",
                 [run],
-            ).fetchall()
-        return dict(rows)
-
-    def publish(self, path: str | Path) -> None:
-        """Write a copy of the ledger as one file that anyone can replay.
-
-        Raises:
-            LedgerError: If the file exists.
-        """
-        if Path(path).exists():
-            raise LedgerError(f"{path}: exists already; name another file")
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            self._db.execute("vacuum into ?", [str(path)])
+            )
+        )
 
 
-# ----------------------------------------------------------------------------------------- who owns
+def _take_over(db: sqlite3.Connection, key: str) -> None:
+    """Close the attempt of an owner that is gone; its cost stays reserved."""
+    db.execute(
+        "update attempt set outcome='unknown', done=?, owner=null, "
+        "ended=(select coalesce(max(ended), 0)+1 from attempt), "
+        "detail='the process that sent it ended' where key=? and outcome is null",
+        [time.time(), key],
+    )
 
 
-def _host() -> str:
-    """Name of this machine as far as process numbers reach: containers have their own."""
-    try:
-        space = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        space = ""
-    return f"{socket.gethostname()} {space}".strip()
-
-
-def owner_of_this_process() -> str:
-    """This process: machine, number, start time."""
-    return f"{_host()}|{os.getpid()}|{_start_time(os.getpid())}"
-
-
-def _start_time(pid: int) -> float | None:
-    """When a living process began, unix time; None if there is none, 0 if it cannot be seen."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        # A killed process keeps its number until its parent has asked how it ended.
-        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-            return None
-        return round(process.create_time(), 1)
-    except psutil.NoSuchProcess:
-        return None
-    except psutil.AccessDenied:  # somebody else's process: alive, but not to be looked at
-        return 0.0
-
-
-def _is_abandoned(owner: str | None, lease: float | None, now: float) -> bool:
-    """Whether nobody is going to finish a claim.
-
-    On the same machine the owner is looked at; for another one only the lease counts.
-    """
-    host, pid, started = (owner or "||").rsplit("|", 2)
-    if host != _host():
-        return lease is None or now > lease
-    found = _start_time(int(pid))
-    # A few seconds: the start time is computed from the clock, which may be set meanwhile.
-    return found is None or (found != 0.0 and abs(found - float(started)) > 5.0)
-
-
-def is_local(path: str | Path) -> bool:
-    """Whether a file lies on a disk of this machine, as far as its mount table says.
-
-    Where nothing is known, the answer is no, which costs a few milliseconds a write.
-    """
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return file_system_of(path, mounts=mounts) in _LOCAL_FILE_SYSTEMS
-
-
-def file_system_of(path: str | Path, *, mounts: str) -> str:
-    """Kind of the file system a path lies on.
-
-    Args:
-        path: A file or folder; need not exist.
-        mounts: A mount table in the form of `/proc/self/mounts`.
-    """
-    place = Path(path).resolve()
-    best, kind = -1, ""
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 3:
-            continue
-        folder = Path(fields[1].replace("\\040", " "))
-        # Of several mounts on one folder the last is the one that is seen.
-        if place.is_relative_to(folder) and len(folder.parts) >= best:
-            best, kind = len(folder.parts), fields[2]
-    return kind
+def _n_ended(db: sqlite3.Connection, key: str, since: int, *, outcome: str | None = None) -> int:
+    return db.execute(
+        "select count(*) from attempt where key=? and ended>? and outcome=coalesce(?, outcome)",
+        [key, since, outcome],
+    ).fetchone()[0]

@@ -8,6 +8,7 @@ Source: Gemini API, pages "Pricing" and "Token counting".
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ EXPECTED_ANSWER_TOKENS = 150
 EXPECTED_THINKING_TOKENS = 1_000
 """Thinking that an estimate assumes where the model decides itself and no answer is known."""
 
-_CHARACTERS_PER_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 _TILE_TOKENS = 258
 
 
@@ -232,9 +233,22 @@ def image_tokens(question: Question, picture: Picture) -> int:
 
 def tokens_in(question: Question) -> int:
     """Tokens that a request is expected to take."""
-    texts = [question.system, *(part for part in question.parts if isinstance(part, str))]
-    words = sum(math.ceil(len(text) / _CHARACTERS_PER_TOKEN) for text in texts)
+    words = sum(math.ceil(n / _BYTES_PER_TOKEN) for n in _text_bytes(question))
     return words + sum(image_tokens(question, picture) for picture in question.pictures)
+
+
+def highest_tokens_in(question: Question) -> int:
+    """Tokens that a request takes at most, if its images take what is documented.
+
+    No token of a text, in whichever script, stands for less than a byte; the schema is text too.
+    """
+    texts = sum(_text_bytes(question)) + len(json.dumps(dict(question.schema)))
+    return texts + sum(image_tokens(question, picture) for picture in question.pictures)
+
+
+def _text_bytes(question: Question) -> list[int]:
+    texts = [question.system, *(part for part in question.parts if isinstance(part, str))]
+    return [len(text.encode()) for text in texts]
 
 
 def tokens_out(question: Question) -> int:
@@ -257,7 +271,7 @@ class Quote:
         tokens_in: Expected tokens of the requests to come.
         tokens_out: Expected tokens of answers and thinking to come.
         cost_usd: Expected cost of what is still to be asked; None if the model has no price.
-        cost_usd_high: Cost if every answer used up its token limit; None as above.
+        cost_usd_high: Cost if every question used up its own limits; None as above.
         cost_per_1000_usd: Expected cost of 1,000 questions; None as above.
         n_measured: Stored answers that the expectation of the answers' length rests on.
         price_date: Date of the prices.
@@ -341,9 +355,12 @@ def quote_of(
 
 
 def highest_cost_usd(question: Question, prices: PriceTable) -> float:
-    """Cost of a question whose answer uses up its token limit; its model must have a price."""
+    """Cost of a question by its own limits; its model must have a price.
+
+    Every byte of its texts a token, its images as documented, the answer's token limit used up.
+    """
     return prices.price(
         question.model,
-        tokens_in=tokens_in(question),
+        tokens_in=highest_tokens_in(question),
         tokens_out=question.parameters["max_output_tokens"],
     )

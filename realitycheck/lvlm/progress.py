@@ -31,10 +31,12 @@ def progress_bar(
         bar.total = at.n_questions
         bar.set_postfix_str(
             f"{at.n_in_flight} in flight, {at.spent_usd:.3f} USD"
-            + (", paused by the service" if at.is_paused else ""),
+            + (f", {at.waits_for}" if at.waits_for else ""),
             refresh=False,
         )
         bar.update(at.n_done - bar.n)
+        if at.waits_for:  # said at once: nothing more comes for some time
+            bar.refresh()
 
     with bar:
         yield show

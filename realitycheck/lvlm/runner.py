@@ -18,7 +18,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from realitycheck.lvlm.backends.base import (
     error_of_reply,
 )
 from realitycheck.lvlm.backends.replay import ReplayBackend
+from realitycheck.lvlm.budget import stake_of
 from realitycheck.lvlm.gates import (
     CLOUD_MODELS,
     check_may_leave,
@@ -46,10 +47,12 @@ from realitycheck.lvlm.gates import (
 )
 from realitycheck.lvlm.hints import remedy
 from realitycheck.lvlm.keys import hidden
-from realitycheck.lvlm.ledger import Ledger, StoredReply
+from realitycheck.lvlm.ledger import Claim, Ledger, StoredReply
+from realitycheck.lvlm.ledger_locks import LedgerEmptyError, LedgerFullError, LedgerLockedError
 from realitycheck.lvlm.limiter import Limiter
 from realitycheck.lvlm.limits import check_images, limits_of
-from realitycheck.lvlm.pricing import PriceTable, Quote, highest_cost_usd, quote_of
+from realitycheck.lvlm.owners import BEAT_S
+from realitycheck.lvlm.pricing import PriceTable, Quote, quote_of
 from realitycheck.lvlm.questions import Question
 from realitycheck.lvlm.verdict import Verdict, is_completion, is_same_model, verdict_of
 
@@ -88,8 +91,10 @@ STOP_REASONS = (
     "refused",  # the service turned a request away, and would turn away the others
     "foreign_reply",  # status 200, but an error, a page, or the reply of another kind of service
     "daily_quota",  # used up until the service's midnight
-    "throttled",  # still throttled after many pauses
-    "unavailable",  # the service does not answer
+    "throttled",  # still throttled after many pauses, or a long pause is asked for
+    "unavailable",  # the service does not answer, or asks for a long pause
+    "ledger_locked",  # another process holds the ledger
+    "disk_full",  # the ledger's disk has no room for answers
     "wrong_model",  # another model answered
 )
 """Why a run can stop before its end."""
@@ -108,7 +113,9 @@ class RunStoppedError(RuntimeError):
     def __init__(self, reason: str, message: str):
         super().__init__(message)
         self.reason = reason
-        self.is_resumable = reason in ("signal", "daily_quota", "throttled", "unavailable")
+        self.is_resumable = reason in (
+            *("signal", "daily_quota", "throttled", "unavailable", "ledger_locked", "disk_full"),
+        )
         self.exit_code = 3 if self.is_resumable else 4
 
 
@@ -124,6 +131,8 @@ class Pace:
         max_unknown: Further tries of a question that may have been paid for without an answer.
         backoff_s: First pause after a failure, in seconds; it doubles.
         max_backoff_s: Longest such pause, in seconds.
+        max_wait_s: Longest pause that the service may ask for, in seconds; for a longer one the run
+            stops, and says until when.
         max_pauses: Pauses in a row without an answer between them, until the run stops.
         window_s: Length of the minute, in seconds; shorter in tests.
     """
@@ -135,6 +144,7 @@ class Pace:
     max_unknown: int = 1
     backoff_s: float = 1.0
     max_backoff_s: float = 60.0
+    max_wait_s: float = 300.0
     max_pauses: int = 10
     window_s: float = 60.0
 
@@ -146,7 +156,7 @@ class Pace:
         ]
         faults += [
             f"{name}: expected more than 0, got {getattr(self, name)}"
-            for name in ("timeout_s", "backoff_s", "max_backoff_s", "window_s")
+            for name in ("timeout_s", "backoff_s", "max_backoff_s", "max_wait_s", "window_s")
             if not getattr(self, name) > 0
         ]
         if faults:
@@ -163,7 +173,7 @@ class Progress:
         n_asked: Requests sent by this run.
         n_in_flight: Requests on their way.
         spent_usd: Money of the budget spent or reserved so far.
-        is_paused: Whether the service has asked everyone to wait.
+        waits_for: What the run waits for, in words; empty: for nothing but answers.
     """
 
     n_questions: int = 0
@@ -171,7 +181,7 @@ class Progress:
     n_asked: int = 0
     n_in_flight: int = 0
     spent_usd: float = 0.0
-    is_paused: bool = False
+    waits_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -246,7 +256,8 @@ def ask(
     """Answer every question, from the ledger where it can be, by asking where it must.
 
     In the main thread SIGINT and SIGTERM end the run in good order: nothing new is sent, what is on
-    its way is waited for and stored. A second signal does not wait.
+    its way is waited for and stored. Only a second SIGINT, from somebody at the keyboard, does not
+    wait. A ledger that cannot be written will do where it holds every answer.
 
     Args:
         questions: From `realitycheck.lvlm.questions.questions_for`.
@@ -300,11 +311,8 @@ def ask(
         progress=progress or (lambda _: None),
         rng=rng or np.random.default_rng(),
     )
-    with Ledger(ledger_path) as ledger, hidden(backend.redact):
-        run.ledger = ledger
-        run.check_before()
-        if run.pending:
-            _in_event_loop(run)
+
+    def answers(ledger: Ledger) -> Answers:
         return _answers(
             questions,
             ledger,
@@ -316,6 +324,33 @@ def ask(
             budget=budget,
             run=run.name,
         )
+
+    with _ledger_troubles(), hidden(backend.redact):
+        # A ledger that holds every answer is only read: it may be one that cannot be written.
+        with contextlib.suppress(LedgerEmptyError):
+            if Path(ledger_path).is_file():
+                with Ledger(ledger_path, read_only=True) as ledger:
+                    run.check_before(ledger)
+                    if not run.pending:
+                        return answers(ledger)
+        with Ledger(ledger_path) as ledger:
+            if run.ledger is None:
+                run.check_before(ledger)
+            run.ledger = ledger
+            if run.pending:
+                _in_event_loop(run)
+            return answers(ledger)
+
+
+@contextlib.contextmanager
+def _ledger_troubles() -> Iterator[None]:
+    """Turn what may be otherwise at another time into a stop."""
+    try:
+        yield
+    except LedgerLockedError as error:
+        raise RunStoppedError("ledger_locked", str(error)) from error
+    except LedgerFullError as error:
+        raise RunStoppedError("disk_full", str(error)) from error
 
 
 def quote(
@@ -556,6 +591,9 @@ def _in_event_loop(run: _Run) -> None:
         pool.submit(asyncio.run, run.main()).result()
 
 
+_LOOK_AGAIN_S = 0.5
+
+
 @dataclass
 class _Run:
     """State of one run."""
@@ -570,9 +608,9 @@ class _Run:
     progress: Callable[[Progress], None]
     rng: np.random.Generator
 
-    ledger: Ledger = field(init=False)
+    ledger: Ledger | None = None
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
-    began: float = field(default_factory=time.time)
+    began: int = 0
     pending: deque[Question] = field(default_factory=deque)
     at: Progress = field(default_factory=Progress)
     stop: RunStoppedError | None = None
@@ -584,10 +622,12 @@ class _Run:
     n_refused: int = 0
     refused_at: float = 0.0
     refused_before: frozenset[str] = frozenset()
+    without_answer: Sequence[str] = ()
     last_refused: tuple[Question, RefusedError] | None = None
 
-    def check_before(self) -> None:
+    def check_before(self, ledger: Ledger) -> None:
         """Read the ledger, refuse what can be refused before anything is sent."""
+        self.ledger = ledger
         replies = self.ledger.replies(question.key for question in self.questions)
         known = _known(self.questions, replies)
         self._check_stored_models(known)
@@ -598,13 +638,14 @@ class _Run:
         self.refused_before = frozenset(
             key for key, r in replies.items() if (r.state, r.outcome) == ("failed", "refused")
         )
-        self.ledger.reopen(
+        self.without_answer = [
             key for key, r in replies.items() if r.body is not None and key not in known
-        )
+        ]
         log.info("before: %s", self._destination())
         estimate = quote_of(self.questions, self.prices, known=known)
         log.info("before: %s", estimate.text())
-        spent = self.ledger.spent_usd(self.budget)
+        # What other runs have set aside is much more than they will spend: not counted here.
+        spent = self.ledger.spent_usd(self.budget, in_flight=False)
         expected = estimate.cost_usd or 0.0
         if (
             self.max_cost_usd is not None
@@ -662,13 +703,20 @@ class _Run:
         self.limiter = Limiter(
             self.pace.requests_per_minute, stopping=self.stopping, window_s=self.pace.window_s
         )
+        self.ledger.reopen(self.without_answer)
+        self.began = self.ledger.moment()
+        self.ledger.hold_room(self.pace.in_flight)
         # SQLite waits for the disk; that must not hold up the answers of others.
         self.disk = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         try:
             await self.backend.open()
             with self._signals():
                 n_workers = min(self.pace.in_flight, len(self.pending))
-                await asyncio.gather(*(self._work() for _ in range(n_workers)))
+                heart = asyncio.create_task(self._beat())
+                try:
+                    await asyncio.gather(*(self._work() for _ in range(n_workers)))
+                finally:
+                    heart.cancel()
         except asyncio.CancelledError:
             if self.stop is None:
                 raise
@@ -705,15 +753,21 @@ class _Run:
         numbers = (signal.SIGINT, signal.SIGTERM)
         previous = {number: signal.getsignal(number) for number in numbers}
 
+        n_interrupts = 0
+
         def receive(number: int) -> None:
-            if self.stopping.is_set() and task is not None:
+            nonlocal n_interrupts
+            n_interrupts += number == signal.SIGINT
+            # Whoever sends SIGTERM often sends it several times; a person presses Ctrl-C again.
+            if n_interrupts > 1 and self.stopping.is_set() and task is not None:
                 task.cancel()
                 return
             name = signal.Signals(number).name
             log.warning(
-                "%s: nothing more is sent; waiting for %d answers on their way (again to leave at "
-                "once)",
+                "%s: nothing more is sent; waiting up to %.0f s for %d answers on their way, which "
+                "are paid for (Ctrl-C twice to leave at once and lose them)",
                 name,
+                self.pace.timeout_s,
                 self.at.n_in_flight,
             )
             self._stop(
@@ -748,9 +802,20 @@ class _Run:
         while self.pending and not self.stopping.is_set():
             try:
                 await self._settle(self.pending.popleft())
+            except LedgerLockedError as error:
+                self._stop("ledger_locked", str(error))
+            except LedgerFullError as error:
+                self._stop("disk_full", str(error))
             except Exception as error:
                 self.fault = self.fault or error
                 self.stopping.set()
+
+    async def _beat(self) -> None:
+        """Let other machines see that this run is at work."""
+        while True:
+            with contextlib.suppress(LedgerLockedError, LedgerFullError):
+                await self._on_disk(self.ledger.beat)
+            await asyncio.sleep(BEAT_S)
 
     async def _settle(self, question: Question) -> None:
         """Bring one question to an end: an answer, given up, or the run's stop."""
@@ -769,13 +834,17 @@ class _Run:
                 return self._done()
             if claim.kind == "elsewhere":
                 # Another process is sending it: look again, after other work if there is some.
+                if not self.pending:
+                    self._wait_aloud(f"{claim.owner} asks the same; waiting for its answer")
                 await self.limiter.rest(0.05)
                 if self.pending:
                     return self.pending.append(question)
                 continue
-            if claim.kind == "over_budget":
-                await self._wait_for_money(claim.spent_usd)
+            if claim.kind == "wait":
+                await self._wait_for_money()
                 continue
+            if claim.kind == "over_budget":
+                return self._stop_over_budget(claim.spent_usd)
             sent_at = time.monotonic()
             try:
                 reply = await self._send(question, claim.attempt_id)
@@ -792,38 +861,41 @@ class _Run:
             except SendError as error:
                 last = error
                 n_failures += 1
+                if self._asks_too_long("unavailable", error):
+                    return None
                 if error.outcome != "unknown" and n_failures >= self.pace.max_tries:
                     await self._on_disk(self.ledger.give_up, question.key)
                     self._lost(question, error)
                     return self._done()
-                await self.limiter.rest(max(error.wait_s or 0.0, self._backoff(n_failures - 1)))
+                wait = max(error.wait_s or 0.0, self._backoff(n_failures - 1))
+                if error.wait_s:
+                    self._wait_aloud(f"asked by the service to wait until {_clock(wait)}")
+                await self.limiter.rest(wait)
             else:
                 self._received(question, reply)
                 return self._done()
         return None
 
-    async def _claim(self, question: Question) -> Any:
-        reserve = (
-            highest_cost_usd(question, self.prices) if self.prices.knows(question.model) else None
-        )
+    async def _claim(self, question: Question) -> Claim:
+        stake = stake_of(question, self.prices)
         claim = await self._on_disk(
             self.ledger.claim,
             question.key,
             question.canonical,
             run=self.name,
             run_began=self.began,
-            lease_s=self.pace.timeout_s + 60.0,
             budget=self.budget,
-            reserve_usd=reserve,
+            model=question.model,
+            stake=stake,
             max_cost_usd=self.max_cost_usd,
             max_unknown=self.pace.max_unknown,
             client=self.backend.client,
-            prices=self.prices.date if reserve is not None else None,
+            prices=self.prices.date if stake is not None else None,
         )
         if claim.kind == "granted":
             self.at.n_asked += 1
             self.at.n_in_flight += 1
-            self.at.is_paused = False
+            self.at.waits_for = ""
             self.progress(self.at)
         return claim
 
@@ -866,8 +938,7 @@ class _Run:
                 **known,
             )
             cost = _cost(question, verdict_of(question.service, result.body), self.prices)
-            if cost is not None:
-                await self._on_disk(self.ledger.set_cost, attempt_id, cost)
+            await self._on_disk(self.ledger.settle, attempt_id, cost)
             return result
         await self._on_disk(
             self.ledger.finish,
@@ -905,6 +976,8 @@ class _Run:
                 "the service's midnight, and it goes on from here",
             )
             return
+        if self._asks_too_long("throttled", error):
+            return
         if not self.limiter.is_paused:
             self.n_pauses += 1
         if self.n_pauses > self.pace.max_pauses:
@@ -917,10 +990,28 @@ class _Run:
         own = self._backoff(self.n_pauses - 1)
         # Never less than asked for; the spread keeps processes from coming back together.
         wait = own if error.wait_s is None else error.wait_s + 0.1 * min(own, error.wait_s + 0.1)
-        log.info("throttled (%s): everyone waits for %.1f s", error.detail, wait)
+        log.warning("throttled (%s): everyone waits for %.1f s", error.detail, wait)
         self.limiter.pause(wait)
-        self.at.is_paused = True
-        self.progress(self.at)
+        self._wait_aloud(f"paused by the service until {_clock(wait)}")
+
+    def _asks_too_long(self, reason: str, error: SendError) -> bool:
+        """Stop the run if the service asks for a longer pause than it is given."""
+        if error.wait_s is None or error.wait_s <= self.pace.max_wait_s:
+            return False
+        self._stop(
+            reason,
+            f"{self.backend.base_url} asks to wait for {error.wait_s:,.0f} s, until "
+            f"{_clock(error.wait_s)} ({error.detail}); a run waits for {self.pace.max_wait_s:,.0f} "
+            "s at most (max_wait_s). What was answered is kept; run again then, and it goes on "
+            "from there",
+        )
+        return True
+
+    def _wait_aloud(self, text: str) -> None:
+        if self.at.waits_for != text:
+            self.at.waits_for = text
+            log.info(text)
+            self.progress(self.at)
 
     def _lost(self, question: Question, error: SendError | None) -> None:
         detail = "given up by another run" if error is None else error.detail
@@ -971,16 +1062,18 @@ class _Run:
             error = self._wrong_model({verdict.model_returned: 1})
             self._stop(error.reason, str(error))
 
-    async def _wait_for_money(self, spent_usd: float) -> None:
-        """Wait until a request in flight has given back what it reserved; stop if there is none."""
-        if self.at.n_in_flight:
-            async with self.settled:
-                if self.at.n_in_flight:
-                    await self.settled.wait()
-            return
+    async def _wait_for_money(self) -> None:
+        """Wait until a question in flight, perhaps of another process, has told its cost."""
+        if not self.at.n_in_flight:
+            self._wait_aloud(f"budget {self.budget}: waiting for what other runs have set aside")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_AGAIN_S), self.settled:
+                await self.settled.wait()
+
+    def _stop_over_budget(self, spent_usd: float) -> None:
         self._stop(
             "over_budget",
-            f"budget {self.budget}: {spent_usd:.4f} USD are spent or reserved, and the next "
+            f"budget {self.budget}: {spent_usd:.4f} USD are spent or set aside, and the next "
             f"question could pass max_cost_usd {self.max_cost_usd}; what was answered is in "
             f"{self.ledger.path}. Raise max_cost_usd to go on",
         )
@@ -988,3 +1081,11 @@ class _Run:
     def _done(self) -> None:
         self.at.n_done += 1
         self.progress(self.at)
+
+
+def _clock(seconds: float) -> str:
+    """The time of day, here, in so many seconds."""
+    try:
+        return f"{datetime.now() + timedelta(seconds=seconds):%d %b %Y %H:%M:%S}"
+    except (OverflowError, ValueError):
+        return "a time that no calendar has"

@@ -149,6 +149,7 @@ def pace_of(settings: Mapping[str, Any]) -> Pace:
         in_flight=settings["in_flight"],
         requests_per_minute=settings["requests_per_minute"],
         timeout_s=settings["timeout_s"],
+        max_wait_s=settings["max_wait_s"],
     )
 
 

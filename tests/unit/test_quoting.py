@@ -121,10 +121,10 @@ def test_answers_in_the_ledger_cost_nothing_more(settings, tmp_path, capsys):
     }
     with Ledger(block["ledger"]) as ledger:
         claim = ledger.claim(
-            question.key, question.canonical, run="r", run_began=0.0, lease_s=60, budget="gemini"
+            question.key, question.canonical, run="r", run_began=0, budget="gemini"
         )
         ledger.finish(claim.attempt_id, outcome="answered", state="answered", body=json.dumps(body))
-        ledger.set_cost(claim.attempt_id, 0.25)
+        ledger.settle(claim.attempt_id, 0.25)
     found = {run.prompt: run for run in quotes(loaded)}
     assert found["basic"].quote.n_answered == 1 and found["basic"].quote.n_to_ask == 3
     assert found["basic"].quote.tokens_in == 1800 and found["basic"].quote.tokens_out == 150

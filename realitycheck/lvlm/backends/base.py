@@ -269,16 +269,26 @@ def _quota_names(details: list[Any]) -> list[str]:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Pause that the header Retry-After asks for, in seconds: a number or a date (RFC 9110)."""
-    value = next((str(v) for n, v in headers.items() if n.lower() == "retry-after"), "").strip()
+    """Pause that the header Retry-After asks for, in seconds: a number or a date (RFC 9110).
+
+    A date counts from the reply's own date, since clocks differ. What is neither asks for nothing.
+    """
+    known = {name.lower(): str(value).strip() for name, value in headers.items()}
+    value = known.get("retry-after", "")
     if re.fullmatch(r"\d+(\.\d+)?", value):
         return float(value)
-    try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
+    when, now = _moment(value), _moment(known.get("date", ""))
+    if when is None:
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def error_of_library(error: Exception, *, redact: Redactor) -> SendError:

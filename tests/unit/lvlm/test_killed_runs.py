@@ -105,21 +105,38 @@ def test_signal_lets_the_answers_on_their_way_come_in(servers, start, number):
     assert len(server.paid) == 60
 
 
-def test_second_signal_does_not_wait(servers, start):
+def test_second_interrupt_does_not_wait(servers, start):
     """A human who presses again wants to leave; the claims are given back at once."""
     silent = servers.Served(body={}, wait_s=20)
-    with servers.gemini.GeminiServer(lambda a: silent if a.number <= 4 else None) as server:
-        first = start(server.url, 4, 4)
-        wait_for(server, 4)
-        first.send_signal(signal.SIGTERM)
+    # With a limit on money, as many go at once as have been answered before: four after seven.
+    plan = dict.fromkeys(range(8, 12), silent)
+    with servers.gemini.GeminiServer(plan) as server:
+        first = start(server.url, 12, 4)
+        wait_for(server, 11)
+        first.send_signal(signal.SIGINT)
         time.sleep(0.3)
         began = time.monotonic()
-        first.send_signal(signal.SIGTERM)
+        first.send_signal(signal.SIGINT)
         out, err = first.communicate(timeout=15)
         assert (first.returncode, out.decode().strip()) == (3, "stopped signal"), err.decode()
         assert time.monotonic() - began < 10
-        result = finished(start(server.url, 4, 4))
-    assert result["statuses"] == ["answered"] * 4
+        result = finished(start(server.url, 12, 4))
+    assert result["statuses"] == ["answered"] * 12
+
+
+def test_any_number_of_sigterms_repeats_nothing(servers, start):
+    """Whoever ends jobs sends several; the answers on their way are paid for all the same."""
+    with servers.gemini.GeminiServer(wait_s=0.4) as server:
+        first = start(server.url, 24)
+        wait_for(server, 8)
+        for _ in range(6):
+            first.send_signal(signal.SIGTERM)
+            time.sleep(0.03)
+        out, err = first.communicate(timeout=30)
+        assert (first.returncode, out.decode().strip()) == (3, "stopped signal"), err.decode()
+        result = finished(start(server.url, 24))
+    assert result["statuses"] == ["answered"] * 24
+    assert server.repeats() == 0
 
 
 def test_two_runs_at_once_ask_nothing_twice(servers, start):

@@ -193,7 +193,7 @@ def test_without_a_key_what_is_in_the_ledger_still_counts(put, tmp_path):
     }
     with Ledger(settings["ledger"]) as ledger:
         asked = questions[1]
-        claim = ledger.claim(asked.key, asked.canonical, run="r", run_began=0.0, lease_s=60)
+        claim = ledger.claim(asked.key, asked.canonical, run="r", run_began=0)
         ledger.finish(claim.attempt_id, outcome="answered", state="answered", body=json.dumps(body))
     rows = known_rows(questions, keys, settings=settings).set_index("image_id")
     assert rows.loc[IDS[1], ["label_predicted", "status"]].tolist() == ["NOK", "answered"]
