@@ -47,17 +47,26 @@ def source_digest(*entries: str) -> str:
     Raises:
         FileNotFoundError: If an entry does not exist.
     """
+    combined = json.dumps([ARTIFACT_FORMAT, sorted(sources(*entries).items())])
+    return hashlib.sha256(combined.encode()).hexdigest()[:16]
+
+
+def sources(*entries: str) -> dict[str, str]:
+    """Every module that entry files or modules run, with the digest of its code; see above."""
     pending = list(entries)
     seen: dict[str, str] = {}
     while pending:
         entry = pending.pop()
         if entry in seen or entry in _PLUMBING:
             continue
-        shape, imports = _parsed(_source_file(entry))
-        seen[entry] = shape
+        file = _source_file(entry)
+        shape, imports, data = _parsed(file)
+        # Not part of what is remembered of a module, whose own text stays when its data change.
+        contents = {name: (file.parent / name).read_bytes() for name in data}
+        digests = {name: hashlib.sha256(text).hexdigest() for name, text in contents.items()}
+        seen[entry] = digest_of([shape, digests])
         pending.extend(imports)
-    combined = json.dumps([ARTIFACT_FORMAT, sorted(seen.items())])
-    return hashlib.sha256(combined.encode()).hexdigest()[:16]
+    return seen
 
 
 def _source_file(entry: str) -> Path:
@@ -69,14 +78,15 @@ def _source_file(entry: str) -> Path:
 
 
 @functools.cache
-def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the digest of a file's syntax tree, and the modules of this package it imports.
+def _parsed(path: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return what a file says: the digest of its syntax tree, and what it depends on.
 
-    A data file that lies beside the module and is named in it counts as part of its code.
+    That are the modules of this package that it imports, by their written names, and the data files
+    beside it that it names.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     imports: set[str] = set()
-    data: dict[str, str] = {}
+    data: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports.update(a.name for a in node.names if a.name.startswith("realitycheck."))
@@ -85,8 +95,7 @@ def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
                 full = f"{node.module}.{alias.name}"
                 imports.add(full if _is_module(full) else str(node.module))
         elif isinstance(node, ast.Constant) and _is_data_file(path.parent, node.value):
-            content = (path.parent / node.value).read_bytes()
-            data[node.value] = hashlib.sha256(content).hexdigest()
+            data.add(node.value)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
@@ -95,8 +104,7 @@ def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    shape = digest_of([ast.dump(tree), data])
-    return shape, tuple(sorted(imports))
+    return digest_of(ast.dump(tree)), tuple(sorted(imports)), tuple(sorted(data))
 
 
 def _is_data_file(folder: Path, name: Any) -> bool:

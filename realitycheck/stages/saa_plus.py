@@ -16,7 +16,6 @@ from realitycheck.artifacts import decode_mask, encode_mask, image_file
 from realitycheck.images import read_image
 from realitycheck.methods import saa_plus
 from realitycheck.methods.segmentation import Segmentation
-from realitycheck.methods.switches import switched
 from realitycheck.methods.thresholds import cross_fit_thresholds
 from realitycheck.models.saliency import resize_saliency, saliency_map
 from realitycheck.models.sam import SamModel, box_decoder
@@ -60,14 +59,14 @@ def map_anomalies(
         images_folder: Folder of the aligned images.
         prompt: Name of the prompt set.
         wanted: Its prompts of SAA+.
-        settings: Variant, switches, thresholds.
+        settings: `switches`, thresholds.
         floor: Floor that the boxes were stored down to.
         finished: Where the rows of finished images are kept.
 
     Yields:
         Rows of the anomaly maps table.
     """
-    switches = switched("saa_plus", settings["variant"], settings["switches"])
+    switches = settings["switches"]
     by_image = dict(tuple(boxes.groupby("image_id")))
     nothing = boxes.iloc[:0]
 
@@ -75,7 +74,7 @@ def map_anomalies(
         started = time.perf_counter()
         size = (int(row.height_px), int(row.width_px))
         told = prompts_of_category(wanted, row.category)
-        asked = saa_plus.captions(told, object_comma=switches.object_comma)
+        asked = saa_plus.captions(told, object_comma=switches["object_comma"])
         stored = by_image.get(row.image_id, nothing)
         embedding = embeddings.get(embedding_keys[row.image_id])["embedding"]
 
@@ -84,7 +83,7 @@ def map_anomalies(
                 return saliency_map(
                     saliency_network(),
                     read_image(image_file(images_folder, row.image_id)),
-                    bgr=switches.bgr,
+                    bgr=switches["bgr"],
                     object_masks=object_masks,
                 )
             grid = saliency.get(saliency_keys[row.image_id])["saliency"]
@@ -122,7 +121,7 @@ def map_anomalies(
 
     def content_of(row: Any) -> list[str]:
         told = prompts_of_category(wanted, row.category)
-        asked = saa_plus.captions(told, object_comma=switches.object_comma)
+        asked = saa_plus.captions(told, object_comma=switches["object_comma"])
         stored = by_image.get(row.image_id, nothing)
         # The boxes of other texts of the prompt set play no part.
         own = stored[stored["text"].isin([asked.object_caption, *asked.defect_captions])]
@@ -172,7 +171,7 @@ def thresholds(
         calibration_manifest: Manifest of those.
         has_training_images: Whether they are training images.
         truth_folder: Folder of the warped truth masks.
-        settings: `binarise`, variant and switches, `max_overkill_rate`, `n_folds`, `seed`.
+        settings: `binarise`, `switches`, `max_overkill_rate`, `n_folds`, `seed`.
         dataset: Name for messages.
 
     Yields:
@@ -182,7 +181,7 @@ def thresholds(
         ValueError: If a category has no truth, or too few good images, for the rule.
     """
     rule, level = saa_plus.parse_rule(settings["binarise"])
-    cubic = switched("saa_plus", settings["variant"], settings["switches"]).cubic_maps
+    cubic = settings["switches"]["cubic_maps"]
     for category, images in manifest.groupby("category", sort=True):
         own = maps[maps["image_id"].isin(images["image_id"])]
         by_image: Mapping[str, float] = {}
@@ -279,7 +278,7 @@ def saa_plus_segmenter(
     Args:
         maps: Anomaly maps table.
         limits: Threshold of each image.
-        settings: `binarise`, `eval_resolution`, variant and switches.
+        settings: `binarise`, `eval_resolution`, `switches`.
 
     Returns:
         A function from rows of the transforms table to a mask, at the image's size, or, with
@@ -287,7 +286,7 @@ def saa_plus_segmenter(
     """
     rows = {row.image_id: row for row in maps.itertuples()}
     rule, _ = saa_plus.parse_rule(settings["binarise"])
-    cubic = switched("saa_plus", settings["variant"], settings["switches"]).cubic_maps
+    cubic = settings["switches"]["cubic_maps"]
 
     def segment_one(row: Any) -> Segmentation:
         stored = rows[row.image_id]

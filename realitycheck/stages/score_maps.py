@@ -25,7 +25,6 @@ from realitycheck.artifacts import (
     read_table,
 )
 from realitycheck.images import read_image
-from realitycheck.methods.switches import switched
 from realitycheck.metrics.pixel_scores import pixel_scores
 from realitycheck.models.adapted_sam import read_adapted
 from realitycheck.models.clip_surgery import similarity_map
@@ -180,10 +179,10 @@ def similarity_maps(
         keys: Key of each image's patch features.
         texts: Features of texts.
         prompts: Phrases of the prompt set.
-        settings: Variant and switches of `clip_surgery_sam`.
+        settings: `switches` of `clip_surgery_sam`.
     """
-    switches = switched("clip_surgery_sam", settings["variant"], settings["switches"])
-    used = prompts[:1] if switches.first_prompt_only else prompts
+    switches = settings["switches"]
+    used = prompts[:1] if switches["first_prompt_only"] else prompts
     text_features = np.stack([texts.ensemble(prompt) for prompt in used])
     redundant = texts.ensemble("")
 
@@ -192,7 +191,7 @@ def similarity_maps(
             patches.get(keys[row.image_id])["tokens"],
             text_features,
             redundant_feature=redundant,
-            norm_axis=switches.norm_axis,
+            norm_axis=switches["norm_axis"],
         )[1:].max(axis=1)
         side = round(len(similarity) ** 0.5)
         return cv2.resize(
