@@ -22,7 +22,10 @@ _REPOSITORY = _PACKAGE.parent
 
 #: Modules that move data and change no number: an edit of theirs re-runs nothing.
 _PLUMBING = frozenset(
-    {"realitycheck.artifacts", "realitycheck.job", "realitycheck.provenance", "realitycheck.config"}
+    {
+        *("realitycheck.artifacts", "realitycheck.parquet", "realitycheck.writing"),
+        *("realitycheck.job", "realitycheck.provenance", "realitycheck.config"),
+    }
 )
 
 
@@ -59,12 +62,8 @@ def sources(*entries: str) -> dict[str, str]:
         entry = pending.pop()
         if entry in seen or entry in _PLUMBING:
             continue
-        file = _source_file(entry)
-        shape, imports, data = _parsed(file)
-        # Not part of what is remembered of a module, whose own text stays when its data change.
-        contents = {name: (file.parent / name).read_bytes() for name in data}
-        digests = {name: hashlib.sha256(text).hexdigest() for name, text in contents.items()}
-        seen[entry] = digest_of([shape, digests])
+        shape, imports = _parsed(_source_file(entry))
+        seen[entry] = shape
         pending.extend(imports)
     return seen
 
@@ -78,15 +77,14 @@ def _source_file(entry: str) -> Path:
 
 
 @functools.cache
-def _parsed(path: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Return what a file says: the digest of its syntax tree, and what it depends on.
+def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a file's syntax tree, and the modules of this package it imports.
 
-    That are the modules of this package that it imports, by their written names, and the data files
-    beside it that it names.
+    A data file that lies beside the module and is named in it counts as part of its code.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     imports: set[str] = set()
-    data: set[str] = set()
+    data: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports.update(a.name for a in node.names if a.name.startswith("realitycheck."))
@@ -95,7 +93,8 @@ def _parsed(path: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
                 full = f"{node.module}.{alias.name}"
                 imports.add(full if _is_module(full) else str(node.module))
         elif isinstance(node, ast.Constant) and _is_data_file(path.parent, node.value):
-            data.add(node.value)
+            content = (path.parent / node.value).read_bytes()
+            data[node.value] = hashlib.sha256(content).hexdigest()
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
@@ -104,7 +103,8 @@ def _parsed(path: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    return digest_of(ast.dump(tree)), tuple(sorted(imports)), tuple(sorted(data))
+    shape = digest_of([ast.dump(tree), data])
+    return shape, tuple(sorted(imports))
 
 
 def _is_data_file(folder: Path, name: Any) -> bool:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from realitycheck.methods.floors import FLOORS
 from realitycheck.names import NO_PROMPT
+from realitycheck.parquet import write_parquet
+from realitycheck.report.csv_text import csv_text
+from realitycheck.writing import write_text
 
 # The study sets only IoU above this in bold, "since lower values are too low to offer
 # practical value". Compared before rounding.
@@ -394,14 +396,11 @@ def _write(
     metadata: Mapping[str, str] | None,
 ) -> dict[str, Path]:
     """Write a table as Parquet and CSV, and each of its texts as Markdown and LaTeX."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{stem}.{name}" for name in ("parquet", "csv")}
     content = pa.Table.from_pandas(table, preserve_index=False)
-    pq.write_table(
-        content.replace_schema_metadata({**(content.schema.metadata or {}), **(metadata or {})}),
-        paths["parquet"],
-    )
-    table.to_csv(paths["csv"], index=False, lineterminator="\n")
+    described = {**(content.schema.metadata or {}), **(metadata or {})}
+    write_parquet(paths["parquet"], [content], schema=content.schema.with_metadata(described))
+    write_text(csv_text(table), paths["csv"])
     for shape, text in texts.items():
         name = f"{stem}_{shape}" if shape else stem
         sources = {
@@ -410,7 +409,7 @@ def _write(
         }
         for ending, source in sources.items():
             path = folder / f"{name}.{ending}"
-            path.write_text(source, encoding="utf-8")
+            write_text(source, path)
             paths[f"{shape}_{ending}" if shape else ending] = path
     return paths
 

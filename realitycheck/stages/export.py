@@ -12,6 +12,7 @@ import pandas as pd
 
 from realitycheck.artifacts import image_file, masks_of, write_atomically
 from realitycheck.images import mask_like, read_image
+from realitycheck.report.csv_text import csv_text
 from realitycheck.report.outlines import regions_of
 from realitycheck.report.tables import method_name
 
@@ -168,7 +169,7 @@ def write_images_csv(
                 table = image_rows(images, scores, answers)
                 names = [method_name(method, methods) for method in table["method"]]
                 table.insert(table.columns.get_loc("method") + 1, "method_name", names)
-                table.to_csv(file, index=False, lineterminator="\n", header=n_rows == 0)
+                file.write(csv_text(table, has_header=n_rows == 0))
                 n_rows += len(table)
 
     write_atomically(path, write)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from realitycheck.artifacts import (
     AUDIT,
@@ -33,10 +32,12 @@ from realitycheck.artifacts import (
     decode_mask,
     image_file,
     read_facts,
+    read_parts,
     read_table,
     write_text,
 )
 from realitycheck.images import mask_like, read_image
+from realitycheck.parquet import read_frame
 from realitycheck.provenance import package_version, versions
 from realitycheck.report.gallery import Gallery, Run
 from realitycheck.report.outlines import screen_path
@@ -170,7 +171,7 @@ def _read_tables(folder: Path, further: Sequence[str]) -> PageTables:
     schemas = _TABLES | {name: _FURTHER_TABLES[name] for name in further}
     read = {name: read_table(folder / f"{name}.parquet", schema=s) for name, s in schemas.items()}
     for name in ("segmentation", "classification"):
-        read[name] = pd.read_parquet(folder / f"{name}.parquet")
+        read[name] = read_frame(folder / f"{name}.parquet")
     return PageTables(**read)
 
 
@@ -221,10 +222,9 @@ def _mask_paths(path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, s
     A method may mark on a square of its own; its outlines are brought to the image's size.
     """
     columns = ["image_id", "mask_rle", "mask_height_px", "mask_width_px"]
-    read_table(path, schema=MASKS, columns=columns[:1])  # says what is wrong with another file
     paths = {}
-    for batch in pq.ParquetFile(path).iter_batches(256, columns=columns):
-        for row in batch.to_pylist():
+    for part in read_parts(path, schema=MASKS, part_rows=256, columns=columns):
+        for row in part.to_dict("records"):
             mask = decode_mask(
                 row["mask_rle"], height_px=row["mask_height_px"], width_px=row["mask_width_px"]
             )
