@@ -30,14 +30,13 @@ from realitycheck.artifacts import (
     TRUTH,
     VERDICTS,
     decode_mask,
-    image_file,
     read_facts,
     read_parts,
     read_table,
     write_text,
 )
 from realitycheck.images import mask_like, read_image
-from realitycheck.parquet import read_frame
+from realitycheck.parquet import ArtifactError, read_frame, removed
 from realitycheck.provenance import package_version, versions
 from realitycheck.report.gallery import Gallery, Run
 from realitycheck.report.outlines import screen_path
@@ -52,6 +51,7 @@ from realitycheck.report.pictures import (
 )
 from realitycheck.report.tables import dataset_name, method_name
 from realitycheck.stages.export import aligned_images
+from realitycheck.stages.pictures import check_listed, is_sound_png, read_aligned, read_warped
 from realitycheck.stages.report import untrained_notes
 
 _PANEL_SIDE_PX = 1280
@@ -129,10 +129,10 @@ def write_page(
     shown = [_read_figure(Path(figure), datasets) for figure in figures]
     panels = _panels(runs, results)
     loads = [
-        partial(read_image, image_file(results / "aligned" / dataset, image_id))
+        partial(read_aligned, results / "aligned" / dataset, image_id)
         for dataset, image_id in gallery.images()
     ]
-    panel_loads = [partial(read_image, results / row["path"]) for row in panels]
+    panel_loads = [partial(_read_panel, results, row) for row in panels]
     # Thumbnails share what words, outlines, figures and panels leave of the page.
     taken = gallery.n_bytes + sum(len(figure.source) for figure in shown) + _WORDS_BYTES
     taken += _estimate(panel_loads)
@@ -213,7 +213,7 @@ def _add_dataset(
 
 
 def _truth_path(folder: Path, image_id: str) -> str:
-    return screen_path(read_image(image_file(folder, image_id))[..., 0] == 255)
+    return screen_path(read_warped(folder, image_id) == 255)
 
 
 def _mask_paths(path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, str]:
@@ -245,6 +245,14 @@ def _panels(runs: Sequence[Mapping[str, Any]], results: Path) -> list[dict[str, 
     return rows
 
 
+def _read_panel(results: Path, row: Mapping[str, Any]) -> np.ndarray:
+    path = results / row["path"]
+    place = f"{row['dataset']}/{row['method']}/{row['prompt']}"
+    table = results / "predictions" / place / "panels.parquet"
+    check_listed(path, row["image_id"], tables=[table])
+    return read_image(path)
+
+
 def _estimate(loads: Sequence[Any]) -> int:
     """Bytes that panels would take in the page, from a few of them."""
     if not loads:
@@ -259,6 +267,8 @@ def _read_figure(path: Path, datasets: Mapping[str, Mapping[str, Any]]) -> Figur
     dataset = next((d for d in datasets if path.stem.endswith(f"_{d}")), None)
     words = FIGURE_WORDS[path.stem if dataset is None else path.stem.removesuffix(f"_{dataset}")]
     name = "" if dataset is None else f"{datasets[dataset]['name']}: "
+    if not is_sound_png(path):
+        raise ArtifactError(f"{path}: damaged; {removed(path)}")
     data = path.read_bytes()
     image = read_image(path)
     is_large = len(data) > _MAX_PNG_BYTES

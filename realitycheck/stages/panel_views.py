@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import decode_mask, image_file
-from realitycheck.images import read_image
 from realitycheck.methods import saa_plus
 from realitycheck.methods.saa_plus_prompts import captions
 from realitycheck.models.clip import decode_mask as decode_record
@@ -37,6 +36,7 @@ from realitycheck.report.panels import (
 from realitycheck.stages.automatic_masks import unpacked_masks
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.stages.detect import stored_detections
+from realitycheck.stages.pictures import read_warped
 from realitycheck.stages.pixel_difference import difference_of
 from realitycheck.stages.saa_plus import anomaly_map
 from realitycheck.stages.saa_plus_prompts import prompts_of_category
@@ -61,8 +61,8 @@ _RULE_WORDS = {
 
 def truth_of(folder: str | Path, image_id: str) -> np.ndarray | None:
     """Warped truth of an image, bool (H, W); None where there is no file."""
-    path = image_file(folder, image_id)
-    return read_image(path)[..., 0] == 255 if path.is_file() else None
+    is_drawn = image_file(folder, image_id).is_file()
+    return read_warped(folder, image_id) == 255 if is_drawn else None
 
 
 def grounded_sam_viewer(

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import decode_mask, encode_mask, image_file
-from realitycheck.images import read_image
 from realitycheck.methods import saa_plus
 from realitycheck.methods.segmentation import Segmentation
 from realitycheck.methods.thresholds import cross_fit_thresholds
@@ -22,6 +21,7 @@ from realitycheck.models.sam import SamModel, box_decoder
 from realitycheck.provenance import digest_of
 from realitycheck.stages.detect import stored_detections
 from realitycheck.stages.finished import finished_first, image_content
+from realitycheck.stages.pictures import read_aligned, read_warped
 from realitycheck.stages.saa_plus_prompts import prompts_of_category
 from realitycheck.store import EncodingStore, FinishedRows
 
@@ -82,7 +82,7 @@ def map_anomalies(
             if told.n_objects > 1:
                 return saliency_map(
                     saliency_network(),
-                    read_image(image_file(images_folder, row.image_id)),
+                    read_aligned(images_folder, row.image_id),
                     bgr=switches["bgr"],
                     object_masks=object_masks,
                 )
@@ -203,7 +203,7 @@ def thresholds(
                 for row in own.itertuples():
                     yield (
                         saa_plus.evaluation_map(anomaly_map(row), cubic=cubic),
-                        _truth_at(image_file(truth_folder, row.image_id)),
+                        _truth_at(truth_folder, row.image_id),
                     )
 
             if rule == "fixed":
@@ -258,12 +258,12 @@ def _good_thresholds(
     return fit.others, fit.by_image, fit.folds
 
 
-def _truth_at(path: Path) -> np.ndarray:
+def _truth_at(folder: str | Path, image_id: str) -> np.ndarray:
     """Truth of an image on the evaluation's square, bool; good images have none."""
     side = saa_plus.EVALUATION_SIZE_PX
-    if not path.is_file():
+    if not image_file(folder, image_id).is_file():
         return np.zeros((side, side), bool)
-    truth = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    truth = read_warped(folder, image_id)
     return cv2.resize(truth, (side, side), interpolation=cv2.INTER_NEAREST) == 255
 
 

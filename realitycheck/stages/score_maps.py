@@ -20,11 +20,9 @@ from realitycheck.artifacts import (
     ENCODINGS,
     THRESHOLDS,
     check_rows,
-    image_file,
     read_shards,
     read_table,
 )
-from realitycheck.images import read_image
 from realitycheck.metrics.pixel_scores import pixel_scores
 from realitycheck.models.adapted_sam import read_adapted
 from realitycheck.models.clip_surgery import similarity_map
@@ -33,6 +31,7 @@ from realitycheck.stages.align import read_references
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.stages.encode import keys_of
 from realitycheck.stages.few_shot import few_shot_maps, read_banks, stored_patches
+from realitycheck.stages.pictures import read_warped
 from realitycheck.stages.pixel_difference import difference_of
 from realitycheck.stages.saa_plus import anomaly_map
 from realitycheck.store import EncodingStore
@@ -206,4 +205,4 @@ def similarity_maps(
 def _truth_of(row: Any, folder: str | Path, *, is_drawn: bool) -> np.ndarray:
     if not is_drawn:
         return np.zeros((int(row.height_px), int(row.width_px)), np.uint8)
-    return read_image(image_file(folder, row.image_id))[..., 0]
+    return read_warped(folder, row.image_id)
