@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from realitycheck.download import DownloadError, fetch
 from realitycheck.models.files import SHIPPED_FOLDER, shipped_files
 from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
 from realitycheck.provenance import digest_of, stat_signature
+from realitycheck.writing import write_atomically
 
 #: Seed of the miniature networks' random weights.
 MINIATURE_SEED = 0
@@ -108,10 +110,7 @@ def _copy_shipped(name: str, target: Path) -> None:
         place = target / path.removeprefix(f"{name}/") if path != name else target
         source = SHIPPED_FOLDER / path
         if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            passing = place.with_name(f".{place.name}.{os.getpid()}")
-            shutil.copyfile(source, passing)
-            os.replace(passing, place)
+            write_atomically(place, partial(shutil.copyfile, source))
         if (found := weights_digest(place)) != sha256:
             raise DownloadError(
                 f"{place}: expected the file that ships with the package, sha256 {sha256}, found "
