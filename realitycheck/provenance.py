@@ -23,7 +23,8 @@ _REPOSITORY = _PACKAGE.parent
 #: Modules that move data and change no number: an edit of theirs re-runs nothing.
 _PLUMBING = frozenset(
     {
-        *("realitycheck.artifacts", "realitycheck.parquet", "realitycheck.writing"),
+        *("realitycheck.artifacts", "realitycheck.parquet", "realitycheck.tensors"),
+        *("realitycheck.writing", "realitycheck.one_run"),
         *("realitycheck.job", "realitycheck.provenance", "realitycheck.config"),
     }
 )
