@@ -36,5 +36,9 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _shown(cell: Any) -> Any:
-    is_run = isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
-    return f"'{cell}" if is_run else cell
+    if not isinstance(cell, str):
+        return cell
+    is_run = _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
+    # A carriage return alone is left without quotes, and would begin a row of its own.
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if is_run else text

@@ -5,6 +5,7 @@ and the HTML report then set in their own way.
 """
 
 import math
+import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,6 @@ _LATEX = {
     "…": r"\ldots{}",
     "“": "``",
     "”": "''",
-    "\n": " ",
     # A space that does not break, so that a number keeps its unit
     "\u00a0": "~",
 }
@@ -297,8 +297,13 @@ def render_latex(text: TableText, label: str, *, notes: Sequence[str] = ()) -> s
 
 
 def escape_latex(text: str) -> str:
-    """Escape what LaTeX would take as a command, character by character."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    r"""Escape what LaTeX would take as a command, character by character.
+
+    After a line break, `[` and `*` would be an argument of it, so a text that begins so stands
+    behind an empty group. Control characters, which LaTeX refuses, become a question mark.
+    """
+    escaped = "".join(_LATEX.get(character, character) for character in _one_line(text))
+    return "{}" + escaped if escaped.startswith(("[", "*")) else escaped
 
 
 def write_table(
@@ -609,11 +614,21 @@ def _difference(value: object) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Escape what would break a cell or become markup."""
-    escaped = text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-    for character in "*_`<>":
-        escaped = escaped.replace(character, f"\\{character}")
-    return escaped
+    """Escape what would break a cell or become markup, a link or a picture.
+
+    Also of bare addresses, which readers turn into links: their colon or point is spelt out.
+    """
+    escaped = re.sub(r"&(?=#?\w+;)", "&amp;", _one_line(text))
+    escaped = re.sub(r"([\\|*_`~]|\](?=[(\[:]))", r"\\\1", escaped)
+    escaped = escaped.replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"(?i)\b(https?|ftp|mailto|xmpp):", r"\1&#58;", escaped)
+    return re.sub(r"(?i)\bwww\.", "www&#46;", escaped)
+
+
+def _one_line(text: str) -> str:
+    """Put a text on one line; what prints nothing becomes a question mark."""
+    lines = re.sub(r"[\t\n\v\f\r\x85\u2028\u2029]+", " ", text)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", lines)
 
 
 def _markdown_line(cells: list[str]) -> str:
