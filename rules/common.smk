@@ -108,6 +108,7 @@ def metadata_of_same_file(persistence, target):
 async def finished_with_content(persistence, job):
     """Let Snakemake record what a job made, and note its content."""
     await recorded_end(persistence, job)
+    persistence.deactivate_cache()
     for path in map(str, job.output):
         record = persistence._read_record(path)
         if record and Path(path).is_file():
