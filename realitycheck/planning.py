@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +28,7 @@ from realitycheck.names import (
 from realitycheck.provenance import (
     digest_of,
     is_training,
+    read_record,
     shard_digest,
     shard_names,
     stat_signature,
@@ -742,7 +742,7 @@ def _saa_plus_text(prompts: Any) -> str:
 def _unless_recorded(record: Path, current: str) -> str:
     """The trigger that a record was made under, as long as the files are those it recorded."""
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
+        found = read_record(record)
     except FileNotFoundError:
         return current
     return found["trigger"] if found.get("signature") == current else current
@@ -759,7 +759,7 @@ def _why_test_truth(binarise: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _json(path: str, _mtime_ns: int) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return read_record(path)
 
 
 def settings_digest(settings: Settings) -> str:

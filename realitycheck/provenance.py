@@ -191,7 +191,23 @@ def shard_digest(path: str | Path, kind: str, shard: str | None = None) -> str:
 
 @functools.cache
 def _read_json(path: str, _mtime_ns: int) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return read_record(path)
+
+
+def read_record(path: str | Path) -> Any:
+    """Read a JSON file that a job wrote down.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is damaged. It is removed, so that the next run makes it again.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        Path(path).unlink(missing_ok=True)
+        raise ValueError(
+            f"{path}: damaged ({error}); it was removed: run again, which makes it anew"
+        ) from error
 
 
 def read_digest(path: str | Path, *keys: str) -> str:
@@ -201,7 +217,7 @@ def read_digest(path: str | Path, *keys: str) -> str:
     `"unknown"`, which no finished job has.
     """
     try:
-        node: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        node: Any = read_record(path)
     except FileNotFoundError:
         return "unknown"
     for key in keys:

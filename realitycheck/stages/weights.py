@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ from typing import Any
 from realitycheck.download import DownloadError, fetch
 from realitycheck.models.files import SHIPPED_FOLDER, shipped_files
 from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
-from realitycheck.provenance import digest_of, stat_signature
+from realitycheck.provenance import digest_of, read_record, stat_signature
 from realitycheck.writing import write_atomically
 
 #: Seed of the miniature networks' random weights.
@@ -145,4 +144,4 @@ def _create_miniatures(network: str, files: Sequence[Mapping[str, Any]]) -> None
 
 def weights_path(record: str | Path, key: str = "weights") -> Path:
     """Path of one of a network's checked files, out of its record."""
-    return Path(json.loads(Path(record).read_text(encoding="utf-8"))["files"][key]["path"])
+    return Path(read_record(record)["files"][key]["path"])
