@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -37,7 +36,7 @@ from realitycheck.artifacts import (
 )
 from realitycheck.images import mask_like, read_image
 from realitycheck.parquet import ArtifactError, read_frame, removed
-from realitycheck.provenance import package_version, versions
+from realitycheck.provenance import package_version, read_record, versions
 from realitycheck.report.gallery import Gallery, Run
 from realitycheck.report.outlines import screen_path
 from realitycheck.report.page import FigureOnPage, PageTables, render_page
@@ -287,7 +286,7 @@ def _read_figure(path: Path, datasets: Mapping[str, Mapping[str, Any]]) -> Figur
 
 def _network_row(network: str, variant: str, results: Path) -> list[str]:
     """Name, size, files, digest and licence of a network, from the record of its check."""
-    record = json.loads((results / "weights" / f"{network}.json").read_text(encoding="utf-8"))
+    record = read_record(results / "weights" / f"{network}.json")
     files = ", ".join(Path(file["path"]).name for file in record["files"].values())
     own = [Path(record["files"][key]["path"]).name for key in record.get("own", [])]
     licence = ", ".join([*record["licences"], *(f"your own file {name}" for name in own)])
