@@ -35,19 +35,14 @@ if workflow.is_main_process:
     try:
         check_folder(".")
         check_folder(cfg.results_dir)
-    except NoRoomError as error:
+        check_owner(cfg.results_dir, Path.cwd())
+    except (NoRoomError, ResultsInUse) as error:
         raise WorkflowError(str(error)) from None
 
 # Snakemake's own lock outlives a killed run, which would then have to be told --unlock; the default
 # profile turns it off. This one is the operating system's, gone with the process that held it.
 run_lock = FileLock(".snakemake/realitycheck.lock")
 held_locks = []
-
-if workflow.is_main_process:
-    try:
-        check_owner(cfg.results_dir, Path.cwd())
-    except ResultsInUse as error:
-        raise WorkflowError(str(error)) from None
 
 
 onstart:
