@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import gc
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -77,7 +77,7 @@ class Run:
                 "eval_resolution": "native",
             },
         }
-        return {"variant": self.variant, "switches": {}, **own[kind]}
+        return {"switches": asdict(self.switches(kind)), **own[kind]}
 
     def switches(self, kind: str) -> Any:
         """Switches of a method's variant."""

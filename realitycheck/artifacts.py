@@ -1,9 +1,9 @@
 """Tables between stages: their schemas, how they are read and written.
 
 A table is Parquet, keys first, one observation a row. It is checked against its schema when it is
-written, appears in one step (temporary name, then rename), holds no time stamp, and carries in its
-metadata the package version and the digests of what it was computed from. So the same inputs give
-the same bytes.
+written, appears in one step, is read only as it was written (`parquet`), holds no time stamp, and
+carries in its metadata the package version and the digests of what it was computed from. So the
+same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +23,16 @@ import pyarrow.parquet as pq
 
 from realitycheck.lvlm.verdict import VERDICT_STATUSES as LVLM_STATUSES
 from realitycheck.names import AUDIT_CHECKS
+from realitycheck.parquet import ArtifactError as ArtifactError
+from realitycheck.parquet import open_parquet, write_parquet
 from realitycheck.provenance import ARTIFACT_FORMAT, package_version
+from realitycheck.writing import write_atomically as write_atomically
+from realitycheck.writing import write_text as write_text
 
 METADATA_KEY = b"realitycheck"
 
 #: Rows of a table that are held in memory where all of them need not be.
 PART_ROWS = 2048
-
-
-class ArtifactError(ValueError):
-    """A table that does not keep its contract."""
 
 
 @dataclass(frozen=True)
@@ -665,8 +663,7 @@ def write_table(
             its range; names the file, the column, the first offender and their number.
     """
     arrow = _checked(rows, schema, where=path, sort=sort)
-    arrow = arrow.replace_schema_metadata(_described(schema, facts))
-    write_atomically(path, lambda temporary: pq.write_table(arrow, temporary, compression="zstd"))
+    write_parquet(path, [arrow], schema=schema.arrow.with_metadata(_described(schema, facts)))
 
 
 def write_parts(
@@ -689,26 +686,24 @@ def write_parts(
     Raises:
         ArtifactError: As for `write_table`, and if the rows are not sorted.
     """
-    described = schema.arrow.with_metadata(_described(schema, facts))
 
-    def write(temporary: str) -> None:
+    def parts() -> Iterator[pa.Table]:
         last: tuple[Any, ...] = ()
         pending = iter(rows)
-        with pq.ParquetWriter(temporary, described, compression="zstd") as writer:
-            while part := list(itertools.islice(pending, part_rows)):
-                table = _checked(part, schema, where=path)
-                keys = [tuple(row[key] for key in schema.keys) for row in part]
-                in_order = [last, *keys]
-                for before, after in itertools.pairwise(in_order):
-                    if before >= after:
-                        raise ArtifactError(
-                            f"{path}: expected rows sorted by {', '.join(schema.keys)}, each once, "
-                            f"found {after} after {before}"
-                        )
-                last = keys[-1]
-                writer.write_table(table.replace_schema_metadata(described.metadata))
+        while part := list(itertools.islice(pending, part_rows)):
+            table = _checked(part, schema, where=path)
+            keys = [tuple(row[key] for key in schema.keys) for row in part]
+            in_order = [last, *keys]
+            for before, after in itertools.pairwise(in_order):
+                if before >= after:
+                    raise ArtifactError(
+                        f"{path}: expected rows sorted by {', '.join(schema.keys)}, each once, "
+                        f"found {after} after {before}"
+                    )
+            last = keys[-1]
+            yield table
 
-    write_atomically(path, write)
+    write_parquet(path, parts(), schema=schema.arrow.with_metadata(_described(schema, facts)))
 
 
 def _checked(
@@ -796,17 +791,20 @@ def read_table(
     Raises:
         ArtifactError: If the file is no such table; says what it is and what to do.
     """
-    _check_columns(path, schema, columns)
-    return pq.read_table(path, columns=list(columns or schema.columns)).to_pandas()
+    with _opened(path, schema, columns) as file:
+        return file.read(columns=list(columns or schema.columns)).to_pandas()
 
 
 def read_parts(
-    path: str | Path, *, schema: Schema, part_rows: int = PART_ROWS
+    path: str | Path,
+    *,
+    schema: Schema,
+    part_rows: int = PART_ROWS,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Read a table some rows at a time, in their order; see `read_table`."""
-    _check_columns(path, schema, None)
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(part_rows, columns=schema.columns):
+    with _opened(path, schema, columns) as file:
+        for batch in file.iter_batches(part_rows, columns=list(columns or schema.columns)):
             yield batch.to_pandas()
 
 
@@ -819,28 +817,29 @@ def read_together(*tables: tuple[str | Path, Schema]) -> Iterator[tuple[pd.DataF
     Raises:
         ArtifactError: If they have different numbers of rows, which one row an image never gives.
     """
+    numbers = {}
     for path, schema in tables:
-        _check_columns(path, schema, None)
-    numbers = {str(path): pq.read_metadata(path).num_rows for path, _ in tables}
+        with _opened(path, schema) as file:
+            numbers[str(path)] = file.metadata.num_rows
     if len(set(numbers.values())) > 1:
         found = ", ".join(f"{path} {number}" for path, number in numbers.items())
         raise ArtifactError(f"expected one row for each image in every table, found: {found}")
     yield from zip(*(read_parts(path, schema=schema) for path, schema in tables), strict=True)
 
 
-def _check_columns(path: str | Path, schema: Schema, columns: Sequence[str] | None) -> None:
-    try:
-        found = pq.read_schema(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ArtifactError(
-            f"{path}: not a readable Parquet file ({error}); delete it and run again"
-        ) from error
-    missing = [c for c in columns or schema.columns if c not in found.names]
+def _opened(
+    path: str | Path, schema: Schema, columns: Sequence[str] | None = None
+) -> pq.ParquetFile:
+    """Open a table's file and make sure that it is the table asked for."""
+    file = open_parquet(path)
+    missing = [c for c in columns or schema.columns if c not in file.schema_arrow.names]
     if missing:
+        file.close()
         raise ArtifactError(
             f"{path}: expected a {schema.name} table, but the columns {', '.join(missing)} are not "
             "there; it was written by another version: delete it and run again"
         )
+    return file
 
 
 def read_shards(paths: Iterable[str | Path], *, schema: Schema) -> pd.DataFrame:
@@ -850,7 +849,8 @@ def read_shards(paths: Iterable[str | Path], *, schema: Schema) -> pd.DataFrame:
 
 def read_facts(path: str | Path) -> dict[str, Any]:
     """Metadata that `write_table` stored: version, digests, device, precision."""
-    raw = (pq.read_schema(path).metadata or {}).get(METADATA_KEY)
+    with open_parquet(path) as file:
+        raw = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
     return json.loads(raw) if raw else {}
 
 
@@ -865,8 +865,7 @@ def gather(paths: Iterable[str | Path], path: str | Path, *, schema: Schema) -> 
         merged[key] = distinct[0] if len(distinct) == 1 else distinct
 
     def rows_of(shard: str | Path) -> Iterator[dict[str, Any]]:
-        _check_columns(shard, schema, None)
-        with pq.ParquetFile(shard) as file:
+        with _opened(shard, schema) as file:
             for batch in file.iter_batches(PART_ROWS // len(paths) + 1, columns=schema.columns):
                 yield from batch.to_pylist()
 
@@ -887,26 +886,6 @@ def check_rows(table: pd.DataFrame, image_ids: Iterable[str], *, where: str | Pa
             f"{where}: expected one row for each of {len(wanted)} images; {len(lost)} are missing "
             f"(first: {lost[:1]}), {len(extra)} are not in the manifest (first: {extra[:1]})"
         )
-
-
-def write_atomically(path: str | Path, write: Any) -> None:
-    """Call `write(temporary)` and move the result to `path`: it exists whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
-    os.close(handle)
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_text(text: str, path: str | Path) -> None:
-    """Write a text file in one step."""
-    write_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
 def encode_mask(mask: np.ndarray) -> str:

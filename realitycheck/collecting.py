@@ -73,9 +73,9 @@ def parts_at_hand(settings: Settings) -> dict[str, tuple[int, int]]:
         if block.generated:
             found[name] = (block.n_nok, block.n_ok)
         elif manifest.is_file():
-            import pyarrow.parquet as pq
+            from realitycheck.parquet import read_frame
 
-            table = pq.read_table(manifest, columns=["image_id", "label", "group"]).to_pandas()
+            table = read_frame(manifest, ["image_id", "label", "group"])
             part = table["group"].fillna(table["image_id"])
             counts = part.groupby(table["label"]).nunique()
             found[name] = (int(counts.get("NOK", 0)), int(counts.get("OK", 0)))

@@ -451,6 +451,10 @@ class _MethodSettings(_Strict):
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
 
+    def plain(self) -> dict[str, Any]:
+        """The block as plain values, without the name it has in tables."""
+        return self.model_dump(mode="json", exclude={"title"})
+
 
 class _VariantMethod(_MethodSettings):
     variant: Literal["published", "repaired"] = Field(
@@ -463,10 +467,26 @@ class _VariantMethod(_MethodSettings):
     @model_validator(mode="after")
     def _check_switches(self) -> _VariantMethod:
         if self.switches:
-            from realitycheck.methods.switches import switched
-
-            switched(self.kind, self.variant, self.switches)
+            self.all_switches()
         return self
+
+    def all_switches(self) -> dict[str, bool | str | int]:
+        """Every switch of the method as this block sets it."""
+        from realitycheck.methods.switches import switched
+
+        return dataclasses.asdict(switched(self.kind, self.variant, self.switches))
+
+    def plain(self) -> dict[str, Any]:
+        """The block as plain values: every switch, in place of the name of a preset of them.
+
+        So a job depends on what a preset holds, not on what it is called.
+        """
+        block = super().plain()
+        del block["variant"]
+        return {**block, "switches": self.all_switches()}
+
+    def _only(self, *names: str) -> dict[str, Any]:
+        return {name: value for name, value in self.plain().items() if name in names}
 
 
 class GroundedSamMethod(_VariantMethod):
@@ -508,7 +528,7 @@ class SamClipMethod(_VariantMethod):
 
     def crops_settings(self) -> dict[str, Any]:
         """What the features of the crops depend on."""
-        return self.masks_settings() | self.model_dump(mode="json", include={"variant", "switches"})
+        return self.masks_settings() | self._only("switches")
 
 
 class ClipSurgerySamMethod(_VariantMethod):
@@ -524,7 +544,7 @@ class ClipSurgerySamMethod(_VariantMethod):
 
     def patches_settings(self) -> dict[str, Any]:
         """What the patch features depend on."""
-        return self.model_dump(mode="json", include={"variant", "switches", "clip_input_size"})
+        return self._only("switches", "clip_input_size")
 
 
 class SaaPlusMethod(_VariantMethod):
@@ -558,9 +578,7 @@ class SaaPlusMethod(_VariantMethod):
 
     def maps_settings(self) -> dict[str, Any]:
         """What the anomaly maps depend on."""
-        return self.model_dump(
-            mode="json", include={"variant", "switches", "box_threshold", "text_threshold"}
-        )
+        return self._only("switches", "box_threshold", "text_threshold")
 
 
 class PixelDifferenceMethod(_MethodSettings):
@@ -1128,8 +1146,8 @@ class Settings(_Strict):
         }
 
     def method_settings(self, method: str) -> dict[str, Any]:
-        """A method block, without the name it has in tables."""
-        return self.methods[method].model_dump(mode="json", exclude={"title"})
+        """A method block, without the name it has in tables and with every switch."""
+        return self.methods[method].plain()
 
     def lvlm_settings(self, method: str) -> dict[str, Any]:
         """A vision language model's block; where its key lies, never the key."""

@@ -10,8 +10,6 @@ zeros or damaged is refused.
 
 import hashlib
 import io
-import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from realitycheck.special_files import special_kind
+from realitycheck.writing import write_atomically
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 """File name endings, in lower case, that the data set listings take for images."""
@@ -221,13 +220,8 @@ def write_png(array: np.ndarray, path: Path) -> None:
             f"{path}: a PNG is written from bool, uint8 or uint16 (H, W) or uint8 (H, W, 3), "
             f"but got {array.dtype} {array.shape}; convert the array first"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".writing-{secrets.token_hex(6)}.png")
-    try:
-        Image.fromarray(np.ascontiguousarray(array)).save(temporary, "PNG", compress_level=1)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    picture = Image.fromarray(np.ascontiguousarray(array))
+    write_atomically(path, lambda temporary: picture.save(temporary, "PNG", compress_level=1))
 
 
 def mask_like(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

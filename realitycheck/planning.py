@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,8 +16,7 @@ from typing import Any
 from realitycheck.config import Settings
 from realitycheck.datasets.inventory import inventory
 from realitycheck.lvlm.backends.choose import DEFAULT_KEY_ENV
-from realitycheck.methods.switches import switched
-from realitycheck.models.files import network_files, own_files
+from realitycheck.models.files import expected_sha256, network_files, own_files
 from realitycheck.names import (
     AREA_SUFFIX,
     LABEL_FLOORS,
@@ -30,6 +28,7 @@ from realitycheck.names import (
 from realitycheck.provenance import (
     digest_of,
     is_training,
+    read_record,
     shard_digest,
     shard_names,
     stat_signature,
@@ -396,19 +395,19 @@ class Plan:
 
         Returns:
             `texts`: phrases for every image. `saa_plus`: prompts of SAA+ by category, or None where
-            no method of the data set needs them. `object_comma`: forms of SAA+'s object caption.
+            the set has none or no method of the data set needs them. `object_comma`: forms of
+            SAA+'s object caption, none where it has no prompts.
         """
         methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
         kinds = {method.kind for method in methods}
         forms = {
-            switched("saa_plus", method.variant, method.switches).object_comma
-            for method in methods
-            if method.kind == "saa_plus"
+            method.all_switches()["object_comma"] for method in methods if method.kind == "saa_plus"
         }
+        told = self.saa_plus_prompts(dataset, prompt) if forms else None
         return {
             "texts": self.segmentation_texts(dataset, prompt) if "grounded_sam" in kinds else [],
-            "saa_plus": self.saa_plus_prompts(dataset, prompt) if forms else None,
-            "object_comma": sorted(forms),
+            "saa_plus": told,
+            "object_comma": sorted(forms) if told else [],
         }
 
     def saa_plus_prompts(self, dataset: str, prompt: str) -> Any:
@@ -433,7 +432,7 @@ class Plan:
     def saa_plus_colour(self, method: str) -> str:
         """Colour order that SAM and the saliency network see under a block of SAA+."""
         block = self.settings.methods[method]
-        return "bgr" if switched("saa_plus", block.variant, block.switches).bgr else "rgb"
+        return "bgr" if block.all_switches()["bgr"] else "rgb"
 
     def panel_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
         """Files that a method left on its way to its masks, by the name that panels know them by.
@@ -714,9 +713,9 @@ class Plan:
         return rows
 
     def network_files(self, network: str) -> list[dict[str, Any]]:
-        """Files of a network, as plain values."""
+        """Files of a network, as plain values, each with the digests that it must have."""
         files = network_files(network, getattr(self.settings.models, network))
-        return [dataclasses.asdict(file) for file in files]
+        return [dataclasses.asdict(file) | {"sha256": expected_sha256(file)} for file in files]
 
 
 def _variant_text(variant: Any) -> str:
@@ -743,7 +742,7 @@ def _saa_plus_text(prompts: Any) -> str:
 def _unless_recorded(record: Path, current: str) -> str:
     """The trigger that a record was made under, as long as the files are those it recorded."""
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
+        found = read_record(record)
     except FileNotFoundError:
         return current
     return found["trigger"] if found.get("signature") == current else current
@@ -760,7 +759,7 @@ def _why_test_truth(binarise: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _json(path: str, _mtime_ns: int) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return read_record(path)
 
 
 def settings_digest(settings: Settings) -> str:

@@ -22,7 +22,11 @@ _REPOSITORY = _PACKAGE.parent
 
 #: Modules that move data and change no number: an edit of theirs re-runs nothing.
 _PLUMBING = frozenset(
-    {"realitycheck.artifacts", "realitycheck.job", "realitycheck.provenance", "realitycheck.config"}
+    {
+        *("realitycheck.artifacts", "realitycheck.parquet", "realitycheck.tensors"),
+        *("realitycheck.writing", "realitycheck.one_run"),
+        *("realitycheck.job", "realitycheck.provenance", "realitycheck.config"),
+    }
 )
 
 
@@ -47,6 +51,12 @@ def source_digest(*entries: str) -> str:
     Raises:
         FileNotFoundError: If an entry does not exist.
     """
+    combined = json.dumps([ARTIFACT_FORMAT, sorted(sources(*entries).items())])
+    return hashlib.sha256(combined.encode()).hexdigest()[:16]
+
+
+def sources(*entries: str) -> dict[str, str]:
+    """Every module that entry files or modules run, with the digest of its code; see above."""
     pending = list(entries)
     seen: dict[str, str] = {}
     while pending:
@@ -56,8 +66,7 @@ def source_digest(*entries: str) -> str:
         shape, imports = _parsed(_source_file(entry))
         seen[entry] = shape
         pending.extend(imports)
-    combined = json.dumps([ARTIFACT_FORMAT, sorted(seen.items())])
-    return hashlib.sha256(combined.encode()).hexdigest()[:16]
+    return seen
 
 
 def _source_file(entry: str) -> Path:
@@ -182,7 +191,23 @@ def shard_digest(path: str | Path, kind: str, shard: str | None = None) -> str:
 
 @functools.cache
 def _read_json(path: str, _mtime_ns: int) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return read_record(path)
+
+
+def read_record(path: str | Path) -> Any:
+    """Read a JSON file that a job wrote down.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is damaged. It is removed, so that the next run makes it again.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        Path(path).unlink(missing_ok=True)
+        raise ValueError(
+            f"{path}: damaged ({error}); it was removed: run again, which makes it anew"
+        ) from error
 
 
 def read_digest(path: str | Path, *keys: str) -> str:
@@ -192,7 +217,7 @@ def read_digest(path: str | Path, *keys: str) -> str:
     `"unknown"`, which no finished job has.
     """
     try:
-        node: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        node: Any = read_record(path)
     except FileNotFoundError:
         return "unknown"
     for key in keys:

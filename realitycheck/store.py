@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from realitycheck.provenance import digest_of
+from realitycheck.writing import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +91,15 @@ class EncodingStore:
 
     def _remove_tables_with(self, key: str) -> None:
         """Remove the shard tables that list an entry; they lie in the store's folder or below."""
-        import pyarrow.parquet as pq
+        from realitycheck.parquet import ArtifactError, read_frame
 
         for path in [*self.folder.glob("*.parquet"), *self.folder.glob("*/*.parquet")]:
-            if key in pq.read_table(path, columns=["key"])["key"].to_pylist():
+            try:
+                is_listed = key in set(read_frame(path, ["key"])["key"])
+            except ArtifactError as error:  # removed, too
+                log.warning("%s", error)
+                continue
+            if is_listed:
                 log.warning("%s: removed, for it lists an encoding that is not there", path)
                 path.unlink(missing_ok=True)
 
@@ -169,15 +173,7 @@ def _text_digest(text: str) -> str:
 
 def _write_bytes(data: bytes, path: Path) -> None:
     """Write a file in one step: it is there whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, lambda temporary: Path(temporary).write_bytes(data))
 
 
 def _content_digest(arrays: Mapping[str, np.ndarray], seconds: str | None) -> str:

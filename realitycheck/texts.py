@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from realitycheck.config import Settings
-from realitycheck.methods.switches import switched
 from realitycheck.models.clip import known_sizes
 from realitycheck.models.files import SHIPPED_FOLDER, network_files
 from realitycheck.models.grounding_dino import MAX_TOKENS, normalise_caption
@@ -65,7 +64,7 @@ def told_texts(
                         yield Told(here, "clip", sentence, name)
         elif method.kind == "saa_plus":
             wanted = asked.model_dump(mode="json")["saa_plus"]
-            form = switched("saa_plus", method.variant, method.switches).object_comma
+            form = method.all_switches()["object_comma"]
             for caption in used_captions(wanted, own, forms=[form]):
                 yield Told(place, "grounding_dino", caption, name)
         elif method.kind in ("clip_zero_shot", "tuned_clip"):

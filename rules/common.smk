@@ -1,5 +1,7 @@
 """What all stages share: settings, one run at a time, wildcard constraints, input functions."""
 
+import functools
+import hashlib
 import sys
 from pathlib import Path
 
@@ -10,10 +12,12 @@ from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, Persist
 from realitycheck.checking import checked_settings, word_faults, words_are_checked
 from realitycheck.config import DETECTION_FLOOR, SettingsError, load_settings
 from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
+from realitycheck.one_run import ResultsInUse, check_owner, claim
 from realitycheck.planning import Plan
 from realitycheck.provenance import is_training, shard_names, source_digest
 from realitycheck.room import NoRoomError, check_folder, check_free
 from realitycheck.settings_file import SettingsFileError
+from realitycheck.writing import sweep
 
 # A job on another machine, where keys and folders of this one may be missing, looks at types only.
 try:
@@ -31,12 +35,14 @@ if workflow.is_main_process:
     try:
         check_folder(".")
         check_folder(cfg.results_dir)
-    except NoRoomError as error:
+        check_owner(cfg.results_dir, Path.cwd())
+    except (NoRoomError, ResultsInUse) as error:
         raise WorkflowError(str(error)) from None
 
 # Snakemake's own lock outlives a killed run, which would then have to be told --unlock; the default
 # profile turns it off. This one is the operating system's, gone with the process that held it.
 run_lock = FileLock(".snakemake/realitycheck.lock")
+held_locks = []
 
 
 onstart:
@@ -44,7 +50,8 @@ onstart:
         check_free(".")
         check_free(cfg.results_dir)
         run_lock.acquire(blocking=False)
-    except NoRoomError as error:
+        held_locks.append(claim(cfg.results_dir, Path.cwd()))
+    except (NoRoomError, ResultsInUse) as error:
         raise WorkflowError(str(error)) from None
     except Timeout:
         raise WorkflowError(
@@ -56,30 +63,59 @@ onstart:
         logger.warning(
             f"{Path.cwd()}: no locks here; let no second run work in this folder"
         )
+    for left in sweep(cfg.results_dir):
+        logger.info(f"{left}: removed, a killed job left it unfinished")
 
 
 # Snakemake records under which params a file was made once its job has ended. Where Snakemake was
 # killed, a job that went on, as on a cluster, leaves a file without that record, or with the record of
-# the file before it: then no edit would show. Such a file counts as made under other params.
+# the file before it: then no edit would show. Such a file counts as made under other params. Whether a
+# record is of the file as it is says its date, or, where a copy was given another, its content, which
+# stands in the record beside that of the job's inputs.
 recorded_metadata = PersistenceBase.metadata
+recorded_end = PersistenceBase.finished
+
+
+@functools.cache
+def content_of(path, _size, _mtime_ns):
+    """Digest of a file's content, as Snakemake notes those of inputs."""
+    with open(path, "rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def metadata_of_same_file(persistence, target):
     """Snakemake's record of a file, or, where it is not of the file as it is, one unlike any other."""
     record = recorded_metadata(persistence, target)
     try:
-        changed = Path(str(target)).stat().st_mtime
+        found = Path(str(target)).stat()
     except FileNotFoundError:
         return record
-    if record and record.endtime and abs(record.endtime - changed) < 0.01:
+    if record and record.endtime and abs(record.endtime - found.st_mtime) < 0.01:
+        return record
+    noted = record and (record.input_checksums or {}).get(str(target))
+    if noted and noted == content_of(str(target), found.st_size, found.st_mtime_ns):
         return record
     return MetadataRecord(
         record_format_version=RECORD_FORMAT_VERSION, params=["no record of this file"]
     )
 
 
+async def finished_with_content(persistence, job):
+    """Let Snakemake record what a job made, and note its content."""
+    await recorded_end(persistence, job)
+    persistence.deactivate_cache()
+    for path in map(str, job.output):
+        record = persistence._read_record(path)
+        if record and Path(path).is_file():
+            found = Path(path).stat()
+            content = content_of(path, found.st_size, found.st_mtime_ns)
+            record.input_checksums = {**(record.input_checksums or {}), path: content}
+            persistence._write_record(path, record)
+
+
 if workflow.is_main_process:
     PersistenceBase.metadata = metadata_of_same_file
+    PersistenceBase.finished = finished_with_content
 
 
 wildcard_constraints:

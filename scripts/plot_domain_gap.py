@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from realitycheck.artifacts import DOMAIN_GAP, read_table
 from realitycheck.job import job_log
+from realitycheck.parquet import read_frame
 from realitycheck.report.domain_gap import plot_domain_gap
 from realitycheck.report.figures import save_figure
 from realitycheck.report.page_words import FIGURE_WORDS
@@ -14,7 +13,7 @@ from realitycheck.stages.report import untrained_banner
 with job_log(snakemake.log[0]):
     figure = plot_domain_gap(
         read_table(snakemake.input.gap, schema=DOMAIN_GAP),
-        pd.read_parquet(snakemake.input.segmentation),
+        read_frame(snakemake.input.segmentation),
         title=FIGURE_WORDS["domain_gap"]["title"],
         banner=untrained_banner(snakemake.params.methods),
     )

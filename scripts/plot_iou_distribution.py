@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from realitycheck.job import job_log
+from realitycheck.parquet import read_frame
 from realitycheck.report.figures import plot_iou_distribution, save_figure
 from realitycheck.report.page_words import FIGURE_WORDS
 from realitycheck.stages.report import read_scores, untrained_banner
@@ -13,7 +13,7 @@ from realitycheck.stages.report import read_scores, untrained_banner
 with job_log(snakemake.log[0]):
     figure = plot_iou_distribution(
         read_scores(snakemake.input.scores),
-        pd.read_parquet(snakemake.input.segmentation),
+        read_frame(snakemake.input.segmentation),
         rng=np.random.default_rng(snakemake.params.seed),
         title=FIGURE_WORDS["iou_distribution"]["title"],
         banner=untrained_banner(snakemake.params.methods),

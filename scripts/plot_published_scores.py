@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from realitycheck.job import job_log
+from realitycheck.parquet import read_frame
 from realitycheck.report.evidence_figures import plot_published_scores
 from realitycheck.report.figures import save_figure
 from realitycheck.report.page_words import FIGURE_WORDS
@@ -12,8 +11,8 @@ from realitycheck.stages.report import untrained_banner
 
 with job_log(snakemake.log[0]):
     figure = plot_published_scores(
-        pd.read_parquet(snakemake.input.segmentation),
-        pd.read_parquet(snakemake.input.classification),
+        read_frame(snakemake.input.segmentation),
+        read_frame(snakemake.input.classification),
         title=FIGURE_WORDS["published_scores"]["title"],
         banner=untrained_banner(snakemake.params.methods),
     )

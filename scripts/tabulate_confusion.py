@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from realitycheck.job import job_log, run_facts
+from realitycheck.parquet import read_frame
 from realitycheck.provenance import package_version
 from realitycheck.report.table_text import write_confusion_table
 from realitycheck.report.tables import confusion_table
@@ -13,7 +12,7 @@ from realitycheck.stages.report import untrained_notes
 with job_log(snakemake.log[0]):
     facts = run_facts({"code": snakemake.params.code})
     write_confusion_table(
-        confusion_table(pd.read_parquet(snakemake.input.classification)),
+        confusion_table(read_frame(snakemake.input.classification)),
         Path(snakemake.output.parquet).parent,
         stem="confusion",
         notes=untrained_notes(snakemake.params.methods),

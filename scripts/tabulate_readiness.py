@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from realitycheck.artifacts import READINESS
 from realitycheck.job import job_log, run_facts
+from realitycheck.parquet import read_frame
 from realitycheck.report.evidence import readiness_table
 from realitycheck.report.evidence_text import readiness_text, write_evidence
 from realitycheck.stages.report import part_times, untrained_notes
@@ -13,7 +12,7 @@ from realitycheck.stages.report import part_times, untrained_notes
 with job_log(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
     table = readiness_table(
-        pd.read_parquet(inputs.classification),
+        read_frame(inputs.classification),
         part_times([*inputs.masks, *inputs.verdicts], params.area_runs),
         requirements=params.requirements,
     )

@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from realitycheck.artifacts import SELF_TEST
 from realitycheck.job import job_log, run_facts
+from realitycheck.parquet import read_frame
 from realitycheck.report.evidence_text import write_evidence
 from realitycheck.report.self_test import self_test, self_test_text
 
 with job_log(snakemake.log[0]):
     params = snakemake.params
     table = self_test(
-        pd.read_parquet(snakemake.input.segmentation), datasets=params.datasets, kinds=params.kinds
+        read_frame(snakemake.input.segmentation), datasets=params.datasets, kinds=params.kinds
     )
     write_evidence(
         {"self_test": (table, SELF_TEST)},

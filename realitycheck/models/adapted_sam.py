@@ -29,6 +29,7 @@ from realitycheck.models.sam import (
     unfilled_parts,
     upscale_logits,
 )
+from realitycheck.tensors import UNSEALED, check_tensors, seal_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -218,14 +219,20 @@ def write_adapted(decoders: Mapping[int, AdaptedSam], path: str | Path) -> None:
         own = _state(adapted.sam.mask_decoder)
         tensors |= {f"{fold}.{_TRAINED}.{name}": value for name, value in own}
     sizes = json.dumps(dataclasses.asdict(first.dimensions), sort_keys=True)
-    save_file(tensors, str(path), metadata={_SIZES: sizes})
+    save_file(tensors, str(path), metadata={_SIZES: sizes, **UNSEALED})
+    seal_tensors(path)
 
 
 def read_adapted(path: str | Path, *, device: str | torch.device = "cpu") -> dict[int, AdaptedSam]:
-    """Read what `write_adapted` wrote: the decoder of every fold."""
+    """Read what `write_adapted` wrote: the decoder of every fold.
+
+    Raises:
+        ArtifactError: If the file is damaged. It is removed then.
+    """
     import torch
     from safetensors import safe_open
 
+    check_tensors(path)
     with safe_open(str(path), framework="pt") as file:
         sizes = json.loads(file.metadata()[_SIZES])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

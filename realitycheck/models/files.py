@@ -132,6 +132,13 @@ def shipped_files(name: str) -> dict[str, str]:
     return {path: d for path, d in known.items() if path == name or path.startswith(f"{name}/")}
 
 
+def expected_sha256(file: NetworkFile) -> dict[str, str]:
+    """sha256 by name that a file, or the files of a folder, must have; empty for a user's own."""
+    if file.shipped:
+        return shipped_files(file.shipped)
+    return {name: KNOWN_WEIGHTS[name].sha256 for name in file.official}
+
+
 def _official_path(key: str, names: tuple[str, ...]) -> str:
     if key in _FOLDERS:
         return f"{WEIGHTS_FOLDER}/{_FOLDERS[key]}"

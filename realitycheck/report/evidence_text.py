@@ -11,6 +11,7 @@ import pandas as pd
 
 from realitycheck.artifacts import Schema, write_table, write_text
 from realitycheck.names import NO_PROMPT
+from realitycheck.report.csv_text import csv_text
 from realitycheck.report.table_text import (
     MISSING,
     TableText,
@@ -314,7 +315,7 @@ def write_evidence(
     for name, (table, schema) in tables.items():
         write_table(table, folder / f"{name}.parquet", schema=schema, facts=facts, sort=False)
     main = tables[stem][0]
-    write_text(main.to_csv(index=False, lineterminator="\n"), folder / f"{stem}.csv")
+    write_text(csv_text(main), folder / f"{stem}.csv")
     write_text("\n".join(render_markdown(each, notes) for each in texts), folder / f"{stem}.md")
     labels = [
         f"tab:{stem}{'' if number == 0 else f'_{number + 1}'}" for number in range(len(texts))

@@ -5,6 +5,7 @@ and the HTML report then set in their own way.
 """
 
 import math
+import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from realitycheck.methods.floors import FLOORS
 from realitycheck.names import NO_PROMPT
+from realitycheck.parquet import write_parquet
+from realitycheck.report.csv_text import csv_text
+from realitycheck.writing import write_text
 
 # The study sets only IoU above this in bold, "since lower values are too low to offer
 # practical value". Compared before rounding.
@@ -52,7 +55,6 @@ _LATEX = {
     "…": r"\ldots{}",
     "“": "``",
     "”": "''",
-    "\n": " ",
     # A space that does not break, so that a number keeps its unit
     "\u00a0": "~",
 }
@@ -295,8 +297,13 @@ def render_latex(text: TableText, label: str, *, notes: Sequence[str] = ()) -> s
 
 
 def escape_latex(text: str) -> str:
-    """Escape what LaTeX would take as a command, character by character."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    r"""Escape what LaTeX would take as a command, character by character.
+
+    After a line break, `[` and `*` would be an argument of it, so a text that begins so stands
+    behind an empty group. Control characters, which LaTeX refuses, become a question mark.
+    """
+    escaped = "".join(_LATEX.get(character, character) for character in _one_line(text))
+    return "{}" + escaped if escaped.startswith(("[", "*")) else escaped
 
 
 def write_table(
@@ -394,14 +401,11 @@ def _write(
     metadata: Mapping[str, str] | None,
 ) -> dict[str, Path]:
     """Write a table as Parquet and CSV, and each of its texts as Markdown and LaTeX."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{stem}.{name}" for name in ("parquet", "csv")}
     content = pa.Table.from_pandas(table, preserve_index=False)
-    pq.write_table(
-        content.replace_schema_metadata({**(content.schema.metadata or {}), **(metadata or {})}),
-        paths["parquet"],
-    )
-    table.to_csv(paths["csv"], index=False, lineterminator="\n")
+    described = {**(content.schema.metadata or {}), **(metadata or {})}
+    write_parquet(paths["parquet"], [content], schema=content.schema.with_metadata(described))
+    write_text(csv_text(table), paths["csv"])
     for shape, text in texts.items():
         name = f"{stem}_{shape}" if shape else stem
         sources = {
@@ -410,7 +414,7 @@ def _write(
         }
         for ending, source in sources.items():
             path = folder / f"{name}.{ending}"
-            path.write_text(source, encoding="utf-8")
+            write_text(source, path)
             paths[f"{shape}_{ending}" if shape else ending] = path
     return paths
 
@@ -610,11 +614,21 @@ def _difference(value: object) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Escape what would break a cell or become markup."""
-    escaped = text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-    for character in "*_`<>":
-        escaped = escaped.replace(character, f"\\{character}")
-    return escaped
+    """Escape what would break a cell or become markup, a link or a picture.
+
+    Also of bare addresses, which readers turn into links: their colon or point is spelt out.
+    """
+    escaped = re.sub(r"&(?=#?\w+;)", "&amp;", _one_line(text))
+    escaped = re.sub(r"([\\|*_`~]|\](?=[(\[:]))", r"\\\1", escaped)
+    escaped = escaped.replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"(?i)\b(https?|ftp|mailto|xmpp):", r"\1&#58;", escaped)
+    return re.sub(r"(?i)\bwww\.", "www&#46;", escaped)
+
+
+def _one_line(text: str) -> str:
+    """Put a text on one line; what prints nothing becomes a question mark."""
+    lines = re.sub(r"[\t\n\v\f\r\x85\u2028\u2029]+", " ", text)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", lines)
 
 
 def _markdown_line(cells: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import check_rows, image_file, write_atomically
+from realitycheck.artifacts import check_rows, write_atomically
 from realitycheck.methods.pixel_difference import segment
 from realitycheck.methods.segmentation import Segmentation
 from realitycheck.metrics.folds import assign_folds
@@ -24,7 +24,7 @@ from realitycheck.models.adapted_sam import (
     write_adapted,
 )
 from realitycheck.models.sam import SamDimensions, SamModel
-from realitycheck.stages.evaluate import read_warped
+from realitycheck.stages.pictures import read_warped
 from realitycheck.store import EncodingStore
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def read_examples(
         shape = (int(row.height_px), int(row.width_px))
         pixels = np.zeros(shape, np.uint8)
         if row.image_id not in good:
-            pixels = read_warped(image_file(truth_folder, row.image_id))
+            pixels = read_warped(truth_folder, row.image_id)
         defective, undecided = pixels == DEFECT, pixels == UNDECIDED
         if ignore_border == "foreground":
             defective |= undecided

@@ -21,10 +21,11 @@ from realitycheck.artifacts import (
     image_file,
     read_table,
 )
-from realitycheck.images import ImageError, read_image, write_png
+from realitycheck.images import read_image, write_png
 from realitycheck.masks import DEFECT, UNDECIDED, MaskReading, read_truth
 from realitycheck.provenance import in_shard
 from realitycheck.stages.finished import finished_first
+from realitycheck.stages.pictures import is_sound_png
 from realitycheck.store import FinishedRows
 
 _IDENTITY = np.eye(3)
@@ -130,10 +131,7 @@ def align_shard(
 
     def has_picture(rows: list[dict[str, Any]]) -> bool:
         path = image_file(folder, rows[0]["image_id"])
-        try:
-            return pixels_digest(read_image(path)) == rows[0]["pixels_sha256"]
-        except ImageError:
-            return False
+        return is_sound_png(path) and pixels_digest(read_image(path)) == rows[0]["pixels_sha256"]
 
     def align_or_find(row: Any) -> dict[str, Any]:
         ((found,),) = finished_first(

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from realitycheck.methods.switches import switched
 from realitycheck.models.clip import crop_features, encode_text, text_ensemble
 from realitycheck.models.clip_surgery import encode_tokens, surgery_input
 from realitycheck.provenance import source_digest
@@ -45,14 +44,14 @@ def crop_encoder(
         model: Gives CLIP.
         masks: Stored automatic masks.
         keys: Key of each image's masks.
-        settings: Variant and switches of `sam_clip`.
+        settings: `switches` of `sam_clip`.
         batch_size: Crops of one forward pass.
         precision: See `precision.arithmetic`.
 
     Returns:
         A function from rows of the transforms table, each with its image, to `features`, (M, D).
     """
-    switches = switched("sam_clip", settings["variant"], settings["switches"])
+    switches = settings["switches"]
 
     def compute(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         found = []
@@ -65,8 +64,8 @@ def crop_encoder(
                     entry, height_px=int(row.height_px), width_px=int(row.width_px)
                 ),
                 boxes=entry["boxes"],
-                swap_canvas=switches.swap_canvas,
-                inclusive_bbox=switches.inclusive_bbox,
+                swap_canvas=switches["swap_canvas"],
+                inclusive_bbox=switches["inclusive_bbox"],
                 batch_size=batch_size,
                 precision=precision,
             )
@@ -86,7 +85,7 @@ def patch_encoder(
 
     Args:
         model: Gives CLIP.
-        settings: Variant, switches and input size of `clip_surgery_sam`.
+        settings: `switches` and input size of `clip_surgery_sam`.
         precision: See `precision.arithmetic`.
 
     Returns:
@@ -95,21 +94,21 @@ def patch_encoder(
     """
     import torch
 
-    switches = switched("clip_surgery_sam", settings["variant"], settings["switches"])
+    switches = settings["switches"]
 
     def compute(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         pixels = torch.stack(
             [
                 surgery_input(
                     image,
-                    double_norm=switches.double_norm,
-                    antialias=switches.antialias,
+                    double_norm=switches["double_norm"],
+                    antialias=switches["antialias"],
                     clip_input_size=settings["clip_input_size"],
                 )
                 for _, image in pairs
             ]
         )
-        tokens = encode_tokens(model(), pixels, surgery=switches.surgery, precision=precision)
+        tokens = encode_tokens(model(), pixels, surgery=switches["surgery"], precision=precision)
         return [{"tokens": np.asarray(each, np.float32)} for each in tokens]
 
     return compute

@@ -9,7 +9,6 @@ import numpy as np
 
 from realitycheck.methods import clip_surgery_sam
 from realitycheck.methods.segmentation import Segmentation
-from realitycheck.methods.switches import switched
 from realitycheck.models.sam import SamModel, decode_points
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.store import EncodingStore
@@ -36,9 +35,9 @@ def clip_surgery_sam_segmenter(
         patch_keys: Key of each image's patch features.
         embedding_keys: Key of each image's embedding.
         prompts: Phrases of the prompt set.
-        settings: Variant, switches, `threshold`, `downsample`.
+        settings: `switches`, `threshold`, `downsample`.
     """
-    switches = switched("clip_surgery_sam", settings["variant"], settings["switches"])
+    switches = settings["switches"]
     text_features = np.stack([texts.ensemble(prompt) for prompt in prompts])
     redundant = texts.ensemble("")
 
@@ -55,8 +54,8 @@ def clip_surgery_sam_segmenter(
             redundant_feature=redundant,
             decode_points=decode,
             image_size_hw=size,
-            norm_axis=switches.norm_axis,
-            first_prompt_only=switches.first_prompt_only,
+            norm_axis=switches["norm_axis"],
+            first_prompt_only=switches["first_prompt_only"],
             threshold=settings["threshold"],
             downsample=settings["downsample"],
         )

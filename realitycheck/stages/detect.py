@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
 from realitycheck.models.grounding_dino import (
     Detection,
     GroundingDinoModel,
@@ -20,6 +18,7 @@ from realitycheck.models.grounding_dino import (
     normalise_caption,
 )
 from realitycheck.stages.finished import image_content
+from realitycheck.stages.pictures import read_aligned
 from realitycheck.stages.saa_plus_prompts import used_captions
 from realitycheck.store import FinishedRows
 
@@ -70,7 +69,7 @@ def detect_shard(
         missing = [caption for caption in dict.fromkeys(captions.values()) if caption not in known]
         if missing:
             started = time.perf_counter()
-            image = read_image(image_file(images_folder, row.image_id))
+            image = read_aligned(images_folder, row.image_id)
             detections = detect(model, image, missing, floor=floor)
             spent = (time.perf_counter() - started) / len(missing)
             for caption, found in zip(missing, detections, strict=True):

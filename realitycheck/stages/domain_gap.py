@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import DOMAIN_GAP, ENCODINGS, MANIFEST, image_file, read_table
+from realitycheck.artifacts import DOMAIN_GAP, ENCODINGS, MANIFEST, read_table
 from realitycheck.datasets.everyday import draw_scene
-from realitycheck.images import read_image
 from realitycheck.metrics.domain_gap import (
     BANK_SIZE,
     FeatureBank,
@@ -21,6 +20,7 @@ from realitycheck.metrics.domain_gap import (
 )
 from realitycheck.models.resnet_features import feature_maps
 from realitycheck.stages.encode import keys_of
+from realitycheck.stages.pictures import read_aligned
 from realitycheck.store import EncodingStore
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def domain_gap_table(
         images = read_table(manifests[dataset], schema=MANIFEST)["image_id"]
         features = np.concatenate(
             [
-                image_features(model, [read_image(image_file(image_folders[dataset], image_id))])
+                image_features(model, [read_aligned(image_folders[dataset], image_id)])
                 for image_id in images
             ]
         )

@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.ahead import run_ahead
-from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
+from realitycheck.stages.pictures import read_aligned
 from realitycheck.store import EncodingStore
 
 log = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ def image_reader(images_folder: str | Path) -> Callable[[Any], tuple[Any, np.nda
     """Give what reads the aligned image of a row: row and image, uint8 RGB, (H, W, 3)."""
 
     def read(row: Any) -> tuple[Any, np.ndarray]:
-        return row, read_image(image_file(images_folder, row.image_id))
+        return row, read_aligned(images_folder, row.image_id)
 
     return read
 

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import check_rows, decode_mask, image_file, masks_of
+from realitycheck.artifacts import check_rows, decode_mask, masks_of
 from realitycheck.methods.thresholds import cross_fit_thresholds
 from realitycheck.metrics.iou import DEFECT, UNDECIDED, score_mask, with_lost_truth
+from realitycheck.stages.pictures import read_warped
 
 
 def score_masks(
@@ -55,9 +56,7 @@ def score_masks(
         if image["has_truth"]:
             drawn = image["mask_path"] is not None and not pd.isna(image["mask_path"])
             pixels = (
-                read_warped(image_file(truth_folder, image_id))
-                if drawn
-                else np.zeros(mask.shape, np.uint8)
+                read_warped(truth_folder, image_id) if drawn else np.zeros(mask.shape, np.uint8)
             )
             lost_px = int(image["lost_px"])
             if pixels.shape != mask.shape:
@@ -112,7 +111,7 @@ def score_defects(
     verdicts = masks.set_index("image_id")
     for image_id, mask in masks_of(masks[masks["image_id"].isin(about.index)]):
         image, verdict = about.loc[image_id], verdicts.loc[image_id]
-        pixels = read_warped(image_file(truth_folder, image_id))
+        pixels = read_warped(truth_folder, image_id)
         defective = pixels == DEFECT
         if ignore_border == "foreground":
             defective |= pixels == UNDECIDED
@@ -258,14 +257,3 @@ def _row(image: Any, verdict: Any) -> dict[str, Any]:
         **{key: verdict[key] for key in ("dataset", "method", "prompt", "score", "status")},
         **{key: image[key] for key in ("category", "group", "label", "defect_type")},
     }
-
-
-def read_warped(path: Path) -> np.ndarray:
-    """Read a truth mask that the align stage wrote: 0, 128 or 255."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise FileNotFoundError(
-            f"{path}: the warped truth mask is missing or damaged; delete the truth table beside "
-            "its folder and run again"
-        )
-    return pixels

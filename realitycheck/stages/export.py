@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import image_file, masks_of, write_atomically
-from realitycheck.images import mask_like, read_image
+from realitycheck.artifacts import masks_of, write_atomically
+from realitycheck.images import mask_like
+from realitycheck.report.csv_text import csv_text
 from realitycheck.report.outlines import regions_of
 from realitycheck.report.tables import method_name
+from realitycheck.stages.pictures import read_warped
 
 #: What the CSV file says of an answer.
 ANSWER_COLUMNS = (
@@ -45,7 +47,7 @@ def truth_annotations(
     """
     for place, row in enumerate(images.itertuples()):
         if row.has_truth and row.truth_px > row.lost_px:
-            mask = read_image(image_file(folder, row.image_id))[..., 0] == 255
+            mask = read_warped(folder, row.image_id) == 255
             type_ = {} if pd.isna(row.defect_type) else {"defect_type": row.defect_type}
             yield place, mask, {"attributes": type_}
 
@@ -168,7 +170,7 @@ def write_images_csv(
                 table = image_rows(images, scores, answers)
                 names = [method_name(method, methods) for method in table["method"]]
                 table.insert(table.columns.get_loc("method") + 1, "method_name", names)
-                table.to_csv(file, index=False, lineterminator="\n", header=n_rows == 0)
+                file.write(csv_text(table, has_header=n_rows == 0))
                 n_rows += len(table)
 
     write_atomically(path, write)

@@ -16,6 +16,7 @@ from realitycheck.methods.pixel_difference import peak_level, segment
 from realitycheck.methods.segmentation import Segmentation
 from realitycheck.methods.thresholds import fit_threshold
 from realitycheck.store import EncodingStore
+from realitycheck.tensors import UNSEALED, check_tensors, seal_tensors
 
 #: From a row of the transforms table to the features of its patches, (C, G, G).
 FeaturesOf = Callable[[Any], np.ndarray]
@@ -138,11 +139,17 @@ def write_banks(banks: Mapping[str, MemoryBank], path: str | Path) -> None:
         for category, bank in banks.items()
         for name, value in bank._asdict().items()
     }
-    write_atomically(path, lambda temporary: save_file(arrays, str(temporary)))
+
+    def write(temporary: str) -> None:
+        save_file(arrays, temporary, metadata=UNSEALED)
+        seal_tensors(temporary)
+
+    write_atomically(path, write)
 
 
 def read_banks(path: str | Path) -> dict[str, MemoryBank]:
-    """Read what `write_banks` wrote."""
+    """Read what `write_banks` wrote; a damaged file is refused and removed."""
+    check_tensors(path)
     arrays = load_file(str(path))
     names = sorted({key.rsplit("/", 1)[0] for key in arrays})
     return {

@@ -32,12 +32,12 @@ def grounded_sam_segmenter(
         store: Stored image embeddings.
         captions: The prompt set's phrases.
         keys: Key of each image's embedding in the store.
-        settings: Variant and thresholds.
+        settings: `switches` and thresholds.
         floor: Floor that the boxes were stored down to.
     """
     by_image = dict(tuple(boxes.groupby("image_id")))
     nothing = boxes.iloc[:0]
-    switches = grounded_sam.VARIANTS[settings["variant"]]
+    switches = settings["switches"]
 
     def segment_one(row: Any) -> Segmentation:
         size = (int(row.height_px), int(row.width_px))
@@ -49,7 +49,7 @@ def grounded_sam_segmenter(
             image_size_hw=size,
             box_threshold=settings["box_threshold"],
             text_threshold=settings["text_threshold"],
-            strip_special=switches.strip_special,
+            strip_special=switches["strip_special"],
         )
 
     return segment_one

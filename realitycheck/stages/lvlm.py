@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from realitycheck.artifacts import image_file
-from realitycheck.images import IDENTITY, read_image
+from realitycheck.images import read_image
 from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.choose import backend_for
 from realitycheck.lvlm.backends.gemini import vertex_address
@@ -26,6 +26,7 @@ from realitycheck.lvlm.pricing import PriceTable, read_prices
 from realitycheck.lvlm.prompts import SYSTEM_TEXT, PromptTemplate
 from realitycheck.lvlm.questions import Picture, Question, Subject, picture_of, questions_for
 from realitycheck.lvlm.runner import Pace, ask, unasked_rows
+from realitycheck.stages.pictures import read_aligned
 
 #: Words for {defects} where the settings name none.
 NO_DEFECT_NAMED = "any deviation from a flawless part"
@@ -74,7 +75,7 @@ def questions_of(
     subjects = [
         Subject(
             image_id=row.image_id,
-            image=picture(image_file(images_folder, row.image_id), IDENTITY),
+            image=picture_of(partial(read_aligned, images_folder, row.image_id), max_side_px=side),
             reference=shown.get(row.category),
             examples=examples,
             values={

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import MASKS, decode_mask, image_file, read_table
-from realitycheck.images import mask_like, read_image
+from realitycheck.images import mask_like
 from realitycheck.names import NO_PROMPT
 from realitycheck.report.figures import choose_images, iou_notes, plot_overlays
 from realitycheck.report.tables import METHOD_NAMES
+from realitycheck.stages.pictures import read_aligned, read_warped
 from realitycheck.stages.report import untrained_banner, untrained_notes
 
 
@@ -52,9 +53,9 @@ def overlay_figure(
     }
 
     def load(image_id: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
-        image = read_image(image_file(images_folder, image_id))
-        truth_path = image_file(truth_folder, image_id)
-        truth = read_image(truth_path)[..., 0] if truth_path.is_file() else None
+        image = read_aligned(images_folder, image_id)
+        is_drawn = image_file(truth_folder, image_id).is_file()
+        truth = read_warped(truth_folder, image_id) if is_drawn else None
         # A method may mark on a square of its own (SAA+ with `eval_resolution` 400).
         return image, truth, {f"{m}/{p}": mask_like(image, masks[m, p][image_id]) for m, p in masks}
 

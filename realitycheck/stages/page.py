@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from realitycheck.artifacts import (
     AUDIT,
@@ -31,13 +29,14 @@ from realitycheck.artifacts import (
     TRUTH,
     VERDICTS,
     decode_mask,
-    image_file,
     read_facts,
+    read_parts,
     read_table,
     write_text,
 )
 from realitycheck.images import mask_like, read_image
-from realitycheck.provenance import package_version, versions
+from realitycheck.parquet import ArtifactError, read_frame, removed
+from realitycheck.provenance import package_version, read_record, versions
 from realitycheck.report.gallery import Gallery, Run
 from realitycheck.report.outlines import screen_path
 from realitycheck.report.page import FigureOnPage, PageTables, render_page
@@ -51,6 +50,7 @@ from realitycheck.report.pictures import (
 )
 from realitycheck.report.tables import dataset_name, method_name
 from realitycheck.stages.export import aligned_images
+from realitycheck.stages.pictures import check_listed, is_sound_png, read_aligned, read_warped
 from realitycheck.stages.report import untrained_notes
 
 _PANEL_SIDE_PX = 1280
@@ -128,10 +128,10 @@ def write_page(
     shown = [_read_figure(Path(figure), datasets) for figure in figures]
     panels = _panels(runs, results)
     loads = [
-        partial(read_image, image_file(results / "aligned" / dataset, image_id))
+        partial(read_aligned, results / "aligned" / dataset, image_id)
         for dataset, image_id in gallery.images()
     ]
-    panel_loads = [partial(read_image, results / row["path"]) for row in panels]
+    panel_loads = [partial(_read_panel, results, row) for row in panels]
     # Thumbnails share what words, outlines, figures and panels leave of the page.
     taken = gallery.n_bytes + sum(len(figure.source) for figure in shown) + _WORDS_BYTES
     taken += _estimate(panel_loads)
@@ -170,7 +170,7 @@ def _read_tables(folder: Path, further: Sequence[str]) -> PageTables:
     schemas = _TABLES | {name: _FURTHER_TABLES[name] for name in further}
     read = {name: read_table(folder / f"{name}.parquet", schema=s) for name, s in schemas.items()}
     for name in ("segmentation", "classification"):
-        read[name] = pd.read_parquet(folder / f"{name}.parquet")
+        read[name] = read_frame(folder / f"{name}.parquet")
     return PageTables(**read)
 
 
@@ -212,7 +212,7 @@ def _add_dataset(
 
 
 def _truth_path(folder: Path, image_id: str) -> str:
-    return screen_path(read_image(image_file(folder, image_id))[..., 0] == 255)
+    return screen_path(read_warped(folder, image_id) == 255)
 
 
 def _mask_paths(path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, str]:
@@ -221,10 +221,9 @@ def _mask_paths(path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, s
     A method may mark on a square of its own; its outlines are brought to the image's size.
     """
     columns = ["image_id", "mask_rle", "mask_height_px", "mask_width_px"]
-    read_table(path, schema=MASKS, columns=columns[:1])  # says what is wrong with another file
     paths = {}
-    for batch in pq.ParquetFile(path).iter_batches(256, columns=columns):
-        for row in batch.to_pylist():
+    for part in read_parts(path, schema=MASKS, part_rows=256, columns=columns):
+        for row in part.to_dict("records"):
             mask = decode_mask(
                 row["mask_rle"], height_px=row["mask_height_px"], width_px=row["mask_width_px"]
             )
@@ -245,6 +244,14 @@ def _panels(runs: Sequence[Mapping[str, Any]], results: Path) -> list[dict[str, 
     return rows
 
 
+def _read_panel(results: Path, row: Mapping[str, Any]) -> np.ndarray:
+    path = results / row["path"]
+    place = f"{row['dataset']}/{row['method']}/{row['prompt']}"
+    table = results / "predictions" / place / "panels.parquet"
+    check_listed(path, row["image_id"], tables=[table])
+    return read_image(path)
+
+
 def _estimate(loads: Sequence[Any]) -> int:
     """Bytes that panels would take in the page, from a few of them."""
     if not loads:
@@ -259,6 +266,8 @@ def _read_figure(path: Path, datasets: Mapping[str, Mapping[str, Any]]) -> Figur
     dataset = next((d for d in datasets if path.stem.endswith(f"_{d}")), None)
     words = FIGURE_WORDS[path.stem if dataset is None else path.stem.removesuffix(f"_{dataset}")]
     name = "" if dataset is None else f"{datasets[dataset]['name']}: "
+    if not is_sound_png(path):
+        raise ArtifactError(f"{path}: damaged; {removed(path)}")
     data = path.read_bytes()
     image = read_image(path)
     is_large = len(data) > _MAX_PNG_BYTES
@@ -277,7 +286,7 @@ def _read_figure(path: Path, datasets: Mapping[str, Mapping[str, Any]]) -> Figur
 
 def _network_row(network: str, variant: str, results: Path) -> list[str]:
     """Name, size, files, digest and licence of a network, from the record of its check."""
-    record = json.loads((results / "weights" / f"{network}.json").read_text(encoding="utf-8"))
+    record = read_record(results / "weights" / f"{network}.json")
     files = ", ".join(Path(file["path"]).name for file in record["files"].values())
     own = [Path(record["files"][key]["path"]).name for key in record.get("own", [])]
     licence = ", ".join([*record["licences"], *(f"your own file {name}" for name in own)])

@@ -15,10 +15,8 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import decode_mask, image_file
-from realitycheck.images import read_image
 from realitycheck.methods import saa_plus
 from realitycheck.methods.saa_plus_prompts import captions
-from realitycheck.methods.switches import switched
 from realitycheck.models.clip import decode_mask as decode_record
 from realitycheck.models.clip import select_masks
 from realitycheck.models.clip_surgery import points_from_map, similarity_map
@@ -38,6 +36,7 @@ from realitycheck.report.panels import (
 from realitycheck.stages.automatic_masks import unpacked_masks
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.stages.detect import stored_detections
+from realitycheck.stages.pictures import read_warped
 from realitycheck.stages.pixel_difference import difference_of
 from realitycheck.stages.saa_plus import anomaly_map
 from realitycheck.stages.saa_plus_prompts import prompts_of_category
@@ -62,8 +61,8 @@ _RULE_WORDS = {
 
 def truth_of(folder: str | Path, image_id: str) -> np.ndarray | None:
     """Warped truth of an image, bool (H, W); None where there is no file."""
-    path = image_file(folder, image_id)
-    return read_image(path)[..., 0] == 255 if path.is_file() else None
+    is_drawn = image_file(folder, image_id).is_file()
+    return read_warped(folder, image_id) == 255 if is_drawn else None
 
 
 def grounded_sam_viewer(
@@ -74,11 +73,11 @@ def grounded_sam_viewer(
     Args:
         boxes: The shard's boxes table.
         prompts: Phrases of the prompt set.
-        settings: Variant, switches and thresholds.
+        settings: `switches` and thresholds.
         floor: Floor that the boxes were stored down to.
     """
     of_image = _by_image(boxes)
-    switches = switched("grounded_sam", settings["variant"], settings["switches"])
+    switches = settings["switches"]
     limit = settings["box_threshold"]
 
     def view(row: Any, image: np.ndarray) -> list[View]:
@@ -91,7 +90,7 @@ def grounded_sam_viewer(
                     detection.token_scores[index],
                     settings["text_threshold"],
                     variant="text2seg",
-                    strip_special=switches.strip_special,
+                    strip_special=switches["strip_special"],
                 )
                 style = _KEPT if index in kept else _TOO_LOW
                 found.append(_weighed_box(detection, index, label, style, image.shape[:2]))
@@ -199,11 +198,11 @@ def clip_surgery_sam_viewer(
         patches: Stored patch features, and the key of each image's.
         texts: Features of texts.
         prompts: Phrases of the prompt set.
-        settings: Variant, switches, `threshold`, `downsample`.
+        settings: `switches`, `threshold`, `downsample`.
         truth_folder: Folder of the warped truth masks.
     """
-    switches = switched("clip_surgery_sam", settings["variant"], settings["switches"])
-    used = list(prompts[:1] if switches.first_prompt_only else prompts)
+    switches = settings["switches"]
+    used = list(prompts[:1] if switches["first_prompt_only"] else prompts)
     text_features = np.stack([texts.ensemble(prompt) for prompt in used])
     redundant = texts.ensemble("")
 
@@ -213,7 +212,7 @@ def clip_surgery_sam_viewer(
             patches[0].get(patches[1][row.image_id])["tokens"],
             text_features,
             redundant_feature=redundant,
-            norm_axis=switches.norm_axis,
+            norm_axis=switches["norm_axis"],
         )[1:]
         grid = round(len(similarity) ** 0.5)
         cells = grid // settings["downsample"]
@@ -272,20 +271,20 @@ def saa_plus_viewer(
         saliency: Stored saliency maps for one product an image, and the key of each image's.
         limits: Threshold of each image's anomaly map.
         wanted: The prompt set's prompts of SAA+.
-        settings: Variant, switches, thresholds, `binarise`.
+        settings: `switches`, thresholds, `binarise`.
         truth_folder: Folder of the warped truth masks.
         floor: Floor that the boxes were stored down to.
     """
     of_image = _by_image(boxes)
     rows = {row.image_id: row for row in maps.itertuples()}
-    switches = switched("saa_plus", settings["variant"], settings["switches"])
+    switches = settings["switches"]
     rule, _ = saa_plus.parse_rule(settings["binarise"])
 
     def view(row: Any, image: np.ndarray) -> list[View]:
         size = image.shape[:2]
         stored = rows[row.image_id]
         told = prompts_of_category(wanted, row.category)
-        asked = captions(told, object_comma=switches.object_comma)
+        asked = captions(told, object_comma=switches["object_comma"])
         detections = of_image(row.image_id)
         product = stored_detections(detections, [asked.object_caption], floor=floor)[0]
         found = _saa_plus_boxes(

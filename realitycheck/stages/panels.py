@@ -24,7 +24,6 @@ from realitycheck.artifacts import (
     read_table,
     write_atomically,
 )
-from realitycheck.images import read_image
 from realitycheck.models.adapted_sam import read_adapted
 from realitycheck.names import NO_PROMPT, UNTRAINED_NOTE
 from realitycheck.report.panels import (
@@ -53,6 +52,7 @@ from realitycheck.stages.panel_views import (
     sam_clip_viewer,
     truth_of,
 )
+from realitycheck.stages.pictures import read_aligned
 from realitycheck.stages.report import UNTRAINED, read_scores
 from realitycheck.store import EncodingStore
 
@@ -121,7 +121,7 @@ def draw_panels(
             floor=floor,
         )
         for row in transforms.itertuples():
-            image = read_image(image_file(images_folder, row.image_id))
+            image = read_aligned(images_folder, row.image_id)
             found, score = masks.loc[row.image_id], scores.loc[row.image_id]
             figure = plot_panel(
                 [

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
 from realitycheck.methods.pixel_difference import (
     difference_map,
     peak_level,
@@ -23,6 +21,7 @@ from realitycheck.methods.thresholds import (
     fit_threshold,
 )
 from realitycheck.stages.align import covered_pixels
+from realitycheck.stages.pictures import read_aligned
 
 
 def difference_of(
@@ -39,7 +38,7 @@ def difference_of(
     are no two pixels to compare.
     """
     reference = references[manifest_row.category]
-    image = read_image(image_file(images_folder, transform.image_id))
+    image = read_aligned(images_folder, transform.image_id)
     if image.shape != reference.shape:
         return None
     covered = covered_pixels(transform, manifest_row) if transform.status == "aligned" else None

@@ -20,7 +20,7 @@ from realitycheck.datasets.inventory_table import describe, inventory_table
 from realitycheck.datasets.records import DatasetError, Fault, nfc
 from realitycheck.images import ImageError, image_facts, read_image
 from realitycheck.job import counting, log, run_facts
-from realitycheck.provenance import bucket_digests, digest_of
+from realitycheck.provenance import bucket_digests, digest_of, read_record
 
 #: Side of the thumbnails among which the medoid is looked for; details below 1/96 do not matter.
 _THUMBNAIL_PX = 96
@@ -237,8 +237,8 @@ def _given_reference(
 
 def check_inputs(manifests: Sequence[str | Path], weights: Sequence[str | Path]) -> dict[str, Any]:
     """Collect the counts and digests of all checked inputs."""
-    read = [(Path(p), json.loads(Path(p).read_text(encoding="utf-8"))) for p in manifests]
-    nets = [(Path(p), json.loads(Path(p).read_text(encoding="utf-8"))) for p in weights]
+    read = [(Path(p), read_record(p)) for p in manifests]
+    nets = [(Path(p), read_record(p)) for p in weights]
     return {
         "datasets": {path.parent.name: found["counts"] for path, found in read},
         "networks": {path.stem: found["digest"] for path, found in nets},

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from realitycheck.artifacts import (
     MASKS,
@@ -18,6 +17,7 @@ from realitycheck.artifacts import (
 )
 from realitycheck.metrics.agreement import agreement_of
 from realitycheck.names import AREA_SUFFIX, UNTRAINED_NOTE
+from realitycheck.parquet import read_frame
 from realitycheck.report.tables import (
     ANSWER_COLUMNS,
     KEYS,
@@ -106,7 +106,7 @@ def part_times(
     """
     rows = []
     for path in paths:
-        keys = pq.read_table(path, columns=KEYS).slice(0, 1).to_pylist()
+        keys = read_frame(path, KEYS)[:1].to_dict("records")
         if keys:
             found = part_time(path)
             rows.append({**keys[0], "seconds_per_part": found.seconds, "seconds_note": found.note})
@@ -174,6 +174,6 @@ def read_folds(
         runs: The run of each.
     """
     return {
-        tuple(run): pq.read_table(path, columns=["image_id", "fold"]).to_pandas()
+        tuple(run): read_frame(path, ["image_id", "fold"])
         for run, path in zip(runs, paths, strict=True)
     }

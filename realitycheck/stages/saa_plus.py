@@ -13,16 +13,15 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.artifacts import decode_mask, encode_mask, image_file
-from realitycheck.images import read_image
 from realitycheck.methods import saa_plus
 from realitycheck.methods.segmentation import Segmentation
-from realitycheck.methods.switches import switched
 from realitycheck.methods.thresholds import cross_fit_thresholds
 from realitycheck.models.saliency import resize_saliency, saliency_map
 from realitycheck.models.sam import SamModel, box_decoder
 from realitycheck.provenance import digest_of
 from realitycheck.stages.detect import stored_detections
 from realitycheck.stages.finished import finished_first, image_content
+from realitycheck.stages.pictures import read_aligned, read_warped
 from realitycheck.stages.saa_plus_prompts import prompts_of_category
 from realitycheck.store import EncodingStore, FinishedRows
 
@@ -60,14 +59,14 @@ def map_anomalies(
         images_folder: Folder of the aligned images.
         prompt: Name of the prompt set.
         wanted: Its prompts of SAA+.
-        settings: Variant, switches, thresholds.
+        settings: `switches`, thresholds.
         floor: Floor that the boxes were stored down to.
         finished: Where the rows of finished images are kept.
 
     Yields:
         Rows of the anomaly maps table.
     """
-    switches = switched("saa_plus", settings["variant"], settings["switches"])
+    switches = settings["switches"]
     by_image = dict(tuple(boxes.groupby("image_id")))
     nothing = boxes.iloc[:0]
 
@@ -75,7 +74,7 @@ def map_anomalies(
         started = time.perf_counter()
         size = (int(row.height_px), int(row.width_px))
         told = prompts_of_category(wanted, row.category)
-        asked = saa_plus.captions(told, object_comma=switches.object_comma)
+        asked = saa_plus.captions(told, object_comma=switches["object_comma"])
         stored = by_image.get(row.image_id, nothing)
         embedding = embeddings.get(embedding_keys[row.image_id])["embedding"]
 
@@ -83,8 +82,8 @@ def map_anomalies(
             if told.n_objects > 1:
                 return saliency_map(
                     saliency_network(),
-                    read_image(image_file(images_folder, row.image_id)),
-                    bgr=switches.bgr,
+                    read_aligned(images_folder, row.image_id),
+                    bgr=switches["bgr"],
                     object_masks=object_masks,
                 )
             grid = saliency.get(saliency_keys[row.image_id])["saliency"]
@@ -122,7 +121,7 @@ def map_anomalies(
 
     def content_of(row: Any) -> list[str]:
         told = prompts_of_category(wanted, row.category)
-        asked = saa_plus.captions(told, object_comma=switches.object_comma)
+        asked = saa_plus.captions(told, object_comma=switches["object_comma"])
         stored = by_image.get(row.image_id, nothing)
         # The boxes of other texts of the prompt set play no part.
         own = stored[stored["text"].isin([asked.object_caption, *asked.defect_captions])]
@@ -172,7 +171,7 @@ def thresholds(
         calibration_manifest: Manifest of those.
         has_training_images: Whether they are training images.
         truth_folder: Folder of the warped truth masks.
-        settings: `binarise`, variant and switches, `max_overkill_rate`, `n_folds`, `seed`.
+        settings: `binarise`, `switches`, `max_overkill_rate`, `n_folds`, `seed`.
         dataset: Name for messages.
 
     Yields:
@@ -182,7 +181,7 @@ def thresholds(
         ValueError: If a category has no truth, or too few good images, for the rule.
     """
     rule, level = saa_plus.parse_rule(settings["binarise"])
-    cubic = switched("saa_plus", settings["variant"], settings["switches"]).cubic_maps
+    cubic = settings["switches"]["cubic_maps"]
     for category, images in manifest.groupby("category", sort=True):
         own = maps[maps["image_id"].isin(images["image_id"])]
         by_image: Mapping[str, float] = {}
@@ -204,7 +203,7 @@ def thresholds(
                 for row in own.itertuples():
                     yield (
                         saa_plus.evaluation_map(anomaly_map(row), cubic=cubic),
-                        _truth_at(image_file(truth_folder, row.image_id)),
+                        _truth_at(truth_folder, row.image_id),
                     )
 
             if rule == "fixed":
@@ -259,12 +258,12 @@ def _good_thresholds(
     return fit.others, fit.by_image, fit.folds
 
 
-def _truth_at(path: Path) -> np.ndarray:
+def _truth_at(folder: str | Path, image_id: str) -> np.ndarray:
     """Truth of an image on the evaluation's square, bool; good images have none."""
     side = saa_plus.EVALUATION_SIZE_PX
-    if not path.is_file():
+    if not image_file(folder, image_id).is_file():
         return np.zeros((side, side), bool)
-    truth = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    truth = read_warped(folder, image_id)
     return cv2.resize(truth, (side, side), interpolation=cv2.INTER_NEAREST) == 255
 
 
@@ -279,7 +278,7 @@ def saa_plus_segmenter(
     Args:
         maps: Anomaly maps table.
         limits: Threshold of each image.
-        settings: `binarise`, `eval_resolution`, variant and switches.
+        settings: `binarise`, `eval_resolution`, `switches`.
 
     Returns:
         A function from rows of the transforms table to a mask, at the image's size, or, with
@@ -287,7 +286,7 @@ def saa_plus_segmenter(
     """
     rows = {row.image_id: row for row in maps.itertuples()}
     rule, _ = saa_plus.parse_rule(settings["binarise"])
-    cubic = switched("saa_plus", settings["variant"], settings["switches"]).cubic_maps
+    cubic = settings["switches"]["cubic_maps"]
 
     def segment_one(row: Any) -> Segmentation:
         stored = rows[row.image_id]

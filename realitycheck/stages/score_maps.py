@@ -20,12 +20,9 @@ from realitycheck.artifacts import (
     ENCODINGS,
     THRESHOLDS,
     check_rows,
-    image_file,
     read_shards,
     read_table,
 )
-from realitycheck.images import read_image
-from realitycheck.methods.switches import switched
 from realitycheck.metrics.pixel_scores import pixel_scores
 from realitycheck.models.adapted_sam import read_adapted
 from realitycheck.models.clip_surgery import similarity_map
@@ -34,6 +31,7 @@ from realitycheck.stages.align import read_references
 from realitycheck.stages.clip_encodings import TextFeatures
 from realitycheck.stages.encode import keys_of
 from realitycheck.stages.few_shot import few_shot_maps, read_banks, stored_patches
+from realitycheck.stages.pictures import read_warped
 from realitycheck.stages.pixel_difference import difference_of
 from realitycheck.stages.saa_plus import anomaly_map
 from realitycheck.store import EncodingStore
@@ -180,10 +178,10 @@ def similarity_maps(
         keys: Key of each image's patch features.
         texts: Features of texts.
         prompts: Phrases of the prompt set.
-        settings: Variant and switches of `clip_surgery_sam`.
+        settings: `switches` of `clip_surgery_sam`.
     """
-    switches = switched("clip_surgery_sam", settings["variant"], settings["switches"])
-    used = prompts[:1] if switches.first_prompt_only else prompts
+    switches = settings["switches"]
+    used = prompts[:1] if switches["first_prompt_only"] else prompts
     text_features = np.stack([texts.ensemble(prompt) for prompt in used])
     redundant = texts.ensemble("")
 
@@ -192,7 +190,7 @@ def similarity_maps(
             patches.get(keys[row.image_id])["tokens"],
             text_features,
             redundant_feature=redundant,
-            norm_axis=switches.norm_axis,
+            norm_axis=switches["norm_axis"],
         )[1:].max(axis=1)
         side = round(len(similarity) ** 0.5)
         return cv2.resize(
@@ -207,4 +205,4 @@ def similarity_maps(
 def _truth_of(row: Any, folder: str | Path, *, is_drawn: bool) -> np.ndarray:
     if not is_drawn:
         return np.zeros((int(row.height_px), int(row.width_px)), np.uint8)
-    return read_image(image_file(folder, row.image_id))[..., 0]
+    return read_warped(folder, row.image_id)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from realitycheck.artifacts import read_facts
+from realitycheck.parquet import open_parquet, read_frame
 
 #: Name of a run's own step, the last one.
 OWN_STEP = "mask or verdict"
@@ -49,10 +49,13 @@ def timed_steps(steps: Mapping[str, str | Path | Sequence[str | Path]]) -> Secon
     for name, paths in steps.items():
         shards = [paths] if isinstance(paths, str | Path) else list(paths)
         found |= _noted(shards)
-        own = [path for path in shards if "latency_s" in pq.read_schema(path).names]
+        own = []
+        for path in shards:
+            with open_parquet(path) as file:
+                if "latency_s" in file.schema_arrow.names:
+                    own.append(file.read(columns=["latency_s"]).to_pandas())
         if own:
-            read = [pq.read_table(path, columns=["latency_s"]).to_pandas() for path in own]
-            found[name] = _median(pd.concat(read))
+            found[name] = _median(pd.concat(own))
     return found
 
 
@@ -84,7 +87,7 @@ def part_time(path: str | Path) -> PartTime:
         path: Masks or verdicts table of the run.
     """
     steps = _noted([path])
-    table = pq.read_table(path, columns=["image_id", "latency_s"]).to_pandas()
+    table = read_frame(path, ["image_id", "latency_s"])
     by_part = table.groupby("image_id")["latency_s"].agg(lambda each: each.sum(min_count=1))
     if OWN_STEP not in steps:
         steps[OWN_STEP] = _median(by_part.to_frame())

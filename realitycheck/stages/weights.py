@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from realitycheck.download import DownloadError, fetch
 from realitycheck.models.files import SHIPPED_FOLDER, shipped_files
 from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
-from realitycheck.provenance import digest_of, stat_signature
+from realitycheck.provenance import digest_of, read_record, stat_signature
+from realitycheck.writing import write_atomically
 
 #: Seed of the miniature networks' random weights.
 MINIATURE_SEED = 0
@@ -108,10 +109,7 @@ def _copy_shipped(name: str, target: Path) -> None:
         place = target / path.removeprefix(f"{name}/") if path != name else target
         source = SHIPPED_FOLDER / path
         if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            passing = place.with_name(f".{place.name}.{os.getpid()}")
-            shutil.copyfile(source, passing)
-            os.replace(passing, place)
+            write_atomically(place, partial(shutil.copyfile, source))
         if (found := weights_digest(place)) != sha256:
             raise DownloadError(
                 f"{place}: expected the file that ships with the package, sha256 {sha256}, found "
@@ -146,4 +144,4 @@ def _create_miniatures(network: str, files: Sequence[Mapping[str, Any]]) -> None
 
 def weights_path(record: str | Path, key: str = "weights") -> Path:
     """Path of one of a network's checked files, out of its record."""
-    return Path(json.loads(Path(record).read_text(encoding="utf-8"))["files"][key]["path"])
+    return Path(read_record(record)["files"][key]["path"])

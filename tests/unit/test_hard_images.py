@@ -4,6 +4,7 @@ An all-black one, one of 64 × 48 px, one of 4000 × 300 px, a grey one of 16 bi
 thresholds lie, some without a box and some without an automatic mask.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ from realitycheck.artifacts import (
 )
 from realitycheck.images import read_image, write_png
 from realitycheck.methods.saa_plus import captions
+from realitycheck.methods.switches import switched
 from realitycheck.models.clip import load_clip
 from realitycheck.models.grounding_dino import load_grounding_dino
 from realitycheck.models.miniature_clip import write_miniature_clip, write_miniature_saliency
@@ -222,7 +224,7 @@ class Hard:
                 lambda: self.clip,
                 masks,
                 keys=mask_keys,
-                settings={"variant": variant, "switches": {}},
+                settings={"switches": asdict(switched("sam_clip", variant, {}))},
                 batch_size=16,
             ),
             lambda row: f"{row.pixels_sha256}/{mask_keys[row.image_id]}",
@@ -247,8 +249,7 @@ class Hard:
             captions=PROMPTS,
             keys=keys,
             settings={
-                "variant": variant,
-                "switches": {},
+                "switches": asdict(switched("grounded_sam", variant, {})),
                 "box_threshold": box_threshold,
                 "text_threshold": 0.25,
             },
@@ -258,8 +259,7 @@ class Hard:
 
     def clip_surgery_sam(self, variant):
         settings = {
-            "variant": variant,
-            "switches": {},
+            "switches": asdict(switched("clip_surgery_sam", variant, {})),
             "clip_input_size": 224,
             "threshold": 0.8,
             "downsample": 2,
@@ -291,8 +291,7 @@ class Hard:
             saliency_encoder(lambda: self.saliency, colour=colour),
         )
         settings = {
-            "variant": variant,
-            "switches": {},
+            "switches": asdict(switched("saa_plus", variant, {})),
             "box_threshold": box_threshold,
             "text_threshold": 0.1,
             "binarise": "union",

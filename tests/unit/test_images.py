@@ -418,7 +418,8 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     write_png(RGB, path)
 
     def break_off(self, file, *args, **kwargs):
-        file.write_bytes(b"half")
+        with open(file, "wb") as opened:
+            opened.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(Image.Image, "save", break_off)

@@ -17,6 +17,7 @@ from realitycheck.provenance import (
     in_shard,
     package_version,
     read_digest,
+    read_record,
     shard_digest,
     shard_names,
     source_digest,
@@ -257,6 +258,17 @@ def test_read_digest_walks_down_the_keys(tmp_path):
     path.write_text('{"files": {"weights": {"sha256": "ab"}}}')
     assert read_digest(path, "files", "weights", "sha256") == "ab"
     assert read_digest(path, "files", "text_encoder", "sha256") == "none"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"files": {', b'{"files": "\xff"}', b"\0" * 40])
+def test_damaged_record_is_named_and_made_again(content, tmp_path):
+    """The next run finds it missing; a traceback of a parser would help nobody."""
+    path = tmp_path / "digests.json"
+    for read in (read_record, lambda path: shard_digest(path, "images"), read_digest):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"digests.json: damaged .* removed: run again"):
+            read(path)
+        assert not path.exists()
 
 
 def test_signature_notices_edits_arrivals_and_losses(tmp_path):

@@ -121,7 +121,7 @@ def test_failed_writing_leaves_no_file(store, arrays, monkeypatch):
     def fail(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr("realitycheck.store.os.replace", fail)
+    monkeypatch.setattr("realitycheck.writing.os.replace", fail)
     with pytest.raises(OSError, match="no space left"):
         store.put(store.key("image"), arrays)
     assert files_of(store) == []

@@ -1,7 +1,12 @@
 """Only what depends on an edit runs again."""
 
+import dataclasses
 import json
+import os
+import random
 import re
+import shutil
+import time
 
 import numpy as np
 import torch
@@ -207,6 +212,43 @@ def test_run_moved_elsewhere_lists_nothing(run):
     run.folder.rename(moved)
     run.folder = moved
     assert "Nothing to be done" in run.finish("--dry-run")
+
+
+def test_copy_without_dates_has_its_inputs_checked_and_makes_nothing_again(run, tmp_path):
+    """What was made is known by its content; what came from elsewhere is looked at once more.
+
+    Dates in an order of no meaning, as copying gives them, make every input look newer than some
+    output. What a killed job left unfinished goes on the way.
+    """
+    before = run.encodings()
+    run.folder = shutil.copytree(run.folder, tmp_path / "copy", symlinks=True)
+    now = time.time()
+    for path in run.folder.rglob("*"):
+        date = now - 3600 * random.Random(path.name).random()
+        os.utime(path, (date, date))
+    left = run.results / "scores" / ".writing-of-a-killed-job"
+    left.write_text("half")
+    os.utime(left, (0, 0))
+    checks = {"prepare_dataset": 1, "audit_dataset": 1, "check_inputs": 1, "fetch_weights": 2}
+    assert run.rules_run() == checks
+    assert not left.exists()
+    assert "Nothing to be done" in run.finish("--dry-run")
+    assert run.encodings().keys() == before.keys()
+    content = run.results / "tables" / "readiness.parquet"
+    content.write_bytes(content.read_bytes() + b" ")
+    assert "tabulate_readiness" in run.planned_jobs(), "another content is another file"
+
+
+def test_results_of_another_folder_are_left_alone(run, tmp_path):
+    """Two folders with one results_dir would change each other's manifests in silence."""
+    run.settings["results_dir"] = str(run.results)
+    other = dataclasses.replace(run, folder=tmp_path / "other")
+    other.folder.mkdir()
+    (other.folder / "data").symlink_to(run.folder / "data")
+    said = other.fail("--dry-run")
+    assert f"these are the results of runs in {run.folder}; two folders that write" in said
+    (run.results / ".realitycheck_run").unlink()
+    assert "prepare_dataset" in other.planned_jobs()
 
 
 def test_renamed_results_are_made_again_without_a_network(run):

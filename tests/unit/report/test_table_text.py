@@ -1,5 +1,8 @@
 """Tables for people: what is printed, what is bold, and that LaTeX accepts it."""
 
+import csv
+import io
+import re
 import shutil
 import subprocess
 
@@ -8,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from realitycheck.report.csv_text import csv_text
 from realitycheck.report.table_text import (
     escape_latex,
     render_latex,
@@ -134,6 +138,58 @@ def test_markdown_has_one_cell_a_column(segmentation):
     assert n_columns == {10}
     assert "**0.75 [" in cells[2]
     assert lines[-1] == "2 \\* 3 \\* 4"
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        *(
+            "[click](http://evil.example)",
+            "![x](http://evil.example/x.png)",
+            "<http://evil.example>",
+        ),
+        *("http://evil.example", "HTTPS://evil.example", "see www.evil.example", "[x][y]"),
+        *("mailto:a@evil.example", "<img src=http://evil.example>", "<script>alert(1)</script>"),
+        *("a | b", "a\\| b", "line\rbreak", "[x]: http://evil.example", "~~gone~~", "&#91;x&#93;"),
+    ],
+)
+def test_markdown_makes_no_markup_of_what_the_data_say(title, segmentation):
+    """Titles and categories come from settings and folders; a table is passed on to others."""
+    named = segmentation.assign(method_name=title, dataset_name=title)
+    text = table_text(named, caption=title)
+    source = render_markdown(text, [title])
+    plain = render_markdown(table_text(segmentation, caption="c"), ["n"])
+    assert source.count("\n") == plain.count("\n")
+    assert not re.search(r"(?<!\\)\]\(|(?i:https?|mailto):|(?i:www)\.|<(?!/?sup>)", source)
+    rows = [line for line in source.splitlines() if line.startswith("|")]
+    assert {re.sub(r"\\\\|\\\|", "", row).count("|") for row in rows} == {10}
+
+
+def test_latex_rows_begin_with_no_argument_of_the_line_break():
+    r"""`\\` takes `[…]` and `*` after it as its own, also from the next line."""
+    assert escape_latex("[new] part") == "{}[new] part"
+    assert escape_latex("*") == "{}*"
+    assert escape_latex("0.40 [0.31, 0.48]") == "0.40 [0.31, 0.48]"
+    assert escape_latex("a\rb\x00c\td") == "a b?c d"
+
+
+FORMULAS = ("=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", " =1", "-2+3", "=", "\uff1d1", "\n=1")
+
+
+def test_csv_runs_nothing_in_a_spreadsheet(segmentation, tmp_path):
+    """The usual apostrophe stands before it; numbers, also as texts, are as they were."""
+    table = pd.DataFrame({"text": [*FORMULAS, "-0.5", "+1e-3", "a=b", "x\r=1", None], "=h": -1.5})
+    found = list(csv.reader(io.StringIO(csv_text(table), newline="")))
+    assert found[0] == ["text", "'=h"]
+    assert [row[0] for row in found[1:]] == [
+        *(f"'{cell}".replace("\r", "\n") for cell in FORMULAS),
+        *("-0.5", "+1e-3", "a=b", "x\n=1", ""),
+    ]
+    assert {row[1] for row in found[1:]} == {"-1.5"}
+    named = segmentation.assign(dataset_name="=HYPERLINK(1)")
+    paths = write_table(named, tmp_path, stem="segmentation")
+    assert set(pd.read_csv(paths["csv"])["dataset_name"]) == {"'=HYPERLINK(1)"}
+    assert set(pd.read_parquet(paths["parquet"])["dataset_name"]) == {"=HYPERLINK(1)"}
 
 
 def test_study_table_has_a_row_a_data_set_and_the_published_one_below(segmentation):

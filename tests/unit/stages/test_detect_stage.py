@@ -228,7 +228,11 @@ def test_segments_from_stored_boxes_are_those_of_a_direct_run(
         store,
         captions=CAPTIONS,
         keys=keys,
-        settings={"variant": "published", "box_threshold": threshold, "text_threshold": 0.25},
+        settings={
+            "switches": {"strip_special": False},
+            "box_threshold": threshold,
+            "text_threshold": 0.25,
+        },
         floor=floor,
     )
     n_regions = 0
@@ -262,7 +266,11 @@ def test_image_without_any_stored_box_is_no_box(folder, tmp_path, monkeypatch):
         store,
         captions=CAPTIONS,
         keys={"a/1": store.key("a/1")},
-        settings={"variant": "repaired", "box_threshold": 0.35, "text_threshold": 0.25},
+        settings={
+            "switches": {"strip_special": True},
+            "box_threshold": 0.35,
+            "text_threshold": 0.25,
+        },
         floor=0.05,
     )
     found = segment_one(next(TRANSFORMS.itertuples()))

@@ -230,7 +230,7 @@ def test_lost_truth_mask_is_named(manifest, truth, masks, tmp_path):
     """Taken for an empty one it would give a wrong score."""
     path = image_file(tmp_path / "truth", IDS[2])
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=f"{path}: the warped truth mask is missing"):
+    with pytest.raises(ArtifactError, match=f"{path}: this picture is missing or damaged"):
         score(manifest, truth, masks, tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Panels show what the methods used: the same boxes, masks, points, maps and thresholds."""
 
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,7 @@ from realitycheck.artifacts import (
 from realitycheck.images import write_png
 from realitycheck.methods import grounded_sam, saa_plus
 from realitycheck.methods.saa_plus_prompts import captions
+from realitycheck.methods.switches import switched
 from realitycheck.models.clip_surgery import points_from_map, similarity_map
 from realitycheck.stages.automatic_masks import packed
 from realitycheck.stages.detect import stored_detections
@@ -52,6 +54,11 @@ ROW = SimpleNamespace(
 )
 THRESHOLDS_OF_BOXES = {"box_threshold": 0.35, "text_threshold": 0.25}
 FLOOR = 0.05
+
+
+def switches_of(kind, variant):
+    """Settings of a method's switches, as a variant has them."""
+    return {"switches": asdict(switched(kind, variant, {}))}
 
 
 def box_rows(text, words, *, n, seed, image_id=ROW.image_id):
@@ -123,7 +130,7 @@ def test_solid_boxes_are_those_that_grounded_sam_cuts_out(variant):
         box_rows("defect .", ["defect"], n=20, seed=1) + box_rows("void .", ["void"], n=9, seed=2)
     )
     prompts = ["defect .", "void ."]
-    settings = {"variant": variant, "switches": {}, **THRESHOLDS_OF_BOXES}
+    settings = {**switches_of("grounded_sam", variant), **THRESHOLDS_OF_BOXES}
     views = grounded_sam_viewer(boxes, prompts=prompts, settings=settings, floor=FLOOR)(ROW, IMAGE)
     expected = grounded_sam.prompted_boxes(
         stored_detections(boxes, prompts, floor=FLOOR),
@@ -145,7 +152,7 @@ def test_solid_boxes_are_those_that_grounded_sam_cuts_out(variant):
 def test_image_without_boxes_has_a_panel_all_the_same():
     """`no_box` is the commonest answer of the study; a person wants to see why."""
     nothing = pd.DataFrame(columns=BOXES.columns)
-    settings = {"variant": "published", "switches": {}, **THRESHOLDS_OF_BOXES}
+    settings = {**switches_of("grounded_sam", "published"), **THRESHOLDS_OF_BOXES}
     viewer = grounded_sam_viewer(nothing, prompts=["defect ."], settings=settings, floor=FLOOR)
     views = viewer(ROW, IMAGE)
     assert view_named(views, "Boxes").boxes == ()
@@ -205,7 +212,7 @@ def test_clip_surgery_shows_the_maps_and_points_that_are_used(tmp_path, variant,
         stored(tmp_path / "patches", {"tokens": tokens}),
         texts,
         prompts=["defect", "void"],
-        settings={"variant": variant, "switches": {}, "threshold": 0.8, "downsample": 2},
+        settings={**switches_of("clip_surgery_sam", variant), "threshold": 0.8, "downsample": 2},
         truth_folder=tmp_path,
     )
     views = viewer(ROW, IMAGE)
@@ -272,7 +279,7 @@ def saa_plus_views(tmp_path, boxes, *, binarise="good", limit=0.1, n_objects=1):
         saliency=stored(tmp_path / "s", {"saliency": np.eye(64, dtype=np.float32)}),
         limits={ROW.image_id: limit},
         wanted=wanted,
-        settings={"variant": "published", "switches": {}, "binarise": binarise, **limits},
+        settings={**switches_of("saa_plus", "published"), "binarise": binarise, **limits},
         truth_folder=tmp_path,
         floor=FLOOR,
     )

@@ -1,5 +1,7 @@
 """Score maps are made again from what the segment stage kept, and scored where there is truth."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from realitycheck.artifacts import (
     write_table,
 )
 from realitycheck.images import write_png
+from realitycheck.methods.switches import switched
 from realitycheck.models.clip_surgery import similarity_map
 from realitycheck.stages.saa_plus import anomaly_map
 from realitycheck.stages.score_maps import map_reader, score_pixels, similarity_maps
@@ -131,7 +134,7 @@ def test_similarity_becomes_a_map_of_the_image(tmp_path, tables, variant, used):
     store = EncodingStore(tmp_path / "patches")
     tokens = np.random.default_rng(3).normal(size=(1 + 9, 8)).astype(np.float32)
     store.put("ab" * 20, {"tokens": tokens})
-    settings = {"variant": variant, "switches": {}}
+    settings = {"switches": asdict(switched("clip_surgery_sam", variant, {}))}
     map_of = similarity_maps(
         store, {IDS[0]: "ab" * 20}, Texts(), prompts=["void", "crack"], settings=settings
     )
