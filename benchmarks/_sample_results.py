@@ -122,7 +122,9 @@ def write_sample(
         row = keys | sizes | still | {"category": "plate", "status": "not_requested"}
         transforms.append(dict.fromkeys(TRANSFORMS.columns) | row | {"pixels_sha256": "0" * 64})
         pixels = {"truth_px": int(truth.sum()) if is_known else None, "undecided_px": 0}
-        truths.append(keys | pixels | {"has_truth": is_known, "pixels_sha256": "0" * 64})
+        pixels |= {"lost_px": 0, "status": "complete" if is_known else "not_drawn"}
+        pixels |= {"has_truth": is_known, "pixels_sha256": "0" * 64}
+        truths.append(dict.fromkeys(TRUTH.columns) | keys | pixels)
         for run, rows in masks.items():
             if run == FLOOR_RUN:
                 rows.append(_mask_row(keys, run, np.ones_like(truth), score=None))

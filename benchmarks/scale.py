@@ -45,6 +45,7 @@ from realitycheck.artifacts import (
 )
 from realitycheck.datasets.inventory import inventory
 from realitycheck.images import write_png
+from realitycheck.masks import MaskReading
 from realitycheck.provenance import in_shard, shard_names
 from realitycheck.report.tables import segmentation_table
 from realitycheck.stages.evaluate import score_masks
@@ -91,6 +92,7 @@ def image_rows(n_images: int) -> Iterator[dict[str, Any]]:
             "n_channels": 3,
             "sha256": f"{number:064x}",
             "mask_sha256": f"{number:064x}" if mask_path else None,
+            "mask_reading": MaskReading(("0",)).to_text() if mask_path else None,
         }
 
 
@@ -179,12 +181,15 @@ def write_inputs(folder: Path, n_images: int, n_shards: int) -> None:
         if row["mask_path"]:
             write_png(truth, image_file(folder / "truth", row["image_id"]))
     truth_rows = (
-        {
+        dict.fromkeys(TRUTH.columns)
+        | {
             "dataset": DATASET,
             "image_id": row["image_id"],
             "has_truth": True,
             "truth_px": 100 if row["mask_path"] else 0,
             "undecided_px": 0,
+            "lost_px": 0,
+            "status": "complete",
             "pixels_sha256": row["sha256"],
         }
         for row in rows

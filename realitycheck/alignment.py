@@ -31,6 +31,7 @@ ALIGNMENT_STATUSES = ("aligned", "kept_original", "not_requested")
 _SMOOTHING_PX = 1.6  # of the gradient, at every pyramid level: speckle is finer, edges survive
 _COARSEST_LEVEL_PX = 128  # the level on which starts are compared is no longer than this
 _MIN_SIDE_PX = 16  # a narrower image holds no shape to go by
+_MOST_SIDES = 8  # a mask is followed so many sides of the reference beyond its canvas
 _MIN_VALID_PX = 64  # fewer common pixels say nothing about a match
 
 
@@ -111,6 +112,46 @@ def warp_mask(mask: np.ndarray, matrix: np.ndarray, *, height_px: int, width_px:
         mask.astype(np.uint8), matrix, (width_px, height_px), flags=cv2.INTER_NEAREST
     )
     return warped.astype(mask.dtype)
+
+
+def warp_whole_mask(
+    mask: np.ndarray, matrix: np.ndarray, *, height_px: int, width_px: int
+) -> tuple[np.ndarray, int, int]:
+    """Resample a mask onto a canvas that holds all of it, the reference's canvas within.
+
+    A region too thin or small to be met by nearest neighbour keeps the pixels that its own ones
+    come to lie in.
+
+    Args:
+        mask: uint8 truth with several values, shape (H, W).
+        matrix: reference ← image, shape (3, 3).
+        height_px: Height of the reference.
+        width_px: Width of the reference.
+
+    Returns:
+        The mask on the larger canvas, and column and row of the reference's upper left pixel there.
+        Within the reference's canvas it is what `warp_mask` gives.
+    """
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return warp_mask(mask, matrix, height_px=height_px, width_px=width_px), 0, 0
+    left, top, right, bottom = columns.min(), rows.min(), columns.max(), rows.max()
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+    placed = cv2.perspectiveTransform(corners[None], matrix)[0]
+    sides = np.array([width_px, height_px])
+    low = np.clip(np.floor(placed.min(axis=0)) - 1, -_MOST_SIDES * sides, 0).astype(int)
+    high = np.clip(np.ceil(placed.max(axis=0)) + 2, sides, _MOST_SIDES * sides).astype(int)
+    shift = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]], np.float64)
+    width, height = (int(side) for side in high - low)
+    whole = warp_mask(mask, shift @ matrix, height_px=height, width_px=width)
+    window = np.s_[-low[1] : height_px - low[1], -low[0] : width_px - low[0]]
+    whole[window] = warp_mask(mask, matrix, height_px=height_px, width_px=width_px)
+    if not whole.any():
+        points = np.column_stack([columns, rows]).astype(np.float64)[None]
+        x, y = np.rint(cv2.perspectiveTransform(points, shift @ matrix)[0]).astype(int).T
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        whole[y[inside], x[inside]] = mask[rows[inside], columns[inside]]
+    return whole, int(-low[0]), int(-low[1])
 
 
 def covered(

@@ -82,6 +82,14 @@ MASK_STATUSES = frozenset(
     }
 )
 VERDICT_STATUSES = frozenset(LVLM_STATUSES)
+TRUTH_STATUSES = frozenset(
+    {
+        "complete",  # every defect lies on the canvas, or there is none
+        "partly_lost",  # alignment moved some defect pixels beyond it
+        "lost",  # and here all of them
+        "not_drawn",  # defective, but nobody drew where
+    }
+)
 
 MANIFEST = Schema(
     "manifest",
@@ -101,6 +109,7 @@ MANIFEST = Schema(
         ("n_channels", _int),
         ("sha256", _text),
         ("mask_sha256", _text),
+        ("mask_reading", _text),  # JSON of `realitycheck.masks.MaskReading`; null without a mask
     ),
     ("dataset", "image_id"),
     {"label": LABELS, "split": frozenset({"train", "test"})},
@@ -164,11 +173,21 @@ TRUTH = Schema(
         ("dataset", _text),
         ("image_id", _text),
         ("has_truth", _bool),  # false: defective, but nobody drew where
-        ("truth_px", _int),
+        ("truth_px", _int),  # defect pixels, those among them that are lost
         ("undecided_px", _int),
         ("pixels_sha256", _text),
+        ("status", _text),
+        ("lost_px", _int),  # defect pixels that alignment moved beyond the canvas
+        # Where some are lost: all defect pixels, on a canvas that holds them (COCO counts), and the
+        # place of the reference's canvas on it.
+        ("whole_rle", _text),
+        ("whole_height_px", _int),
+        ("whole_width_px", _int),
+        ("left_px", _int),
+        ("top_px", _int),
     ),
     ("dataset", "image_id"),
+    {"status": TRUTH_STATUSES},
 )
 
 ENCODINGS = Schema(
@@ -300,6 +319,7 @@ SCORES = Schema(
         ("union_px", _int),
         ("truth_px", _int),
         ("predicted_px", _int),
+        ("lost_px", _int),  # of truth_px: what alignment moved beyond the canvas
         ("defect_type", _text),
         ("status", _text),
     ),
@@ -319,7 +339,8 @@ DEFECTS = Schema(
         ("category", _text),
         ("group", _text),
         ("defect_type", _text),
-        ("area_px", _int),  # in the aligned image
+        ("area_px", _int),  # in pixels of the aligned image, those beyond its canvas among them
+        ("lost_px", _int),  # of these: what alignment moved beyond the canvas
         ("area_mm2", _real),  # null without `pixel_pitch_mm`
         ("covered_share", _real),  # of its area that the method predicts
         ("is_hit", _bool),  # whether that is `evaluation.min_covered_share` or more

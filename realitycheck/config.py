@@ -34,6 +34,9 @@ NAME_PATTERN = r"^[a-z0-9_]+$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
+#: What a value of a truth mask can mean.
+MASK_MEANINGS = ("defect", "background", "ignore")
+
 #: Lowest detector score that is stored. Thresholds at or above it cost no detector run.
 DETECTION_FLOOR = 0.05
 
@@ -181,8 +184,25 @@ class _DatasetSettings(_Strict):
         None, gt=0, description="side of a pixel on the part, so that defects have areas in mm²"
     )
 
-    #: How truth masks are stored on disk.
-    truth_encoding: ClassVar[str] = "binary"
+    mask_values: Literal["auto", "nonzero"] | dict[str, float | str] = Field(
+        "auto",
+        description="what the values of truth masks mean. auto: the background is found, all else "
+        "is defect, and soft edges are a fault; nonzero: all but the background is defect, soft "
+        "edges too; {threshold: 128}: 128 and above is defect; or each value: {255: defect, 128: "
+        "ignore, 0: background}, also '#ff0000' for a colour and transparent",
+    )
+    mask_background: Literal["auto", "dark", "bright"] = Field(
+        "auto",
+        description="background of truth masks. auto: 0, black, index 0 of a palette or "
+        "transparent, unless borders and areas of all masks say otherwise; dark; bright",
+    )
+    mask_orientation: Literal["auto", "shown", "stored"] = Field(
+        "auto",
+        description="how masks lie on images with an EXIF orientation that they lack. shown: on "
+        "the image as viewers show it; stored: on its pixels as they are stored; auto: as sizes "
+        "tell, else a fault",
+    )
+
     #: Archives that can be fetched for this format (names in `realitycheck.download`).
     fetchable: ClassVar[bool] = False
     generated: ClassVar[bool] = False
@@ -193,6 +213,31 @@ class _DatasetSettings(_Strict):
             return f"datasets.{name}.n_train"
         is_drawn = self.format == "folder" and self.split.kind == "all"
         return f"datasets.{name}.split.train_fraction" if is_drawn else None
+
+    @field_validator("mask_values", mode="after")
+    @classmethod
+    def _check_mask_values(cls, found: str | dict[str, float | str]) -> Any:
+        if isinstance(found, str):
+            return found
+        if "threshold" in found:
+            level = found["threshold"]
+            if len(found) > 1 or isinstance(level, str) or level <= 0:
+                raise ValueError(
+                    "threshold stands alone and is a level above 0, as in {threshold: 128}"
+                )
+            return found
+        for value, meaning in found.items():
+            if not re.fullmatch(r"\d+|#[0-9A-Fa-f]{6}|transparent", value):
+                raise ValueError(
+                    f"a value is a number, a colour such as '#ff0000' or transparent, got {value!r}"
+                )
+            if meaning not in MASK_MEANINGS:
+                raise ValueError(
+                    f"{value} must be one of {', '.join(MASK_MEANINGS)}, got {meaning!r}"
+                )
+        if "defect" not in found.values():
+            raise ValueError("name at least one value that is defect, as in {255: defect}")
+        return {value.lower(): meaning for value, meaning in found.items()}
 
     @model_validator(mode="after")
     def _check_alignment(self) -> _DatasetSettings:
@@ -240,7 +285,11 @@ class OxfordPetDataset(_DatasetSettings):
         "resources/datasets/oxford_iiit_pet", description="holds images/, annotations/"
     )
     reference: FilePath | dict[str, FilePath] = "none"
-    truth_encoding: ClassVar[str] = "trimap"
+    mask_values: Literal["auto", "nonzero"] | dict[str, float | str] = {
+        "1": "defect",  # the animal
+        "2": "background",
+        "3": "ignore",  # its border
+    }
     fetchable: ClassVar[bool] = True
 
 
@@ -1031,7 +1080,8 @@ class Settings(_Strict):
         settings = block.model_dump(
             mode="json",
             include={"format", "root", "categories", "split", "reference", "intensity"}
-            | {"allow_duplicates", "missing_masks"},
+            | {"allow_duplicates", "missing_masks"}
+            | {"mask_values", "mask_background", "mask_orientation"},
         )
         if block.generated:
             settings["root"] = f"{self.results_dir}/raw/{dataset}"
@@ -1047,7 +1097,7 @@ class Settings(_Strict):
             if isinstance(prompt.saa_plus, dict):
                 categories = sorted({*prompt.saa_plus} - {"default"})
                 named[f"prompts.{dataset}.{name}.saa_plus"] = categories
-        return {**settings, "truth_encoding": block.truth_encoding, "named_categories": named}
+        return {**settings, "named_categories": named}
 
     def alignment_settings(self, dataset: str) -> dict[str, Any]:
         """What an aligned image depends on."""

@@ -1,4 +1,4 @@
-"""Read pictures and masks of every common kind into the one form that the package uses.
+"""Read pictures of every common kind into the one form that the package uses.
 
 A file is told by its content, never by its name: PNG, JPEG, TIFF, BMP and GIF; 1 to 16 bits, and
 32-bit grey; grey, RGB, palette, CMYK, with and without alpha. Pillow decodes; OpenCV decodes the
@@ -30,9 +30,6 @@ MAX_PIXELS = 178_956_970
 """Largest picture that is decoded, in pixels: the limit at which Pillow, too, suspects an attack
 (a small file that unpacks to fill the memory). It is about 13,000 x 13,000."""
 
-BACKGROUND, UNDECIDED, DEFECT = 0, 128, 255
-"""The three values of a truth array."""
-
 IDENTITY = {"mapping": "identity"}
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
@@ -47,7 +44,6 @@ _SIGNATURES = {
     b"BM": "BMP",
     b"GIF8": "GIF",
 }
-_TRIMAP = {1: DEFECT, 2: BACKGROUND, 3: UNDECIDED}
 
 
 class ImageError(ValueError):
@@ -160,45 +156,21 @@ def image_facts(path: Path) -> ImageFacts:
     )
 
 
-def read_truth(path: Path, *, encoding: str = "binary") -> np.ndarray:
-    """Read a ground truth mask.
-
-    - `binary`: 0 is background and one other value, whichever, is defect. In a colour mask the
-      brightest channel counts; what is transparent is background.
-    - `trimap`: 1 is the object (here: the defect), 2 background, 3 undecided, as in the trimaps of
-      Oxford-IIIT-Pet. In a palette image the indices count.
+def read_samples(path: Path) -> tuple[bytes, np.ndarray]:
+    """Read a picture in its own depth, its EXIF orientation applied.
 
     Args:
-        path: The mask file, any kind that `read_image` reads.
-        encoding: `binary` or `trimap`.
+        path: The file.
 
     Returns:
-        uint8, shape (H, W): 0 background, 255 defect, 128 undecided.
+        The file's bytes, and its values, shape (H, W) or (H, W, 3).
 
     Raises:
-        ImageError: If the file cannot be read or holds other values.
-        ValueError: If `encoding` is unknown.
-    """
-    path = Path(path)
-    return _truth_of(path, _read_bytes(path), encoding)
-
-
-def read_truth_with_digest(path: Path, *, encoding: str) -> tuple[np.ndarray, str]:
-    """Read a ground truth mask, and the sha256 of its file from the same bytes.
-
-    Args:
-        path: The mask file.
-        encoding: `binary` or `trimap`, as for `read_truth`.
-
-    Returns:
-        The array of `read_truth`, and the digest in hexadecimal.
-
-    Raises:
-        ImageError: As `read_truth`.
+        ImageError: As `read_image`.
     """
     path = Path(path)
     data = _read_bytes(path)
-    return _truth_of(path, data, encoding), hashlib.sha256(data).hexdigest()
+    return data, _decode(path, data).pixels
 
 
 def intensity_problem(bit_depth: int, intensity: Mapping[str, object]) -> tuple[str, str] | None:
@@ -301,8 +273,8 @@ def _read_bytes(path: Path) -> bytes:
 _COPY_AGAIN = "copy it again from its source, or remove it together with its mask"
 
 
-def _decode(path: Path, data: bytes, *, keep_indices: bool = False) -> _Decoded:
-    """Decode a whole file; `keep_indices` leaves the indices of a palette image as they are."""
+def _decode(path: Path, data: bytes) -> _Decoded:
+    """Decode a whole file."""
     with _open(path, data) as image:
         _check_extent(path, image)
         # Pillow and OpenCV turn a TIFF themselves, and nothing else.
@@ -318,7 +290,7 @@ def _decode(path: Path, data: bytes, *, keep_indices: bool = False) -> _Decoded:
             if image.format == "PNG":
                 n_channels = _PNG_CHANNELS[data[25]]
         else:
-            pixels, n_channels = _pixels_of(image, keep_indices)
+            pixels, n_channels = _pixels_of(image)
             if stored_depth > 8 and pixels.dtype == np.uint8:
                 raise ImageError(
                     path,
@@ -333,7 +305,7 @@ def _decode(path: Path, data: bytes, *, keep_indices: bool = False) -> _Decoded:
             "replace them, for example by the lowest value",
         )
     depth = 32 if pixels.dtype.itemsize == 4 else stored_depth
-    return _Decoded(_turn(pixels, orientation), depth, n_channels)
+    return _Decoded(turned(pixels, orientation), depth, n_channels)
 
 
 def _check_extent(path: Path, image: Image.Image) -> None:
@@ -447,12 +419,10 @@ def _decode_deep_colour(path: Path, data: bytes) -> np.ndarray:
     return pixels[:, :, ::-1]
 
 
-def _pixels_of(image: Image.Image, keep_indices: bool) -> tuple[np.ndarray, int]:
+def _pixels_of(image: Image.Image) -> tuple[np.ndarray, int]:
     """Turn a loaded Pillow image into (H, W) or (H, W, 3) in its own depth, alpha applied."""
     key = image.info.get("transparency")
     if image.mode == "P":
-        if keep_indices:
-            return np.asarray(image), 1
         image = image.convert("RGB" if key is None else "RGBA")
     elif image.mode == "1":
         image = image.convert("L")
@@ -486,7 +456,7 @@ def _over_black(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return ((product + np.uint32(top // 2)) // np.uint32(top)).astype(colour.dtype)
 
 
-def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Apply an EXIF orientation, 1 to 8; any other value means 1, as viewers take it."""
     if orientation in (2, 3):
         pixels = pixels[:, ::-1]
@@ -551,53 +521,3 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
         return np.where(values > high, 255, 0).astype(np.uint8)
     scaled = (values.astype(np.float64) - low) * 255.0 / (high - low)
     return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
-
-
-def _truth_of(path: Path, data: bytes, encoding: str) -> np.ndarray:
-    if encoding not in ("binary", "trimap"):
-        raise ValueError(f"truth encoding must be 'binary' or 'trimap', found {encoding!r}")
-    pixels = _decode(path, data, keep_indices=encoding == "trimap").pixels
-    if pixels.ndim == 3:
-        pixels = pixels.max(axis=2)
-    return _trimap_truth(path, pixels) if encoding == "trimap" else _binary_truth(path, pixels)
-
-
-def _binary_truth(path: Path, pixels: np.ndarray) -> np.ndarray:
-    is_defect = pixels != 0
-    if is_defect.any():
-        top = pixels.max()
-        if not (pixels[is_defect] == top).all():
-            raise ImageError(
-                path,
-                f"expected a mask of two values, 0 and one other, found {_values(pixels)}",
-                "save it as PNG with 0 for background and 255 for defect (JPEG and smooth brushes "
-                "make values in between)",
-            )
-        if is_defect.all() and top != np.iinfo(np.uint8).max and top != np.iinfo(np.uint16).max:
-            raise ImageError(
-                path,
-                f"expected a mask with 0 for background, found only the value {top}",
-                "save it as PNG with 0 for background and 255 for defect",
-            )
-    return is_defect.astype(np.uint8) * np.uint8(DEFECT)
-
-
-def _trimap_truth(path: Path, pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype != np.uint8 or not ((pixels >= 1) & (pixels <= 3)).all():
-        raise ImageError(
-            path,
-            f"expected a trimap of 1 (object), 2 (background) and 3 (border), "
-            f"found {_values(pixels)}",
-            "restore the file, or set the encoding of the masks to binary",
-        )
-    table = np.zeros(256, np.uint8)
-    for value, meaning in _TRIMAP.items():
-        table[value] = meaning
-    return table[pixels]
-
-
-def _values(pixels: np.ndarray) -> str:
-    """List the distinct values of a mask, at most eight of them."""
-    found = np.unique(pixels)
-    shown = ", ".join(str(value) for value in found[:8])
-    return f"{len(found)} values: {shown}{', …' if len(found) > 8 else ''}"

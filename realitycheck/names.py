@@ -18,7 +18,7 @@ UNTRAINED_NOTE = "untrained miniature"
 OUT_OF_FOLD_NOTE = "trained on labelled images of the other folds"
 
 #: What the audit looks for. `group_in_two_folds` has no setting: folds are ours, and a group that
-#: lies in two of them is a fault of this program.
+#: lies in two of them is a fault of this program. Nor have the last two: they void no number.
 AUDIT_CHECKS = (
     "reference_is_scored",
     "group_in_two_splits",
@@ -28,4 +28,6 @@ AUDIT_CHECKS = (
     "size_by_label",
     "threshold_on_scored",
     "prompt_names_defects",
+    "truth_by_rule",
+    "defects_lost",
 )

@@ -83,7 +83,6 @@ rule align_masks:
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
     params:
-        truth_encoding=lambda wildcards: cfg.datasets[wildcards.dataset].truth_encoding,
         truth=lambda wildcards: plan.images_digest(wildcards.dataset, "truth"),
         code=code_of("align_masks"),
     message:

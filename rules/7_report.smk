@@ -471,6 +471,7 @@ rule tabulate_audit:
             expand("<results>/manifests/{dataset}.parquet", dataset=cfg.datasets)
         ),
         folds=plan.fold_tables(),
+        truths=expand("<results>/truth/{dataset}/truth.parquet", dataset=cfg.datasets),
     output:
         parquet="<results>/tables/audit.parquet",
         csv=shown(

@@ -15,10 +15,10 @@ from realitycheck.job import job_log, progress, run_facts
 from realitycheck.stages.align import align_truth
 
 with job_log(snakemake.log[0]):
-    inputs, encoding = snakemake.input, snakemake.params.truth_encoding
+    inputs = snakemake.input
     n_images = len(read_table(inputs.manifest, schema=MANIFEST, columns=["image_id"]))
     rows = (
-        align_truth(*part, truth_encoding=encoding, folder=Path(snakemake.output.truth).parent)
+        align_truth(*part, folder=Path(snakemake.output.truth).parent)
         for part in read_together((inputs.manifest, MANIFEST), (inputs.transforms, TRANSFORMS))
     )
     what = f"{snakemake.wildcards.dataset}: masks aligned"
@@ -26,5 +26,5 @@ with job_log(snakemake.log[0]):
         progress(chain.from_iterable(rows), total=n_images, what=what),
         snakemake.output.truth,
         schema=TRUTH,
-        facts=run_facts({"truth_encoding": encoding, "code": snakemake.params.code}),
+        facts=run_facts({"code": snakemake.params.code}),
     )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import AUDIT, AUDIT_FINDINGS, MANIFEST, read_table
+from realitycheck.artifacts import AUDIT, AUDIT_FINDINGS, MANIFEST, TRUTH, read_table
 from realitycheck.job import job_log, run_facts
 from realitycheck.report.evidence_text import audit_text, write_evidence
 from realitycheck.stages.audit import audit_table
@@ -19,6 +19,10 @@ with job_log(snakemake.log[0]):
         audited_runs(params.runs, manifests, datasets=params.datasets, methods=params.methods),
         manifests,
         read_folds(inputs.folds, params.fold_runs),
+        {
+            dataset: read_table(path, schema=TRUTH)
+            for dataset, path in zip(params.datasets, inputs.truths, strict=True)
+        },
     )
     write_evidence(
         {"audit": (table, AUDIT)},

@@ -5,23 +5,28 @@ data set once and not once per fault.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from realitycheck.datasets.mask_rules import Mask, MaskValues, decide_readings, threshold_of
 from realitycheck.datasets.records import LABELS, Fault, Record
 from realitycheck.images import (
-    DEFECT,
     IDENTITY,
     ImageError,
     ImageFacts,
     image_facts,
     intensity_problem,
-    read_truth_with_digest,
+)
+from realitycheck.masks import (
+    MaskFacts,
+    MaskReading,
+    exif_orientation,
+    look_at_mask,
+    shape_turned,
 )
 
 COLUMNS = (
@@ -39,6 +44,7 @@ COLUMNS = (
     "n_channels",
     "sha256",
     "mask_sha256",
+    "mask_reading",
 )
 """Columns of a manifest without its key `dataset`; the digests are of the files' bytes."""
 
@@ -50,7 +56,8 @@ class _Looked:
     """What one image and its mask turned out to be; None where a file cannot be read."""
 
     facts: ImageFacts | None
-    mask_sha256: str | None
+    mask: MaskFacts | None
+    orientation: int
     faults: tuple[Fault, ...]
 
 
@@ -58,7 +65,9 @@ def check_records(
     records: Sequence[Record],
     listing_faults: Iterable[Fault] = (),
     *,
-    truth_encoding: str = "binary",
+    mask_values: MaskValues = "auto",
+    mask_background: str = "auto",
+    mask_orientation: str = "auto",
     intensity: Mapping[str, object] = IDENTITY,
     requires_masks: bool = False,
     missing_masks: str = "fault",
@@ -70,17 +79,19 @@ def check_records(
     """Check all images and masks of a data set, and tabulate them.
 
     Found are: files that are missing, damaged, cut short or of no known kind; depths that the
-    intensity mapping cannot take; masks of another size than the image as it is shown, with
-    other values, empty on a defective part or not empty on a good one; defective parts without
-    mask where others have one; two images with one id; the same picture twice, byte for byte or
-    saved in two ways; no test image at all.
+    intensity mapping cannot take; masks of another size than the image as it is shown, whose
+    values or orientation can be read in several ways, empty on a defective part or not empty on a
+    good one; defective parts without mask where others have one; two images with one id; the same
+    picture twice, byte for byte or saved in two ways; no test image at all.
 
     Memory holds `n_workers` decoded images at a time.
 
     Args:
         records: What a format's listing found.
         listing_faults: What was wrong already; returned first.
-        truth_encoding: How masks are written, `binary` or `trimap`.
+        mask_values: What the values of the masks mean; see `decide_readings`.
+        mask_background: As for `decide_readings`.
+        mask_orientation: As for `decide_readings`.
         intensity: How images become 8-bit, as for `read_image`.
         requires_masks: Whether every NOK image needs a mask. If not, a data set without any mask
             is accepted (IoU is then not available), but not one with some.
@@ -104,7 +115,7 @@ def check_records(
     records = sorted(records, key=lambda record: (record.image_id, str(record.image_path)))
 
     def look(record: Record) -> _Looked:
-        return _look_at(record, truth_encoding, intensity)
+        return _look_at(record, threshold_of(mask_values), intensity)
 
     looked = []
     with ThreadPoolExecutor(n_workers) as pool:
@@ -119,16 +130,25 @@ def check_records(
     faults += _id_faults(records)
     if missing_masks == "fault":
         faults += _missing_mask_faults(records, requires_masks, root)
-    for found in looked:
+    readings, doubts = decide_readings(
+        list(_masks_of(records, looked)),
+        values=mask_values,
+        background=mask_background,
+        orientation=mask_orientation,
+    )
+    faults += doubts
+    for record, found in zip(records, looked, strict=True):
         faults += found.faults
+        if record.mask_path in readings:
+            faults += _compare(record, found, readings[record.mask_path])
     if not allow_duplicates:
         faults += _duplicate_faults(records, looked)
-    return _manifest(records, looked), faults
+    return _manifest(records, looked, readings), faults
 
 
-def _look_at(record: Record, truth_encoding: str, intensity: Mapping[str, object]) -> _Looked:
-    """Decode an image and its mask, and compare them."""
-    facts, truth, mask_sha256 = None, None, None
+def _look_at(record: Record, threshold: float | None, intensity: Mapping[str, object]) -> _Looked:
+    """Decode an image and its mask."""
+    facts, mask, orientation = None, None, 1
     faults = []
     try:
         facts = image_facts(record.image_path)
@@ -140,20 +160,37 @@ def _look_at(record: Record, truth_encoding: str, intensity: Mapping[str, object
             faults.append(Fault(record.image_path, *problem))
     if record.mask_path is not None:
         try:
-            truth, mask_sha256 = read_truth_with_digest(record.mask_path, encoding=truth_encoding)
+            mask = look_at_mask(record.mask_path, threshold=threshold)
         except ImageError as error:
             problem = error.problem
             if not record.mask_path.exists():
                 problem = f"expected the mask of {record.image_path}, found no file"
             faults.append(Fault(error.path, problem, error.remedy))
-    if truth is not None:
-        faults += _compare(record, facts, truth)
-    return _Looked(facts, mask_sha256, tuple(faults))
+        if facts is not None:
+            orientation = exif_orientation(record.image_path)
+    return _Looked(facts, mask, orientation, tuple(faults))
 
 
-def _compare(record: Record, facts: ImageFacts | None, truth: np.ndarray) -> list[Fault]:
+def _masks_of(records: Sequence[Record], looked: Sequence[_Looked]) -> Iterator[Mask]:
+    """Masks that can be read, beside their images; an image that cannot be read says nothing."""
+    for record, found in zip(records, looked, strict=True):
+        mask, facts = found.mask, found.facts
+        if mask is not None:
+            own = shape_turned(mask.height_px, mask.width_px, mask.orientation)
+            yield Mask(
+                facts=mask,
+                is_good=record.label == "OK",
+                image_path=record.image_path,
+                image_orientation=mask.orientation if facts is None else found.orientation,
+                image_shape=own if facts is None else (facts.height_px, facts.width_px),
+            )
+
+
+def _compare(record: Record, found: _Looked, reading: MaskReading) -> list[Fault]:
+    """Compare a mask with the size and the label of its image."""
     faults = []
-    height, width = truth.shape
+    facts, mask = found.facts, found.mask
+    height, width = shape_turned(mask.height_px, mask.width_px, reading.orientation)
     if facts is not None and (height, width) != (facts.height_px, facts.width_px):
         swapped = (width, height) == (facts.height_px, facts.width_px)
         faults.append(
@@ -166,22 +203,23 @@ def _compare(record: Record, facts: ImageFacts | None, truth: np.ndarray) -> lis
                 else "draw or export the mask at the size of the image",
             )
         )
-    is_empty = not (truth == DEFECT).any()
-    if record.label == "NOK" and is_empty:
+    n_defect_px = mask.count(reading)
+    if record.label == "NOK" and not n_defect_px:
         faults.append(
             Fault(
                 record.mask_path,
-                f"expected defect pixels, because {record.image_path} is NOK, found an empty mask",
+                f"expected defect pixels, because {record.image_path} is NOK, found an empty mask "
+                f"(the values {', '.join(mask.values)} are read as background or undecided)",
                 "draw the defect, or move the image to OK; or delete the file and set "
                 "missing_masks: label_only, so that the image counts by its label alone",
             )
         )
-    if record.label == "OK" and not is_empty:
+    if record.label == "OK" and n_defect_px:
         faults.append(
             Fault(
                 record.mask_path,
                 f"expected an empty mask or none, because {record.image_path} is OK, found "
-                f"{int((truth == DEFECT).sum())} defect pixels",
+                f"{n_defect_px} defect pixels",
                 "remove the mask, or move the image to NOK",
             )
         )
@@ -271,10 +309,12 @@ def _names(records: Sequence[Record]) -> str:
     return ", ".join(str(record.image_path) for record in records)
 
 
-def _manifest(records: Sequence[Record], looked: Sequence[_Looked]) -> pd.DataFrame:
+def _manifest(
+    records: Sequence[Record], looked: Sequence[_Looked], readings: Mapping[Path, MaskReading]
+) -> pd.DataFrame:
     rows = []
     for record, found in zip(records, looked, strict=True):
-        facts = found.facts
+        facts, reading = found.facts, readings.get(record.mask_path)
         rows.append(
             {
                 "image_id": record.image_id,
@@ -285,7 +325,8 @@ def _manifest(records: Sequence[Record], looked: Sequence[_Looked]) -> pd.DataFr
                 "group": record.group,
                 "image_path": str(record.image_path),
                 "mask_path": None if record.mask_path is None else str(record.mask_path),
-                "mask_sha256": found.mask_sha256,
+                "mask_sha256": None if found.mask is None else found.mask.sha256,
+                "mask_reading": None if reading is None else reading.to_text(),
                 "sha256": None if facts is None else facts.sha256,
                 **{name: None if facts is None else getattr(facts, name) for name in _INTEGERS},
             }

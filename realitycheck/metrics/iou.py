@@ -95,6 +95,24 @@ def score_mask(
     return MaskScore(iou, intersection_px, union_px, truth_px, predicted_px)
 
 
+def with_lost_truth(score: MaskScore, lost_px: int) -> MaskScore:
+    """Count defective pixels that lie beyond the image, where nothing can be predicted.
+
+    Args:
+        score: Score within the image.
+        lost_px: Defective pixels beyond it.
+
+    Returns:
+        The score with them in truth and union, and an IoU that is lower accordingly.
+    """
+    union_px = score.union_px + lost_px
+    return score._replace(
+        iou=score.intersection_px / union_px if union_px else score.iou,
+        union_px=union_px,
+        truth_px=score.truth_px + lost_px,
+    )
+
+
 def pooled_iou(intersection_px: Sequence[float], union_px: Sequence[float]) -> float:
     """Pool the IoU over images, so that each pixel weighs the same instead of each image.
 

@@ -207,7 +207,12 @@ def detection_tables(
                 "n_groups": own["group"].fillna(own["image_id"]).nunique(),
                 "dataset_name": dataset_name(run[0], datasets),
                 "method_name": method_name(run[1], methods),
-                "note": "; ".join(_detection_notes(fit.a90, fit.a90_95, largest, methods[run[1]])),
+                "note": "; ".join(
+                    [
+                        *_detection_notes(fit.a90, fit.a90_95, largest, methods[run[1]]),
+                        *_lost_notes(own),
+                    ]
+                ),
             }
         )
         bins += [
@@ -248,6 +253,16 @@ def _detection_notes(
         yield "a90 lies beyond the largest defect, where the curve is a guess"
     elif bound > largest and np.isfinite(bound):
         yield "a90/95 lies beyond the largest defect, where the curve is a guess"
+
+
+def _lost_notes(defects: pd.DataFrame) -> Iterator[str]:
+    n_lost = int((defects["lost_px"] > 0).sum())
+    if n_lost:
+        n_wholly = int((defects["lost_px"] == defects["area_px"]).sum())
+        yield (
+            f"alignment moved {n_lost} of {len(defects)} defects out of the image, {n_wholly} of "
+            "them wholly: what lies beyond it counts as not found"
+        )
 
 
 # -------------------------------------------------------------------------------------- breakdown

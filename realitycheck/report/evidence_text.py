@@ -35,6 +35,8 @@ CHECK_WORDS = {
     "size_by_label": "Size or depth tells the label",
     "threshold_on_scored": "Threshold fitted on scored images",
     "prompt_names_defects": "Prompt names defects of the scored images",
+    "truth_by_rule": "Truth read by a rule",
+    "defects_lost": "Defects out of the image after alignment",
 }
 _BY_WORDS = {"category": "Category", "defect_type": "Defect type", "defect_size": "Defect size"}
 _QUANTITY_WORDS = {"iou": "Mean IoU", "f2": "F2", "verdict": "Right verdicts"}

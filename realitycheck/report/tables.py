@@ -40,7 +40,7 @@ KEYS = ["dataset", "method", "prompt"]
 SCORE_COLUMNS = [
     *("dataset", "image_id", "method", "prompt", "category", "group", "label"),
     *("label_predicted", "iou", "intersection_px", "union_px", "truth_px", "predicted_px"),
-    *("defect_type", "status"),
+    *("lost_px", "defect_type", "status"),
 ]
 MASK_KINDS = (
     *("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference"),
@@ -105,6 +105,7 @@ SEGMENTATION_COLUMNS = {
     "iou_minus_published": "float64",
     "n_scored": "int64",  # defective images with ground truth: what the IoU is taken over
     "n_without_truth": "int64",  # defective images with no mask, or with an empty one
+    "n_lost": "int64",  # of the scored ones: alignment moved defect pixels out of the image
     "n_without_prediction": "int64",  # of the scored ones; they make the IoU a range
     "mean_iou_worst": "float64",
     "mean_iou_best": "float64",
@@ -190,8 +191,9 @@ def segmentation_table(
     """Make Table 1: how well masks fit, one row a data set, method and prompt.
 
     The IoU is averaged over the defective images that have ground truth; `pooled_iou` is over the
-    same images. Intervals: bootstrap over images (or groups), stratified by category. A method
-    that gives verdicts but no mask has no row.
+    same images; defect pixels that alignment moved out of the image are in both unions. Intervals:
+    bootstrap over images (or groups), stratified by category. A method that gives verdicts but no
+    mask has no row.
 
     Source: section 4.1 and Table 1 of the study.
 
@@ -399,6 +401,7 @@ def _mask_statistics(
         "ok_with_mask_rate": flagged_best if n_silent == 0 else np.nan,
         "n_scored": len(scored),
         "n_without_truth": int((is_nok & ~has_truth).sum()),
+        "n_lost": int((scored["lost_px"].fillna(0).to_numpy(dtype=float) > 0).sum()),
         "n_without_prediction": int((is_nok & has_truth & ~is_predicted).sum()),
         "mean_iou_worst": low.estimate,
         "mean_iou_best": high.estimate,
@@ -557,6 +560,11 @@ def _mask_notes(row: dict) -> list[str]:
         notes.append(
             f"IoU over {row['n_scored']} of {row['n_scored'] + row['n_without_truth']} defective "
             f"images: {row['n_without_truth']} have no ground truth"
+        )
+    if row["n_lost"]:
+        notes.append(
+            f"alignment moved defects of {row['n_lost']} of {row['n_scored']} defective images out "
+            "of the image, wholly or in part: those pixels count as not found"
         )
     if row["n_without_prediction"]:
         notes.append(

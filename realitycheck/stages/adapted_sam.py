@@ -218,6 +218,6 @@ def adapted_sam_segmenter(
 
 
 def _with_truth(manifest: pd.DataFrame, truth: pd.DataFrame, *, label: str) -> set[str]:
-    """Images of a label whose truth is known, and, where it must show a defect, is not empty."""
-    known = truth[truth["has_truth"] & ((truth["truth_px"] > 0) | (label == "OK"))]
+    """Images of a label whose truth is known, and, where it must show a defect, shows one."""
+    known = truth[truth["has_truth"] & ((truth["truth_px"] > truth["lost_px"]) | (label == "OK"))]
     return set(manifest.loc[manifest["label"] == label, "image_id"]) & set(known["image_id"])

@@ -12,9 +12,17 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from realitycheck.alignment import Aligner, covered, warp_image, warp_mask
-from realitycheck.artifacts import MANIFEST, REFERENCES, check_rows, image_file, read_table
-from realitycheck.images import ImageError, read_image, read_truth, write_png
+from realitycheck.alignment import Aligner, covered, warp_image, warp_whole_mask
+from realitycheck.artifacts import (
+    MANIFEST,
+    REFERENCES,
+    check_rows,
+    encode_mask,
+    image_file,
+    read_table,
+)
+from realitycheck.images import ImageError, read_image, write_png
+from realitycheck.masks import DEFECT, UNDECIDED, MaskReading, read_truth
 from realitycheck.provenance import in_shard
 from realitycheck.stages.finished import finished_first
 from realitycheck.store import FinishedRows
@@ -153,17 +161,17 @@ def covered_pixels(transform: Any, manifest_row: Any) -> np.ndarray:
 
 
 def align_truth(
-    manifest: pd.DataFrame, transforms: pd.DataFrame, *, truth_encoding: str, folder: str | Path
+    manifest: pd.DataFrame, transforms: pd.DataFrame, *, folder: str | Path
 ) -> Iterator[dict[str, Any]]:
     """Warp every truth mask with its image's transform and write it as PNG.
 
     A good image, and a defective one without a mask, has no file; `has_truth` tells them apart from
-    an empty mask.
+    an empty mask. Defect pixels that the transform moves beyond the canvas are counted, and kept in
+    the row.
 
     Args:
         manifest: Scored images.
         transforms: Their transforms.
-        truth_encoding: `binary` or `trimap`, how masks are stored.
         folder: Where the warped masks go: 0 background, 128 undecided, 255 defect.
 
     Yields:
@@ -178,21 +186,50 @@ def align_truth(
     ).itertuples():
         size = {"height_px": int(row.height_px_aligned), "width_px": int(row.width_px_aligned)}
         path = image_file(folder, row.image_id)
-        if row.mask_path is None or pd.isna(row.mask_path):
-            path.unlink(missing_ok=True)
-            has_truth = row.label == "OK"
-            truth = np.zeros((size["height_px"], size["width_px"]), np.uint8)
-        else:
+        whole, left, top = np.zeros((size["height_px"], size["width_px"]), np.uint8), 0, 0
+        has_truth = row.label == "OK"
+        is_drawn = row.mask_path is not None and not pd.isna(row.mask_path)
+        if is_drawn:
             has_truth = True
-            truth = read_truth(Path(row.mask_path), encoding=truth_encoding)
+            whole = read_truth(Path(row.mask_path), MaskReading.from_text(row.mask_reading))
             if row.status == "aligned":
-                truth = warp_mask(truth, matrix_of(row), **size)
+                whole, left, top = warp_whole_mask(whole, matrix_of(row), **size)
+        truth = whole
+        if row.status == "aligned":
+            truth = whole[top : top + size["height_px"], left : left + size["width_px"]]
+        if is_drawn:
             write_png(truth, path)
+        else:
+            path.unlink(missing_ok=True)
+        truth_px = int((whole == DEFECT).sum())
+        lost_px = truth_px - int((truth == DEFECT).sum())
         yield {
             "dataset": row.dataset,
             "image_id": row.image_id,
             "has_truth": has_truth,
-            "truth_px": int((truth == 255).sum()),
-            "undecided_px": int((truth == 128).sum()),
+            "truth_px": truth_px,
+            "undecided_px": int((truth == UNDECIDED).sum()),
             "pixels_sha256": pixels_digest(truth),
+            "status": _truth_status(truth_px, lost_px) if has_truth else "not_drawn",
+            "lost_px": lost_px,
+            **_lost_part(whole == DEFECT, left, top, is_any=lost_px > 0),
         }
+
+
+def _truth_status(truth_px: int, lost_px: int) -> str:
+    if not lost_px:
+        return "complete"
+    return "lost" if lost_px == truth_px else "partly_lost"
+
+
+def _lost_part(whole: np.ndarray, left: int, top: int, *, is_any: bool) -> dict[str, Any]:
+    """Columns of the truth table that keep what lies beyond the canvas."""
+    height, width = whole.shape
+    found = {
+        "whole_rle": encode_mask(whole) if is_any else None,
+        "whole_height_px": height,
+        "whole_width_px": width,
+        "left_px": left,
+        "top_px": top,
+    }
+    return found if is_any else dict.fromkeys(found)

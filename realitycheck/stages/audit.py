@@ -17,6 +17,7 @@ import pandas as pd
 
 from realitycheck.artifacts import AUDIT, WHOLE_DATASET
 from realitycheck.datasets.near_duplicates import near_duplicates, thumbnail
+from realitycheck.masks import MaskReading
 from realitycheck.methods.needs import lacking, lacking_files
 from realitycheck.names import AUDIT_CHECKS
 
@@ -52,6 +53,11 @@ _CONSEQUENCES = {
     "set.",
     "prompt_names_defects": "The prompt knows which defects will come; on other defects the score "
     "may be worse.",
+    "truth_by_rule": "Wrong if the rule is: look at a truth mask in the report; `mask_background` "
+    "and `mask_orientation` decide.",
+    "defects_lost": "No method sees what lies beyond the image: it counts as not found in IoU and "
+    "in the probability of detection, and is left out of pixel scores. Align otherwise, or frame "
+    "the part with a margin.",
 }
 
 
@@ -125,6 +131,7 @@ def audit_dataset(
         "reference_is_scored": scored_reference(references) if uses_reference else NOTHING,
         "group_in_two_splits": shared_groups(manifest, train),
         "size_by_label": label_by_size(manifest),
+        "truth_by_rule": truth_by_rule(manifest),
         **_duplicates(manifest, train, read=read, n_workers=n_workers),
     }
     named = [(path, named_defects(text, manifest["defect_type"])) for path, text in told.items()]
@@ -137,7 +144,7 @@ def audit_dataset(
     stopping += [
         f"{check}: {each.finding} (first: {each.example}); {_REMEDIES[check]}"
         for check, each in found.items()
-        if each.n_affected and rules[check] == "stop"
+        if each.n_affected and rules.get(check) == "stop"
     ]
     if stopping:
         checks = sorted({line.partition(":")[0] for line in stopping})
@@ -210,6 +217,41 @@ def label_by_size(manifest: pd.DataFrame) -> Finding:
         int(won.sum()),
         f"{first['image_id']}, {first['label']}, {first['width_px']} x {first['height_px']} px, "
         f"{first['bit_depth']} bit, {first['n_channels']} channels",
+    )
+
+
+def truth_by_rule(manifest: pd.DataFrame) -> Finding:
+    """Find masks whose reading neither convention nor a setting decided."""
+    drawn = manifest[manifest["mask_reading"].notna()]
+    told = drawn["mask_reading"].map(lambda text: MaskReading.from_text(text).told)
+    affected = drawn[told != ""]
+    if affected.empty:
+        return NOTHING
+    return Finding(
+        "; ".join(dict.fromkeys(told[told != ""])),
+        len(affected),
+        str(affected["image_id"].iloc[0]),
+    )
+
+
+def defects_lost(truth: pd.DataFrame) -> Finding:
+    """Find images with defects that alignment moved out of the image.
+
+    Args:
+        truth: Truth table of a data set.
+    """
+    lost = truth[truth["lost_px"] > 0]
+    if lost.empty:
+        return NOTHING
+    defective = truth[truth["truth_px"] > 0]
+    n_wholly = int((lost["status"] == "lost").sum())
+    first = lost.sort_values("lost_px").iloc[-1]
+    return Finding(
+        f"alignment moved {int(lost['lost_px'].sum()):,} of {int(truth['truth_px'].sum()):,} "
+        f"defect pixels out of the image, in {len(lost)} of {len(defective)} defective images, all "
+        f"of them in {n_wholly}",
+        len(lost),
+        f"{first['image_id']}, {int(first['lost_px']):,} of {int(first['truth_px']):,} px",
     )
 
 
@@ -325,6 +367,7 @@ def audit_table(
     runs: Sequence[Mapping[str, Any]],
     manifests: Mapping[str, pd.DataFrame],
     folds: Mapping[tuple[str, str, str], pd.DataFrame],
+    truths: Mapping[str, pd.DataFrame],
 ) -> pd.DataFrame:
     """Put what was found beside every row of the tables that it touches.
 
@@ -334,6 +377,7 @@ def audit_table(
             `uses_reference`, `uses_training_images`, `uses_test_truth` (why, or nothing), `told`.
         manifests: Scored images of each data set.
         folds: Columns `image_id` and `fold` of each run that has folds.
+        truths: Truth table of each data set.
 
     Returns:
         The table, columns of `AUDIT`. A check that found nothing in a data set has one row there,
@@ -341,6 +385,8 @@ def audit_table(
     """
     rows: list[dict[str, Any]] = []
     of_check = {(row["dataset"], row["check"]): row for row in findings.to_dict("records")}
+    for dataset, truth in truths.items():
+        of_check[dataset, "defects_lost"] = defects_lost(truth)._asdict()
     for dataset in manifests:
         own = [run for run in runs if run["dataset"] == dataset]
         for check in AUDIT_CHECKS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import check_rows, image_file, masks_of
+from realitycheck.artifacts import check_rows, decode_mask, image_file, masks_of
 from realitycheck.methods.thresholds import cross_fit_thresholds
-from realitycheck.metrics.iou import DEFECT, UNDECIDED, score_mask
+from realitycheck.metrics.iou import DEFECT, UNDECIDED, score_mask, with_lost_truth
 
 
 def score_masks(
@@ -27,7 +28,7 @@ def score_masks(
 
     The IoU is undefined on good images and on defective ones that nobody drew a mask for. A mask of
     another size than the image is scored at its own size, with the truth brought to it by nearest
-    neighbour.
+    neighbour. Defect pixels that alignment moved beyond the image count as truth that is not found.
 
     Args:
         manifest: Scored images.
@@ -49,7 +50,7 @@ def score_masks(
     for image_id, mask in masks_of(masks):
         image, verdict = about[image_id], verdicts[image_id]
         measured: dict[str, Any] = dict.fromkeys(
-            ("iou", "intersection_px", "union_px", "truth_px")
+            ("iou", "intersection_px", "union_px", "truth_px", "lost_px")
         ) | {"predicted_px": int(mask.sum())}
         if image["has_truth"]:
             drawn = image["mask_path"] is not None and not pd.isna(image["mask_path"])
@@ -58,11 +59,13 @@ def score_masks(
                 if drawn
                 else np.zeros(mask.shape, np.uint8)
             )
+            lost_px = int(image["lost_px"])
             if pixels.shape != mask.shape:
                 height, width = mask.shape
+                lost_px = math.ceil(lost_px * mask.size / pixels.size)
                 pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST)
-            score = score_mask(mask, pixels, ignore_border=ignore_border)
-            measured = score._asdict()
+            score = with_lost_truth(score_mask(mask, pixels, ignore_border=ignore_border), lost_px)
+            measured = score._asdict() | {"lost_px": lost_px}
             if image["label"] == "OK":
                 measured["iou"] = None
         yield _row(image, verdict) | {
@@ -84,8 +87,9 @@ def score_defects(
 ) -> Iterator[dict[str, Any]]:
     """Tell of each defect whether a method finds it.
 
-    A defect is a connected region (8 neighbours) of the truth mask of the aligned image. It is
-    found if at least `min_covered_share` of its area is predicted. A mask of another size than the
+    A defect is a connected region (8 neighbours) of the truth mask of the aligned image, with what
+    alignment moved beyond the canvas. It is found if at least `min_covered_share` of its area is
+    predicted, and beyond the canvas nothing is. A mask of another size than the
     image is brought to it by nearest neighbour, so that a defect has the same area for every
     method.
 
@@ -117,9 +121,16 @@ def score_defects(
             mask = cv2.resize(
                 mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
             ).astype(bool)
+        on_canvas = np.ones(mask.shape, bool)
+        if image["lost_px"]:
+            defective, mask, on_canvas = (
+                _on_whole_canvas(image, each) for each in (defective, mask, on_canvas)
+            )
+            defective |= _whole_truth(image)
         n_regions, regions = cv2.connectedComponents(defective.astype(np.uint8), connectivity=8)
         areas = np.bincount(regions.ravel(), minlength=n_regions)
         covered = np.bincount(regions[mask], minlength=n_regions)
+        lost = np.bincount(regions[~on_canvas], minlength=n_regions)
         for number in range(1, n_regions):
             area, share = int(areas[number]), float(covered[number] / areas[number])
             yield {
@@ -128,6 +139,7 @@ def score_defects(
                 "image_id": image_id,
                 "defect_id": number,
                 "area_px": area,
+                "lost_px": int(lost[number]),
                 "area_mm2": None if pixel_pitch_mm is None else area * pixel_pitch_mm**2,
                 "covered_share": share,
                 "is_hit": share >= min_covered_share,
@@ -215,7 +227,25 @@ def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dic
             "image_id": image_id,
             "label_predicted": label,
             **dict.fromkeys(("iou", "intersection_px", "union_px", "truth_px", "predicted_px")),
+            "lost_px": None,
         }
+
+
+def _whole_truth(image: Any) -> np.ndarray:
+    """Defect pixels of an image on the canvas that holds all of them, bool."""
+    return decode_mask(
+        image["whole_rle"],
+        height_px=int(image["whole_height_px"]),
+        width_px=int(image["whole_width_px"]),
+    )
+
+
+def _on_whole_canvas(image: Any, mask: np.ndarray) -> np.ndarray:
+    """Lay a mask, bool (H, W), onto the canvas of `_whole_truth`, nothing around it."""
+    whole = np.zeros((int(image["whole_height_px"]), int(image["whole_width_px"])), bool)
+    top, left = int(image["top_px"]), int(image["left_px"])
+    whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    return whole
 
 
 def _by_image(table: pd.DataFrame) -> dict[str, dict[str, Any]]:

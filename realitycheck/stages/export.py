@@ -34,7 +34,7 @@ def truth_annotations(
 ) -> Iterator[tuple[int, np.ndarray, dict[str, Any]]]:
     """Read the truth of each image, in the form that `write_coco` takes.
 
-    Undecided pixels are no defect here.
+    Undecided pixels are no defect here, and what alignment moved beyond the image is not in it.
 
     Args:
         images: Manifest and truth table in one, in the order of the export.
@@ -44,7 +44,7 @@ def truth_annotations(
         Place of the image, mask (bool, (H, W)), further fields of its annotations.
     """
     for place, row in enumerate(images.itertuples()):
-        if row.has_truth and row.truth_px > 0:
+        if row.has_truth and row.truth_px > row.lost_px:
             mask = read_image(image_file(folder, row.image_id))[..., 0] == 255
             type_ = {} if pd.isna(row.defect_type) else {"defect_type": row.defect_type}
             yield place, mask, {"attributes": type_}

@@ -187,7 +187,7 @@ def _add_dataset(
     paths = {
         row.image_id: _truth_path(folder, row.image_id)
         for row in about.itertuples()
-        if row.has_truth and row.truth_px > 0
+        if row.has_truth and row.truth_px > row.lost_px
     }
     gallery.add_dataset(dataset, about, truth_paths=paths)
     outlines: dict[tuple[str, str], Mapping[str, str]] = {}

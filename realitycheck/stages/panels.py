@@ -219,8 +219,12 @@ def _final_view(image: np.ndarray, found: Any) -> View:
 def _truth_view(image: np.ndarray, truth: np.ndarray | None, score: Any) -> View:
     if truth is not None and truth.any():
         return mask_view(image, truth, title="Ground truth", note=f"{int(truth.sum())} px.")
-    is_good = score["label"] == "OK"
-    note = "A good part: there is no defect." if is_good else "Nobody drew where the defect is."
+    if score["label"] == "OK":
+        note = "A good part: there is no defect."
+    elif score["lost_px"]:
+        note = "Alignment moved the defect out of the image."
+    else:
+        note = "Nobody drew where the defect is."
     return image_view(image, title="Ground truth", note=note)
 
 

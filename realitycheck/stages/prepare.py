@@ -69,7 +69,9 @@ def prepare_dataset(
         table, faults = check_records(
             listing.records,
             listing.faults,
-            truth_encoding=settings["truth_encoding"],
+            mask_values=settings["mask_values"],
+            mask_background=settings["mask_background"],
+            mask_orientation=settings["mask_orientation"],
             intensity=settings["intensity"],
             allow_duplicates=settings["allow_duplicates"],
             missing_masks=settings["missing_masks"],
@@ -107,8 +109,8 @@ def manifest_digests(
     """Digest what each later stage depends on, bucket by bucket.
 
     Returns:
-        `images` and `train_images` (content of the image and of its reference), `truth` (mask and
-        label), `labels` (everything that scores are grouped by).
+        `images` and `train_images` (content of the image and of its reference), `truth` (mask, how
+        it is read, label), `labels` (everything that scores are grouped by).
     """
     of_category = dict(zip(references["category"], references["sha256"], strict=True))
 
@@ -124,7 +126,10 @@ def manifest_digests(
         "images": images(scored),
         "train_images": images(train),
         "truth": bucket_digests(
-            {row.image_id: [row.mask_sha256, row.label] for row in scored.itertuples()}
+            {
+                row.image_id: [row.mask_sha256, row.mask_reading, row.label]
+                for row in scored.itertuples()
+            }
         ),
         "labels": bucket_digests(
             {

@@ -199,6 +199,7 @@ REFUSALS = {
                 "truth_px": "many",
                 "undecided_px": 0,
                 "pixels_sha256": "ab",
+                **dict.fromkeys(TRUTH.columns[6:]),
             }
         ],
         TRUTH,

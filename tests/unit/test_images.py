@@ -15,8 +15,6 @@ from realitycheck.images import (
     image_facts,
     intensity_problem,
     read_image,
-    read_truth,
-    read_truth_with_digest,
     write_png,
 )
 
@@ -376,70 +374,6 @@ def test_facts_hold_the_digest_of_the_file(tmp_path):
     assert image_facts(one).pixel_digest == image_facts(two).pixel_digest
     other = save(tmp_path / "b.png", RGB.swapaxes(0, 1).copy())
     assert image_facts(one).pixel_digest != image_facts(other).pixel_digest
-
-
-@pytest.mark.parametrize("value", [1, 38, 255])
-def test_any_other_value_than_0_is_defect(tmp_path, value):
-    """Tools write 1, 255 or a class number."""
-    path = save(tmp_path / "m.png", np.array([[0, value]], np.uint8))
-    assert read_truth(path).tolist() == [[0, 255]]
-
-
-def test_masks_of_other_kinds_are_read(tmp_path):
-    """Palette, colour, one bit, 16 bits, transparent overlay: all say the same."""
-    expected = [[0, 255]]
-    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
-    palette.putpalette([0, 0, 0, 128, 0, 0])
-    palette.save(tmp_path / "palette.png")
-    save(tmp_path / "blue.png", np.array([[[0, 0, 0], [0, 0, 9]]], np.uint8))
-    save(tmp_path / "bit.png", np.array([[False, True]]))
-    save(tmp_path / "deep.png", np.array([[0, 65535]], np.uint16))
-    save(tmp_path / "overlay.png", np.array([[[255, 0, 0, 0], [255, 0, 0, 255]]], np.uint8))
-    for path in tmp_path.glob("*.png"):
-        assert read_truth(path).tolist() == expected, path.name
-
-
-def test_mask_with_more_values_is_refused(tmp_path):
-    """Half-tones from JPEG or a soft brush would need a threshold that nobody chose."""
-    path = save(tmp_path / "m.png", np.array([[0, 7, 255]], np.uint8))
-    with pytest.raises(ImageError, match=r"two values, 0 and one other, found 3 values: 0, 7, 255"):
-        read_truth(path)
-    path = save(tmp_path / "n.png", np.full((2, 2), 7, np.uint8))
-    with pytest.raises(ImageError, match="0 for background, found only the value 7"):
-        read_truth(path)
-
-
-def test_full_and_empty_masks_are_read(tmp_path):
-    """Whether they make sense depends on the label, which is not known here."""
-    assert (
-        read_truth(save(tmp_path / "e.png", np.zeros((2, 3), np.uint8))).tolist() == [[0] * 3] * 2
-    )
-    assert read_truth(save(tmp_path / "f.png", np.full((1, 2), 255, np.uint8))).min() == 255
-    assert read_truth(save(tmp_path / "g.png", np.ones((1, 2), bool))).min() == 255
-
-
-def test_trimap_keeps_the_undecided_border(tmp_path):
-    """1 is the animal, 2 background, 3 border; in a palette image the indices count."""
-    values = np.array([[1, 2, 3]], np.uint8)
-    save(tmp_path / "grey.png", values)
-    palette = Image.fromarray(values, "P")
-    palette.putpalette([0, 0, 0, 9, 9, 9, 1, 1, 1, 200, 0, 0])
-    palette.save(tmp_path / "palette.png")
-    for name in ("grey.png", "palette.png"):
-        assert read_truth(tmp_path / name, encoding="trimap").tolist() == [[255, 0, 128]]
-    path = save(tmp_path / "other.png", np.array([[0, 1, 2]], np.uint8))
-    with pytest.raises(ImageError, match="expected a trimap of 1 .*found 3 values: 0, 1, 2"):
-        read_truth(path, encoding="trimap")
-    with pytest.raises(ValueError, match="'binary' or 'trimap', found 'soft'"):
-        read_truth(path, encoding="soft")
-
-
-def test_truth_comes_with_the_digest_of_its_file(tmp_path):
-    """The digest is of the bytes that were decoded."""
-    path = save(tmp_path / "m.png", np.array([[0, 255]], np.uint8))
-    truth, digest = read_truth_with_digest(path, encoding="binary")
-    assert truth.tolist() == [[0, 255]]
-    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("array", [RGB, RGB[:, :, 0], DEEP[:, :, 0], RGB[:, ::-1]])

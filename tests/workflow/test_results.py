@@ -41,7 +41,7 @@ COLUMNS = {
     "label_predicted score reasoning status fold model_requested model_returned finish_reason "
     "tokens_in tokens_out tokens_thinking cost_usd latency_s",
     "scores/{d}/grounded_sam/plain/images.parquet": "dataset image_id method prompt label "
-    "label_predicted iou intersection_px union_px truth_px predicted_px defect_type status",
+    "label_predicted iou intersection_px union_px truth_px predicted_px lost_px defect_type status",
     "scores/{d}/grounded_sam/plain/defects.parquet": "dataset image_id defect_id category "
     "defect_type area_px area_mm2 covered_share is_hit",
 }

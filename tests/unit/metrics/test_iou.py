@@ -8,11 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from realitycheck.metrics.iou import pooled_iou, score_mask
+from realitycheck.metrics.iou import MaskScore, pooled_iou, score_mask, with_lost_truth
 
 
 def _truth(rows):
     return np.array(rows, dtype=np.uint8)
+
+
+def test_truth_beyond_the_image_is_in_the_union():
+    """It is defective, and nothing can be predicted there: 2 of 5 pixels become 2 of 8."""
+    score = with_lost_truth(MaskScore(2 / 5, 2, 5, 4, 3), 3)
+    assert score == (2 / 8, 2, 8, 7, 3)
+    nothing = with_lost_truth(MaskScore(float("nan"), 0, 0, 0, 0), 3)
+    assert nothing == (0.0, 0, 3, 3, 0)
 
 
 def test_iou_of_a_case_small_enough_to_count():

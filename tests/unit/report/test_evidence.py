@@ -77,6 +77,7 @@ def rows(method, prompt, verdicts, *, ious=None, group=None):
                 "union_px": None,
                 "truth_px": 10 * (number + 1) if is_nok else 0,
                 "predicted_px": None if ious is None else (40 if verdict == "NOK" else 0),
+                "lost_px": 0,
                 "defect_type": ("void", "crack")[number % 2] if is_nok else None,
                 "status": "ok",
             }
@@ -177,6 +178,7 @@ def defects(method="grounded_sam", n=60, *, pitch=None, seed=0):
             "group": None,
             "defect_type": "void",
             "area_px": areas,
+            "lost_px": 0,
             "area_mm2": areas * pitch**2 if pitch else np.full(n, np.nan),
             "covered_share": hits.astype(float),
             "is_hit": hits,
@@ -207,6 +209,17 @@ def test_detection_tables_keep_their_contract():
     assert (curve["size"].min(), curve["size"].max()) == (row["smallest"], row["largest"])
     assert (curve["probability_low"] <= curve["probability"]).all()
     assert (np.diff(curve["probability"]) > 0).all()
+
+
+def test_note_says_how_many_defects_alignment_moved_out_of_the_image():
+    """Two wholly, one in part; none is left out of the counts."""
+    table = defects()
+    table.loc[:2, "lost_px"] = table.loc[:2, "area_px"]
+    table.loc[2, "lost_px"] = 1
+    row = detection(table)[0].iloc[0]
+    assert "alignment moved 3 of 60 defects out of the image, 2 of them wholly" in row["note"]
+    assert row["n_defects"] == 60
+    assert "out of the image" not in detection(defects())[0].iloc[0]["note"]
 
 
 def test_pitch_gives_square_millimetres():

@@ -35,6 +35,7 @@ def _scores(ious, methods=("a",)):
                 "union_px": 100.0,
                 "truth_px": 50.0,
                 "predicted_px": 50.0,
+                "lost_px": 0.0,
                 "defect_type": "void",
                 "status": "ok",
             }

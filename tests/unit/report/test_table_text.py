@@ -55,6 +55,7 @@ def _scores():
                     "union_px": np.nan,
                     "truth_px": 10.0 if is_nok else 0.0,
                     "predicted_px": np.nan,
+                    "lost_px": np.nan,
                     "defect_type": None,
                     "status": "ok",
                 }

@@ -40,6 +40,7 @@ def _row(image_id, method, label, **values):
         "union_px": None,
         "truth_px": None,
         "predicted_px": None,
+        "lost_px": None,
         "defect_type": None,
         "status": "ok",
     }
@@ -88,6 +89,14 @@ def verdicts():
             for k, (label, answer) in enumerate(zip(labels, answers, strict=True))
         ]
     )
+
+
+def test_note_says_whose_defects_alignment_moved_out_of_the_image(masks):
+    """They are scored, so that the note is the only trace of them in Table 1."""
+    masks.loc[0, "lost_px"] = 3
+    row = segmentation_table(masks, **SETTINGS).iloc[0]
+    assert row["n_lost"] == 1
+    assert f"alignment moved defects of 1 of {row['n_scored']} defective images out" in row["note"]
 
 
 def test_segmentation_row_by_hand(masks):

@@ -49,7 +49,9 @@ class Product:
             "allow_duplicates": False,
             "missing_masks": "fault",
             "named_categories": {},
-            "truth_encoding": "binary",
+            "mask_values": "auto",
+            "mask_background": "auto",
+            "mask_orientation": "auto",
         }
 
     def draw(self):

@@ -33,6 +33,7 @@ def tables(labels, *, without_truth=(), groups=None):
     has_truth = [image_id not in without_truth for image_id in ids]
     truth_px = [12 * (labels[i] == "NOK" and has_truth[i]) for i in range(len(ids))]
     truth = pd.DataFrame({"image_id": ids, "has_truth": has_truth, "truth_px": truth_px})
+    truth["lost_px"] = 0
     transforms = pd.DataFrame({"image_id": ids, "height_px": 96, "width_px": 128})
     return manifest, truth, transforms
 

@@ -10,6 +10,7 @@ from realitycheck.artifacts import (
     TRUTH,
     ArtifactError,
     check_table,
+    decode_mask,
     image_file,
     write_table,
 )
@@ -44,7 +45,7 @@ def align(product, folder, *, shard="0-of-1", alignment=TRANSLATION):
 
 
 def align_masks(product, transforms, folder):
-    rows = align_truth(product.manifest, transforms, truth_encoding="binary", folder=folder)
+    rows = align_truth(product.manifest, transforms, folder=folder)
     table = pd.DataFrame(list(rows))
     check_table(table, TRUTH, where="test")
     return table.set_index("image_id")
@@ -190,13 +191,75 @@ def test_undecided_border_is_kept_apart(product, tmp_path):
     trimap[12:18, 12:18] = 1
     for path in (product.root / "masks/chip").glob("*.png"):
         write_png(trimap, path)
-    product.prepare(truth_encoding="trimap")
+    product.prepare(mask_values={"1": "defect", "2": "background", "3": "ignore"})
     table = align(product, tmp_path / "aligned", alignment=NONE)
-    rows = align_truth(product.manifest, table, truth_encoding="trimap", folder=tmp_path / "truth")
-    truth = pd.DataFrame(list(rows)).set_index("image_id")
+    truth = align_masks(product, table, tmp_path / "truth")
     row = truth.loc["product/NOK/chip/0"]
     assert (row["truth_px"], row["undecided_px"]) == (36, 64)
     assert set(np.unique(stored(tmp_path / "truth", "product/NOK/chip/0"))) == {0, 128, 255}
+
+
+def moved(table, image_id, matrix):
+    """The transforms with another one for an image."""
+    table = table.set_index("image_id")
+    table.loc[image_id, "status"] = "aligned"
+    for r in range(3):
+        for c in range(3):
+            table.loc[image_id, f"m{r}{c}"] = float(matrix[r][c])
+    return table.reset_index()
+
+
+def whole_of(row):
+    return decode_mask(
+        row["whole_rle"],
+        height_px=int(row["whole_height_px"]),
+        width_px=int(row["whole_width_px"]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("shift", "lost_px", "status"),
+    [((0, 0), 0, "complete"), ((60, 0), 60, "partly_lost"), ((0, -200), 120, "lost")],
+)
+def test_truth_beyond_the_canvas_is_counted_and_kept(product, tmp_path, shift, lost_px, status):
+    """The defect, 12 x 10 px, lies at x 62 to 73 and y 43 to 52 of an image 128 px wide."""
+    image_id = "product/NOK/chip/0"
+    table = align(product.prepare(), tmp_path / "aligned", alignment=NONE)
+    matrix = [[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]]
+    truth = align_masks(product, moved(table, image_id, matrix), tmp_path / "truth")
+    row = truth.loc[image_id]
+    assert (row["truth_px"], row["lost_px"], row["status"]) == (120, lost_px, status)
+    on_canvas = stored(tmp_path / "truth", image_id) == 255
+    assert on_canvas.shape == (96, 128) and on_canvas.sum() == 120 - row["lost_px"]
+    if lost_px:
+        whole, top, left = whole_of(row), int(row["top_px"]), int(row["left_px"])
+        assert whole.sum() == 120
+        np.testing.assert_array_equal(whole[top : top + 96, left : left + 128], on_canvas)
+    else:
+        assert row["whole_rle"] is None
+    assert truth.loc["product/OK/0", "status"] == "complete"
+
+
+def test_defect_that_shrinks_to_nothing_keeps_a_pixel(product, tmp_path):
+    """Nearest neighbour passes over a speck where the reference is smaller than the image."""
+    mask = np.zeros((96, 128), bool)
+    mask[41, 61] = True
+    write_png(mask, product.root / "masks/chip/0.png")
+    table = align(product.prepare(), tmp_path / "aligned", alignment=NONE)
+    half = [[0.5, 0, 0], [0, 0.5, 0], [0, 0, 1]]
+    truth = align_masks(product, moved(table, "product/NOK/chip/0", half), tmp_path / "truth")
+    row = truth.loc["product/NOK/chip/0"]
+    assert (row["truth_px"], row["lost_px"]) == (1, 0)
+    assert stored(tmp_path / "truth", "product/NOK/chip/0").sum() == 255
+
+
+def test_truth_is_read_as_the_manifest_says(product, tmp_path):
+    """What was decided over all masks is not guessed again from one."""
+    for path in (product.root / "masks/chip").glob("*.png"):
+        write_png(read_image(path)[..., 0] == 0, path)
+    table = align(product.prepare(), tmp_path / "aligned", alignment=NONE)
+    truth = align_masks(product, table, tmp_path / "truth")
+    assert truth.loc["product/NOK/chip/0", "truth_px"] == 120
 
 
 def test_transforms_of_other_images_are_refused(product, tmp_path):

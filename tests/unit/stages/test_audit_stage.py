@@ -6,6 +6,7 @@ import pytest
 
 from realitycheck.artifacts import AUDIT, AUDIT_FINDINGS, check_table
 from realitycheck.config import AuditSettings
+from realitycheck.masks import MaskReading
 from realitycheck.names import AUDIT_CHECKS
 from realitycheck.stages.audit import (
     AuditError,
@@ -14,6 +15,7 @@ from realitycheck.stages.audit import (
     groups_in_two_folds,
     label_by_size,
     named_defects,
+    truth_by_rule,
 )
 
 RULES = AuditSettings().model_dump()
@@ -41,6 +43,7 @@ def images(n_ok=6, n_nok=4, n_train=4):
                     "bit_depth": 8,
                     "n_channels": 1,
                     "sha256": name,
+                    "mask_reading": None,
                 }
             )
     return pd.DataFrame(rows)
@@ -79,7 +82,7 @@ def test_clean_data_pass_and_every_check_is_reported():
     assert set(counts.values()) == {0}
     assert set(counts) == {
         *("reference_is_scored", "group_in_two_splits", "size_by_label"),
-        *("near_duplicate_across_splits", "near_duplicate_parts"),
+        *("near_duplicate_across_splits", "near_duplicate_parts", "truth_by_rule"),
     }
 
 
@@ -234,6 +237,41 @@ def run(method, prompt="none", **facts):
     return about | facts
 
 
+def test_truth_that_a_rule_decided_is_told():
+    """Convention and settings need no flag; borders and sizes may err."""
+    manifest = images()
+    assert truth_by_rule(manifest).n_affected == 0
+    said = MaskReading(("255",), told="255 is read as background").to_text()
+    manifest.loc[6, "mask_reading"] = MaskReading(("0",)).to_text()
+    manifest.loc[7:8, "mask_reading"] = said
+    found = truth_by_rule(manifest)
+    assert found == ("255 is read as background", 2, "p/test/NOK/1")
+
+
+def test_defects_out_of_the_image_stand_beside_every_run_of_the_data_set():
+    """No method can see them, whether it gives masks or verdicts."""
+    manifest = images()
+    manifest = manifest[manifest["split"] == "test"]
+    truth = pd.DataFrame(
+        {
+            "image_id": manifest["image_id"],
+            "truth_px": [0] * 6 + [50, 50, 50, 50],
+            "lost_px": [0] * 6 + [0, 0, 50, 20],
+            "status": ["complete"] * 8 + ["lost", "partly_lost"],
+        }
+    )
+    _, found = audit(images(), rules=FLAGS)
+    runs = [run("saa_plus", "plain"), run("resnet_mlp")]
+    table = audit_table(found.reset_index(), runs, {"chips": manifest}, {}, {"chips": truth})
+    rows = table[table["check"] == "defects_lost"].set_index("method")
+    assert list(rows.index) == ["saa_plus", "resnet_mlp"]
+    row = rows.loc["resnet_mlp"]
+    assert row["finding"].startswith("alignment moved 70 of 200 defect pixels out of the image")
+    assert "in 2 of 4 defective images, all of them in 1" in row["finding"]
+    assert row["example"] == "p/test/NOK/2, 50 of 50 px"
+    assert row["n_affected"] == 2 and "counts as not found" in row["consequence"]
+
+
 def test_findings_stand_beside_the_rows_they_touch():
     """A flag on a row that a leak does not touch would be as wrong as none on one that it does."""
     _, found = audit(leaks()["near_duplicate_across_splits"][0], rules=FLAGS, is_scored=True)
@@ -245,7 +283,7 @@ def test_findings_stand_beside_the_rows_they_touch():
     ]
     manifest = images()
     manifest = manifest[manifest["split"] == "test"]
-    table = audit_table(found.reset_index(), runs, {"chips": manifest}, {})
+    table = audit_table(found.reset_index(), runs, {"chips": manifest}, {}, {})
     check_table(table, AUDIT, where="test")
     touched = table[table["n_affected"] > 0]
     assert set(zip(touched["check"], touched["method"], strict=True)) == {

@@ -52,6 +52,11 @@ def truth(tmp_path):
             "truth_px": [0, 0, 4, 0],
             "undecided_px": [0, 0, 2, 0],
             "pixels_sha256": "ab",
+            "status": ["complete", "complete", "complete", "not_drawn"],
+            "lost_px": 0,
+            **dict.fromkeys(
+                ("whole_rle", "whole_height_px", "whole_width_px", "left_px", "top_px")
+            ),
         }
     )
 
@@ -82,7 +87,7 @@ def score(manifest, truth, masks, tmp_path, ignore_border="ignore"):
         score_masks(
             manifest,
             truth,
-            masks_table(masks),
+            masks if isinstance(masks, pd.DataFrame) else masks_table(masks),
             truth_folder=tmp_path / "truth",
             ignore_border=ignore_border,
         )
@@ -99,6 +104,61 @@ def masks():
     masks[2, 1:4, 1:3] = True
     masks[3] = True
     return masks
+
+
+def lose(truth, *, whole, top=0, left=0):
+    """Truth table in which defect pixels lie beyond the 4 x 5 px canvas."""
+    lost_px = int(whole.sum() - whole[top : top + 4, left : left + 5].sum())
+    columns = {
+        "truth_px": int(whole.sum()),
+        "lost_px": lost_px,
+        "status": "partly_lost",
+        "whole_rle": encode_mask(whole),
+        "whole_height_px": whole.shape[0],
+        "whole_width_px": whole.shape[1],
+        "top_px": top,
+        "left_px": left,
+    }
+    truth = truth.astype(dict.fromkeys(columns, object))
+    truth.loc[2, list(columns)] = list(columns.values())
+    return truth
+
+
+def test_truth_beyond_the_canvas_counts_as_not_found(manifest, truth, tmp_path):
+    """The mask meets all 4 defect pixels of the canvas; 4 more of the same defect and 2 of another
+    one lie above it."""
+    whole = np.zeros((8, 5), bool)
+    whole[3:7, 1:3] = True
+    whole[0, :2] = True
+    truth = lose(truth, whole=whole, top=4)
+    write_png(255 * whole[4:].astype(np.uint8), image_file(tmp_path / "truth", IDS[2]))
+    found = np.zeros((4, 5), bool)
+    found[:3, 1:3] = True
+    empty = np.zeros_like(found)
+    masks = [empty, empty, found, empty]
+    row = score(manifest, truth, masks, tmp_path).loc[IDS[2]]
+    assert (row["intersection_px"], row["union_px"], row["truth_px"], row["lost_px"]) == (
+        *(6, 10, 10, 4),
+    )
+    assert row["iou"] == 0.6
+    defects = defects_of(manifest, truth, masks, tmp_path, min_covered_share=0.76)
+    assert defects["area_px"].tolist() == [2, 8]
+    assert defects["lost_px"].tolist() == [2, 2]
+    assert defects["covered_share"].tolist() == [0.0, 0.75]
+    assert not defects["is_hit"].any()
+
+
+def test_lost_truth_is_scaled_to_a_mask_of_another_size(manifest, truth, tmp_path):
+    """A mask of 2 x 2 px for 4 x 5: 4 pixels are then one, and never none."""
+    whole = np.zeros((8, 5), bool)
+    whole[0, :4] = True
+    truth = lose(truth, whole=whole, top=4)
+    write_png(np.zeros((4, 5), np.uint8), image_file(tmp_path / "truth", IDS[2]))
+    masks = masks_table([np.zeros((4, 5), bool)] * 4)
+    masks.loc[2, ["mask_height_px", "mask_width_px"]] = 2
+    masks.loc[2, "mask_rle"] = encode_mask(np.ones((2, 2), bool))
+    row = score(manifest, truth, masks, tmp_path).loc[IDS[2]]
+    assert (row["iou"], row["union_px"], row["truth_px"]) == (0.0, 5, 1)
 
 
 def test_scores_by_hand(manifest, truth, masks, tmp_path):

@@ -32,7 +32,9 @@ def images():
     ]
     names = ["image_id", "label", "defect_type", "has_truth", "truth_px"]
     table = pd.DataFrame(rows, columns=names)
-    return table.assign(dataset="chips", split="test", width_px=SIZE[1], height_px=SIZE[0])
+    return table.assign(
+        lost_px=0, dataset="chips", split="test", width_px=SIZE[1], height_px=SIZE[0]
+    )
 
 
 def ring():
@@ -145,7 +147,7 @@ def test_csv_has_a_row_for_every_image_and_method(images, tmp_path):
             for sample in (1, 0)
         ]
     )
-    manifest = images.drop(columns=["has_truth", "truth_px"])
+    manifest = images.drop(columns=["has_truth", "truth_px", "lost_px"])
     runs = [
         (scores_of(images, ["OK", "NOK", "OK", None]), None),
         (scores_of(images, ["OK", "OK", "NOK", "NOK"], "asker"), answers),
@@ -164,7 +166,7 @@ def test_csv_has_a_row_for_every_image_and_method(images, tmp_path):
 
 def test_rows_of_every_method_have_the_same_columns(images):
     """They are written below each other."""
-    manifest = images.drop(columns=["has_truth", "truth_px"])
+    manifest = images.drop(columns=["has_truth", "truth_px", "lost_px"])
     scores = scores_of(images, ["OK"] * 4)
     answers = pd.DataFrame(
         {"image_id": images["image_id"], "sample": 0, "reasoning": "r", "finish_reason": "STOP"}

@@ -1,0 +1,399 @@
+"""Ground truth masks: what values a file holds, and the one way in which they become truth.
+
+A mask file only holds values. Which of them is background is decided once for a whole data set
+(`realitycheck.datasets.mask_rules`), is written into the manifest as a `MaskReading`, and every
+later stage reads the file by that and by nothing else.
+
+Values go by names: `7` for a grey value and for the index of a palette (a palette of greys counts
+as grey), `#ff0000` for a colour, `transparent` for pixels without opacity, and with a threshold
+`below 128` and `128 and above`.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from realitycheck.images import ImageError, read_samples, turned
+
+BACKGROUND, UNDECIDED, DEFECT = 0, 128, 255
+"""The three values of a truth array."""
+
+TRANSPARENT = "transparent"
+
+_TRANSPARENT_CODE = -1
+_ORIENTATION = 274
+#: What must stand in a PNG file before its orientation is worth decoding it for.
+_PNG_EXIF = (b"eXIf", b"exif", b"com.adobe.xmp")
+#: The orientation that undoes each EXIF orientation.
+_UNDOING = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
+
+
+@dataclass(frozen=True)
+class MaskReading:
+    """How one mask file becomes truth; every value that is not named is defect.
+
+    Attributes:
+        background: Names of the values that are background.
+        ignore: Names of the values that the annotator left undecided.
+        threshold: Level that parts the values in two, in units of the file; None: as they are.
+        orientation: EXIF orientation, 1 to 8, that brings the stored pixels onto its image as that
+            is shown.
+        told: What was decided by a rule and not by convention or setting, for the audit.
+    """
+
+    background: tuple[str, ...]
+    ignore: tuple[str, ...] = ()
+    threshold: float | None = None
+    orientation: int = 1
+    told: str = ""
+
+    def to_text(self) -> str:
+        """Write it for the manifest."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> "MaskReading":
+        """Read what `to_text` wrote."""
+        found = json.loads(text)
+        pairs = {name: tuple(found[name]) for name in ("background", "ignore")}
+        return cls(**{**found, **pairs})
+
+
+class ValueFacts(NamedTuple):
+    """What is known of one value of a mask.
+
+    Attributes:
+        n_px: Pixels that hold it.
+        n_frame_px: Those of them at the border of the picture, one pixel wide.
+        brightness: Grey value, or sum of the three channels; 0 where it is transparent.
+        colour: `#rrggbb` behind the index of a palette; empty for all else.
+    """
+
+    n_px: int
+    n_frame_px: int
+    brightness: float
+    colour: str
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What a mask file holds, before anybody says what it means.
+
+    Attributes:
+        path: The file.
+        sha256: Digest of its bytes, hexadecimal.
+        form: `grey`, `palette`, `colour` or `transparent` (with pixels without opacity).
+        height_px: Height as stored.
+        width_px: Width as stored.
+        orientation: Its own EXIF orientation, 1 to 8.
+        values: Facts of each value by its name, in rising order.
+        ground: Name of the value that convention takes for background, whether it occurs or not.
+        n_between: Pixels whose level lies between the lowest and the highest one.
+        n_loose: Those of them that are a step of a slope, or beside no pixel of the same value.
+        is_lossy: Whether its format changes values (JPEG).
+    """
+
+    path: Path
+    sha256: str
+    form: str
+    height_px: int
+    width_px: int
+    orientation: int
+    values: Mapping[str, ValueFacts]
+    ground: str
+    n_between: int
+    n_loose: int
+    is_lossy: bool
+
+    def count(self, reading: MaskReading) -> int:
+        """Number of defect pixels."""
+        others = {*reading.background, *reading.ignore}
+        return sum(found.n_px for name, found in self.values.items() if name not in others)
+
+
+class _Drawn(NamedTuple):
+    """A decoded mask, pixels as stored: a code per value, and the level that thresholds go by."""
+
+    form: str
+    codes: np.ndarray
+    levels: np.ndarray
+    palette: np.ndarray | None
+    orientation: int
+    is_lossy: bool
+
+
+def look_at_mask(path: Path, *, threshold: float | None = None) -> MaskFacts:
+    """Decode a mask completely, and count its values.
+
+    Args:
+        path: The file.
+        threshold: Level that parts the values in two, in units of the file: grey values, the
+            brightest channel of a colour, the opacity of a mask with transparent pixels.
+
+    Returns:
+        The facts.
+
+    Raises:
+        ImageError: If the file cannot be read.
+    """
+    path = Path(path)
+    data, drawn = _decoded(path)
+    n_between = n_loose = 0
+    if threshold is not None:
+        codes = (drawn.levels >= threshold).astype(np.uint8)
+        names, bright, ground = _parted(threshold), (0.0, 1.0), _parted(threshold)[0]
+        counts, frame = (np.bincount(part, minlength=2) for part in (codes.ravel(), _frame(codes)))
+        values = {
+            name: ValueFacts(int(counts[code]), int(frame[code]), bright[code], "")
+            for code, name in enumerate(names)
+            if counts[code]
+        }
+    else:
+        at_frame = _counts(_frame(drawn.codes))
+        values = {
+            _name(drawn, code): ValueFacts(n, at_frame.get(code, 0), *_look_of(drawn, code))
+            for code, n in _counts(drawn.codes.ravel()).items()
+        }
+        ground = _conventional_ground(drawn)
+        if len(values) > 2:
+            n_between, n_loose = _count_loose(drawn)
+    height, width = drawn.codes.shape
+    return MaskFacts(
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        form=drawn.form,
+        height_px=height,
+        width_px=width,
+        orientation=drawn.orientation,
+        values=values,
+        ground=ground,
+        n_between=n_between,
+        n_loose=n_loose,
+        is_lossy=drawn.is_lossy,
+    )
+
+
+def read_truth(path: Path, reading: MaskReading) -> np.ndarray:
+    """Read a ground truth mask as it was decided to be read.
+
+    Args:
+        path: The mask file.
+        reading: From the manifest.
+
+    Returns:
+        uint8, shape (H, W), as its image is shown: 0 background, 255 defect, 128 undecided.
+
+    Raises:
+        ImageError: If the file cannot be read.
+    """
+    _, drawn = _decoded(Path(path))
+    if reading.threshold is not None:
+        is_above = drawn.levels >= reading.threshold
+        below, _ = _parted(reading.threshold)
+        is_defect = is_above if below in reading.background else ~is_above
+        truth = np.where(is_defect, np.uint8(DEFECT), np.uint8(BACKGROUND))
+    else:
+        truth = np.full(drawn.codes.shape, DEFECT, np.uint8)
+        for names, meaning in ((reading.background, BACKGROUND), (reading.ignore, UNDECIDED)):
+            for name in names:
+                truth[drawn.codes == _code(name)] = meaning
+    return np.ascontiguousarray(turned(truth, reading.orientation))
+
+
+def exif_orientation(path: Path) -> int:
+    """EXIF orientation of an image file of any format, 1 to 8; 1 where it says nothing.
+
+    Raises:
+        OSError: If Pillow cannot open the file.
+    """
+    return _orientation_of(Path(path).read_bytes())
+
+
+def _orientation_of(data: bytes) -> int:
+    with Image.open(io.BytesIO(data)) as image:
+        if image.format == "TIFF":
+            found = image.tag_v2.get(_ORIENTATION, 1)
+        elif image.format == "PNG" and not any(mark in data for mark in _PNG_EXIF):
+            found = 1
+        else:
+            found = image.getexif().get(_ORIENTATION, 1)
+    return found if found in _UNDOING else 1
+
+
+def shape_turned(height_px: int, width_px: int, orientation: int) -> tuple[int, int]:
+    """Height and width of a picture after an EXIF orientation is applied."""
+    return (width_px, height_px) if orientation >= 5 else (height_px, width_px)
+
+
+def _decoded(path: Path) -> tuple[bytes, _Drawn]:
+    """The file's bytes, and what is drawn in it as stored, its orientation not applied."""
+    data, pixels = read_samples(path)
+    orientation = _orientation_of(data)
+    pixels = turned(pixels, _UNDOING[orientation])
+    about = {"palette": None, "orientation": orientation, "is_lossy": data[:2] == b"\xff\xd8"}
+    rgba = _with_opacity(data, orientation)
+    if rgba is not None:
+        is_clear = rgba[..., 3] == 0
+        colours = _packed(rgba[..., :3])
+        # Opacity that is 0 all over is none, unless there is nothing below it.
+        if is_clear.any() and (not is_clear.all() or (colours == colours[0, 0]).all()):
+            if pixels.dtype.itemsize > 1:
+                raise ImageError(
+                    path,
+                    "expected 8 bits for each channel in a mask with transparent pixels, found "
+                    f"{8 * pixels.dtype.itemsize}",
+                    "save it as an 8-bit PNG",
+                )
+            codes = np.where(is_clear, np.int32(_TRANSPARENT_CODE), colours)
+            return data, _Drawn("transparent", codes, rgba[..., 3], **about)
+        if pixels.dtype == np.uint8:
+            pixels = rgba[..., :3]
+    found = _with_indices(data, orientation)
+    if found is not None:
+        indices, table = found
+        if not (table == table[:, :1]).all():
+            levels = table.max(axis=1)[indices]
+            return data, _Drawn("palette", indices, levels, **{**about, "palette": table})
+        pixels = table[:, 0][indices]
+    if pixels.ndim == 3:
+        red, green, blue = (pixels[..., channel] for channel in range(3))
+        if not (np.array_equal(red, green) and np.array_equal(red, blue)):
+            eight_bit = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+            return data, _Drawn("colour", _packed(eight_bit), _brightest(pixels), **about)
+        pixels = red
+    return data, _Drawn("grey", pixels, pixels, **about)
+
+
+def _brightest(pixels: np.ndarray) -> np.ndarray:
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return np.maximum(np.maximum(red, green), blue)
+
+
+def _with_opacity(data: bytes, orientation: int) -> np.ndarray | None:
+    """Colours and opacity as stored, uint8 (H, W, 4), of a file that has opacity; else None."""
+    with Image.open(io.BytesIO(data)) as image:
+        if image.mode not in ("LA", "PA", "RGBA") and "transparency" not in image.info:
+            return None
+        return _as_stored(np.asarray(image.convert("RGBA")), image.format, orientation)
+
+
+def _with_indices(data: bytes, orientation: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Indices as stored, uint8 (H, W), and colours, uint8 (256, 3), of a palette; else None."""
+    with Image.open(io.BytesIO(data)) as image:
+        if image.mode != "P":
+            return None
+        image.load()
+        table = np.zeros((256, 3), np.uint8)
+        given = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        table[: len(given)] = given
+        return _as_stored(np.asarray(image), image.format, orientation), table
+
+
+def _as_stored(pixels: np.ndarray, kind: str | None, orientation: int) -> np.ndarray:
+    """Undo what Pillow does to a TIFF, and to nothing else: it turns it when it loads it."""
+    return turned(pixels, _UNDOING[orientation]) if kind == "TIFF" else pixels
+
+
+def _packed(rgb: np.ndarray) -> np.ndarray:
+    """One number per colour, int32, shape (H, W)."""
+    packed = rgb[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        packed <<= 8
+        packed |= rgb[..., channel]
+    return packed
+
+
+def _parted(threshold: float) -> tuple[str, str]:
+    return f"below {threshold:g}", f"{threshold:g} and above"
+
+
+def _counts(codes: np.ndarray) -> dict[float, int]:
+    """Number of pixels of each code, in rising order."""
+    if codes.dtype.kind == "u" and codes.itemsize <= 2:
+        counts = np.bincount(codes)
+        return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
+    # By hashing: sorting the millions of pixels of a colour mask takes many times as long.
+    found = pd.Series(codes).value_counts(sort=False).sort_index()
+    return dict(zip(found.index.tolist(), found.tolist(), strict=True))
+
+
+def _name(drawn: _Drawn, code: float) -> str:
+    if code == _TRANSPARENT_CODE and drawn.form == "transparent":
+        return TRANSPARENT
+    if drawn.form in ("colour", "transparent"):
+        return f"#{code:06x}"
+    return str(int(code)) if float(code).is_integer() else repr(code)
+
+
+def _code(name: str) -> float:
+    if name == TRANSPARENT:
+        return _TRANSPARENT_CODE
+    return int(name[1:], 16) if name.startswith("#") else float(name)
+
+
+def _look_of(drawn: _Drawn, code: float) -> tuple[float, str]:
+    """Brightness, and for the index of a palette its colour."""
+    if drawn.form == "grey":
+        return float(code), ""
+    if drawn.form == "palette":
+        rgb = drawn.palette[code]
+        return float(rgb.sum()), "#" + bytes(rgb).hex()
+    if code == _TRANSPARENT_CODE:
+        return 0.0, ""
+    return float(sum(code.to_bytes(3, "big"))), ""
+
+
+def _conventional_ground(drawn: _Drawn) -> str:
+    """Transparent, else index 0 of a palette, else black."""
+    if drawn.form == "palette":
+        return "0"
+    return {"grey": "0", "colour": "#000000", "transparent": TRANSPARENT}[drawn.form]
+
+
+def _frame(codes: np.ndarray) -> np.ndarray:
+    """Pixels at the border of a picture, flat, each once."""
+    inner = codes[1:-1]
+    sides = [inner[:, 0], inner[:, -1]] if codes.shape[1] > 1 else [inner[:, 0]]
+    rows = [codes[0], codes[-1]] if len(codes) > 1 else [codes[0]]
+    return np.concatenate([*rows, *sides])
+
+
+def _count_loose(drawn: _Drawn) -> tuple[int, int]:
+    """Pixels between the lowest and the highest level, and those of them that look like an edge.
+
+    Regions that number kinds of defects are flat: their pixels have company. The soft edge of a
+    brush or of a resized mask is a slope, and compression leaves scattered values.
+    """
+    codes = drawn.codes
+    if drawn.form == "grey":
+        levels = codes.astype(np.float64) if codes.dtype.kind == "f" else codes.astype(np.int32)
+    elif drawn.form == "palette":
+        levels = drawn.palette.sum(axis=1, dtype=np.int32)[codes]
+    elif drawn.form == "transparent":
+        levels = drawn.levels.astype(np.int32)
+    else:
+        levels = (codes >> 16) + (codes >> 8 & 255) + (codes & 255)
+    between = (levels > levels.min()) & (levels < levels.max())
+    slope = np.zeros(codes.shape, bool)
+    for level, steps in ((levels, slope), (levels.T, slope.T)):
+        before, here, after = level[:-2], level[1:-1], level[2:]
+        steps[1:-1] |= ((before < here) & (here < after)) | ((before > here) & (here > after))
+    company = np.zeros(codes.shape, bool)
+    for one, other in (
+        (np.s_[:, :-1], np.s_[:, 1:]),
+        (np.s_[:-1], np.s_[1:]),
+        (np.s_[:-1, :-1], np.s_[1:, 1:]),
+        (np.s_[:-1, 1:], np.s_[1:, :-1]),
+    ):
+        same = codes[one] == codes[other]
+        company[one] |= same
+        company[other] |= same
+    return int(between.sum()), int((between & (slope | ~company)).sum())
