@@ -84,7 +84,8 @@ def decide(evidence: Evidence, requirements: Requirements, *, confidence: float 
 
     A part without a verdict counts as wrong in upper bounds and as right in lower ones. A rate of
     which there is no part, and a cost or time that is not known, do not meet a limit; without good
-    parts nothing is *assist*, since nobody knows how much would be checked again. Bounds: one-sided Clopper-Pearson.
+    parts nothing is *assist*, since nobody knows how much would be checked again. Bounds: one-sided
+    Clopper-Pearson.
 
     Args:
         evidence: Counts, cost and time.
