@@ -138,6 +138,15 @@ def test_data_set_without_truth_has_a_figure_too(run):
     assert "nan" not in words.lower()
 
 
+def test_data_set_of_good_parts_alone_has_a_figure_too(run):
+    """What methods mark on good parts is worth seeing, and the rule says what is shown."""
+    folder, _ = run
+    scores = read_scores([folder / method / "scores.parquet" for method, _ in RUNS])
+    good = scores[scores["label"] == "OK"]
+    words = words_of(draw(run, scores=good))
+    assert "there are no defective ones" in words and "best" not in words
+
+
 def test_mask_on_a_square_of_its_own_is_drawn_on_the_image(run):
     """SAA+ marks on 400 × 400 px if told to; the image has its own shape."""
     _, masks = run
