@@ -79,6 +79,8 @@ MASK_STATUSES = frozenset(
         "not_comparable",  # not aligned, and of another size than the reference
     }
 )
+#: Statuses of a mask that is none: the method could not judge the image, which stays unanswered.
+NOT_JUDGED = frozenset({"not_comparable"})
 VERDICT_STATUSES = frozenset(LVLM_STATUSES)
 TRUTH_STATUSES = frozenset(
     {

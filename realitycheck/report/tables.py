@@ -7,7 +7,7 @@ the best case's upper limit.
 """
 
 import zlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,9 @@ METHOD_NAMES = {
 _DATASET_KEYS = {"name", "published_as", "note"}
 _METHOD_KEYS = {"kind", "name", "variant", "model", "uses_test_truth", "note", "verdict_by"}
 _AREA_NOTE = "NOK by predicted area, above a threshold from good images of other folds"
+_UNJUDGED_WORDS = {
+    "not_comparable": "not comparable: not aligned, and of another size than the reference"
+}
 _NO_VARIATION = "no variation among the images to estimate an interval from"
 _DESCRIPTION = {
     "dataset_name": "string",
@@ -103,7 +106,7 @@ SEGMENTATION_COLUMNS = {
     "ok_with_mask_rate": "float64",  # share of good images with at least one predicted pixel
     "published_iou": "float64",
     "iou_minus_published": "float64",
-    "n_scored": "int64",  # defective images with ground truth: what the IoU is taken over
+    "n_scored": "int64",  # defective images with truth and mask: what the IoU is taken over
     "n_without_truth": "int64",  # defective images with no mask, or with an empty one
     "n_lost": "int64",  # of the scored ones: alignment moved defect pixels out of the image
     "n_without_prediction": "int64",  # of the scored ones; they make the IoU a range
@@ -235,7 +238,8 @@ def segmentation_table(
         row |= _mask_statistics(images, stream, n_resamples=n_resamples, confidence=confidence)
         row |= about | {"confidence": confidence, "iou_floor": floors.get(key[0], np.nan)}
         row["is_no_better_than_floor"] = _is_no_better(row, "mean_iou_high", "iou_floor")
-        notes = [*about["notes"], *_mask_notes(row)]
+        unjudged = images.loc[images["predicted_px"].isna(), "status"]
+        notes = [*about["notes"], *_mask_notes(row, unjudged)]
         found = find_published(
             published,
             _published_as(datasets, key[0]),
@@ -312,7 +316,11 @@ def classification_table(
         row["verdict_by"] = _verdict_by(about["kind"], by_area=by_area)
         unanswered = images.loc[images["label_predicted"].isna(), "status"]
         row["unanswered_status"] = _status_counts(unanswered)
-        notes = [*about["notes"], *filter(None, [answered.get("note")]), *_verdict_notes(row)]
+        notes = [
+            *about["notes"],
+            *filter(None, [answered.get("note")]),
+            *_verdict_notes(row, unanswered),
+        ]
         # The study judges by masks as such.
         found = (
             None
@@ -399,7 +407,7 @@ def _mask_statistics(
         "mean_iou_high": high.high,
         "pooled_iou": pooled_iou(intersection, union) if is_point else np.nan,
         "ok_with_mask_rate": flagged_best if n_silent == 0 else np.nan,
-        "n_scored": len(scored),
+        "n_scored": int(is_answered.sum()),
         "n_without_truth": int((is_nok & ~has_truth).sum()),
         "n_lost": int((scored["lost_px"].fillna(0).to_numpy(dtype=float) > 0).sum()),
         "n_without_prediction": int((is_nok & has_truth & ~is_predicted).sum()),
@@ -558,38 +566,45 @@ def _with_floors(rows: list[dict], datasets: Mapping, *, confidence: float) -> l
     return complete
 
 
-def _mask_notes(row: dict) -> list[str]:
+def _mask_notes(row: dict, unjudged: Iterable[str]) -> list[str]:
     notes = []
     if row["is_no_better_than_floor"]:
         notes.append("no better than no model")
-    if row["n_scored"] == 0:
+    n_drawn = row["n_scored"] + row["n_without_prediction"]
+    if n_drawn == 0:
         notes.append("no defective image has ground truth, so there is no IoU")
     elif row["n_without_truth"]:
         notes.append(
-            f"IoU over {row['n_scored']} of {row['n_scored'] + row['n_without_truth']} defective "
+            f"IoU over {n_drawn} of {n_drawn + row['n_without_truth']} defective "
             f"images: {row['n_without_truth']} have no ground truth"
         )
     if row["n_lost"]:
         notes.append(
-            f"alignment moved defects of {row['n_lost']} of {row['n_scored']} defective images out "
+            f"alignment moved defects of {row['n_lost']} of {n_drawn} defective images out "
             "of the image, wholly or in part: those pixels count as not found"
         )
     if row["n_without_prediction"]:
         notes.append(
-            f"{row['n_without_prediction']} of {row['n_scored']} defective images got no mask: "
-            "the range is from IoU 0 to IoU 1 for them"
+            f"{row['n_without_prediction']} of {n_drawn} defective images got no mask"
+            f"{_why(unjudged)}: the range is from IoU 0 to IoU 1 for them"
         )
     if "point" in row["mean_iou_interval"] and row["n_scored"]:
         notes.append(_NO_VARIATION)
     return notes
 
 
-def _verdict_notes(row: dict) -> list[str]:
+def _why(statuses: Iterable[str]) -> str:
+    """Say why images of some statuses could not be judged."""
+    reasons = [_UNJUDGED_WORDS[status] for status in sorted(set(statuses) & set(_UNJUDGED_WORDS))]
+    return f" ({', '.join(reasons)})" if reasons else ""
+
+
+def _verdict_notes(row: dict, unanswered: Iterable[str]) -> list[str]:
     notes = []
     n_unanswered = row["n_unanswered_ok"] + row["n_unanswered_nok"]
     if n_unanswered:
         notes.append(
-            f"{n_unanswered} of {row['n_images']} images unanswered: "
+            f"{n_unanswered} of {row['n_images']} images unanswered{_why(unanswered)}: "
             "ranges are from all of them wrong to all right"
         )
     if not row["n_ok"]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import check_rows, decode_mask, masks_of
+from realitycheck.artifacts import NOT_JUDGED, check_rows, decode_mask, masks_of
 from realitycheck.methods.thresholds import cross_fit_thresholds
 from realitycheck.metrics.iou import DEFECT, UNDECIDED, score_mask, with_lost_truth
 from realitycheck.stages.pictures import read_warped
@@ -30,6 +30,7 @@ def score_masks(
     The IoU is undefined on good images and on defective ones that nobody drew a mask for. A mask of
     another size than the image is scored at its own size, with the truth brought to it by nearest
     neighbour. Defect pixels that alignment moved beyond the image count as truth that is not found.
+    An image that the method could not judge has no verdict and no predicted pixels, not even none.
 
     Args:
         manifest: Scored images.
@@ -67,9 +68,13 @@ def score_masks(
             measured = score._asdict() | {"lost_px": lost_px}
             if image["label"] == "OK":
                 measured["iou"] = None
+        label = "NOK" if mask.any() else "OK"
+        if verdict["status"] in NOT_JUDGED:
+            label = None
+            measured |= dict.fromkeys(("iou", "intersection_px", "union_px", "predicted_px"))
         yield _row(image, verdict) | {
             "image_id": image_id,
-            "label_predicted": "NOK" if mask.any() else "OK",
+            "label_predicted": label,
             **measured,
         }
 
@@ -152,7 +157,8 @@ def score_areas(
 
     The threshold of an image comes from good images of its category in other folds, so that no
     image is judged by a threshold that it, or another view of its part, helped to set. A category
-    with fewer than two good parts has none, and its images stay without a verdict.
+    with fewer than two good parts has none, and its images stay without a verdict, as do images
+    that the method could not judge.
 
     Args:
         scores: Scores of one method with masks, and one prompt.
@@ -168,7 +174,9 @@ def score_areas(
     for _, own in images.groupby("category", sort=True):
         limits = _area_limits(own, max_overkill_rate, n_folds=n_folds, seed=seed)
         for row in own.to_dict("records"):
-            if row["image_id"] in limits:
+            if row["predicted_px"] is None:
+                verdict = {}
+            elif row["image_id"] in limits:
                 is_nok = row["predicted_px"] > limits[row["image_id"]]
                 verdict = {"label_predicted": "NOK" if is_nok else "OK"}
             else:
@@ -181,7 +189,7 @@ def _area_limits(
 ) -> dict[str, float]:
     """Largest area, in pixels, with which each image passes; empty if it cannot be set."""
     groups = dict(zip(images["image_id"], images["group"].fillna(images["image_id"]), strict=True))
-    good = images[images["label"] == "OK"]
+    good = images[(images["label"] == "OK") & images["predicted_px"].notna()]
     if len({groups[image_id] for image_id in good["image_id"]}) < 2:
         return {}
     fit = cross_fit_thresholds(

@@ -162,7 +162,11 @@ def test_image_without_prediction_makes_the_iou_a_range(masks):
     assert math.isnan(row["mean_iou"])
     assert (row["mean_iou_worst"], row["mean_iou_best"]) == pytest.approx((0.5, 2.5 / 3))
     assert row["n_without_prediction"] == 1
-    assert "1 of 3 defective images got no mask" in row["note"]
+    assert (row["n_defective"], row["n_scored"]) == (3, 2)
+    assert "1 of 3 defective images got no mask: the range" in row["note"]
+    masks.loc[2, "status"] = "not_comparable"
+    for table in (segmentation_table, classification_table):
+        assert "(not comparable: not aligned, and of another" in table(masks, **SETTINGS)["note"][0]
 
 
 def test_method_without_masks_is_not_in_the_segmentation_table(verdicts):

@@ -404,3 +404,18 @@ def test_defect_keeps_its_area_under_a_mask_of_another_size(manifest, truth, mas
         min_covered_share=0.1,
     )
     assert (row["area_px"], row["covered_share"]) == (4, 1.0)
+
+
+def test_an_image_that_could_not_be_judged_is_unanswered(manifest, truth, masks, tmp_path):
+    """Not accepted: an empty mask for want of a comparison says nothing of the part."""
+    table = masks_table(np.zeros_like(masks))
+    table.loc[[0, 3], "status"] = "not_comparable"
+    found = score(manifest, truth, table, tmp_path)
+    unjudged = found.loc[[IDS[0], IDS[3]]]
+    assert unjudged["label_predicted"].isna().all()
+    assert unjudged[["iou", "intersection_px", "union_px", "predicted_px"]].isna().all(axis=None)
+    assert found.drop(unjudged.index)["label_predicted"].eq("OK").all()
+    by_area = pd.DataFrame(score_areas(found.reset_index(), "area", max_overkill_rate=0.0))
+    by_area = by_area.set_index("image_id").loc[unjudged.index]
+    assert by_area["label_predicted"].isna().all()
+    assert set(by_area["status"]) == {"not_comparable"}
