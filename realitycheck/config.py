@@ -27,7 +27,13 @@ from pydantic import (
 
 from realitycheck.lvlm.gates import CLOUD_MODELS
 from realitycheck.models.files import network_files
-from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
+from realitycheck.names import (
+    AREA_SUFFIX,
+    LABEL_FLOORS,
+    MASK_FLOORS,
+    MAX_DECODED_MB,
+    NO_PROMPT,
+)
 from realitycheck.settings_values import FilePath, as_meant, check_numbers, plain, without
 
 NAME_PATTERN = r"^[a-z0-9_]+$"
@@ -179,6 +185,12 @@ class _DatasetSettings(_Strict):
         "fault",
         description="defective images without a mask, where others have one. fault: the run stops; "
         "label_only: they count by their label alone, in Table 2 and not in Table 1",
+    )
+    max_decoded_mb: float = Field(
+        MAX_DECODED_MB,
+        gt=0,
+        description="largest image file, and largest image in it, that is decoded, in MB (10^6 "
+        "bytes) of its samples; a small file can unpack to fill the memory",
     )
     pixel_pitch_mm: float | None = Field(
         None, gt=0, description="side of a pixel on the part, so that defects have areas in mm²"
@@ -1101,7 +1113,7 @@ class Settings(_Strict):
         settings = block.model_dump(
             mode="json",
             include={"format", "root", "categories", "split", "reference", "intensity"}
-            | {"allow_duplicates", "missing_masks"}
+            | {"allow_duplicates", "missing_masks", "max_decoded_mb"}
             | {"mask_values", "mask_background", "mask_orientation"},
         )
         if block.generated:

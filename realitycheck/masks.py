@@ -10,7 +10,6 @@ as grey), `#ff0000` for a colour, `transparent` for pixels without opacity, and 
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,9 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from realitycheck.images import ImageError, read_samples, turned
+from realitycheck.decoded import ImageError, turned
+from realitycheck.images import read_stored
+from realitycheck.names import MAX_DECODED_MB
 
 BACKGROUND, UNDECIDED, DEFECT = 0, 128, 255
 """The three values of a truth array."""
@@ -29,11 +29,6 @@ BACKGROUND, UNDECIDED, DEFECT = 0, 128, 255
 TRANSPARENT = "transparent"
 
 _TRANSPARENT_CODE = -1
-_ORIENTATION = 274
-#: What must stand in a PNG file before its orientation is worth decoding it for.
-_PNG_EXIF = (b"eXIf", b"exif", b"com.adobe.xmp")
-#: The orientation that undoes each EXIF orientation.
-_UNDOING = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
 
 
 @dataclass(frozen=True)
@@ -130,13 +125,19 @@ class _Drawn(NamedTuple):
     is_lossy: bool
 
 
-def look_at_mask(path: Path, *, threshold: float | None = None) -> MaskFacts:
+def look_at_mask(
+    path: Path,
+    *,
+    threshold: float | None = None,
+    max_decoded_mb: float | None = MAX_DECODED_MB,
+) -> MaskFacts:
     """Decode a mask completely, and count its values.
 
     Args:
         path: The file.
         threshold: Level that parts the values in two, in units of the file: grey values, the
             brightest channel of a colour, the opacity of a mask with transparent pixels.
+        max_decoded_mb: As for `read_image`.
 
     Returns:
         The facts.
@@ -145,7 +146,7 @@ def look_at_mask(path: Path, *, threshold: float | None = None) -> MaskFacts:
         ImageError: If the file cannot be read.
     """
     path = Path(path)
-    data, drawn = _decoded(path)
+    data, drawn = _decoded(path, max_decoded_mb)
     n_between = n_loose = 0
     if threshold is not None:
         codes = (drawn.levels >= threshold).astype(np.uint8)
@@ -208,43 +209,20 @@ def read_truth(path: Path, reading: MaskReading) -> np.ndarray:
     return np.ascontiguousarray(turned(truth, reading.orientation))
 
 
-def exif_orientation(path: Path) -> int:
-    """EXIF orientation of an image file of any format, 1 to 8; 1 where it says nothing.
-
-    Raises:
-        OSError: If Pillow cannot open the file.
-    """
-    return _orientation_of(Path(path).read_bytes())
-
-
-def _orientation_of(data: bytes) -> int:
-    with Image.open(io.BytesIO(data)) as image:
-        if image.format == "TIFF":
-            found = image.tag_v2.get(_ORIENTATION, 1)
-        elif image.format == "PNG" and not any(mark in data for mark in _PNG_EXIF):
-            found = 1
-        else:
-            found = image.getexif().get(_ORIENTATION, 1)
-    return found if found in _UNDOING else 1
-
-
 def shape_turned(height_px: int, width_px: int, orientation: int) -> tuple[int, int]:
     """Height and width of a picture after an EXIF orientation is applied."""
     return (width_px, height_px) if orientation >= 5 else (height_px, width_px)
 
 
-def _decoded(path: Path) -> tuple[bytes, _Drawn]:
+def _decoded(path: Path, max_decoded_mb: float | None = None) -> tuple[bytes, _Drawn]:
     """The file's bytes, and what is drawn in it as stored, its orientation not applied."""
-    data, pixels = read_samples(path)
-    orientation = _orientation_of(data)
-    pixels = turned(pixels, _UNDOING[orientation])
-    about = {"palette": None, "orientation": orientation, "is_lossy": data[:2] == b"\xff\xd8"}
-    rgba = _with_opacity(data, orientation)
-    if rgba is not None:
-        is_clear = rgba[..., 3] == 0
-        colours = _packed(rgba[..., :3])
+    data, found = read_stored(path, max_decoded_mb=max_decoded_mb)
+    pixels, palette = found.colours, found.palette
+    about = {"orientation": found.orientation, "is_lossy": data[:2] == b"\xff\xd8"}
+    if found.alpha is not None:
+        is_clear = found.alpha == 0
         # Opacity that is 0 all over is none, unless there is nothing below it.
-        if is_clear.any() and (not is_clear.all() or (colours == colours[0, 0]).all()):
+        if is_clear.any() and (not is_clear.all() or (pixels == pixels[0, 0]).all()):
             if pixels.dtype.itemsize > 1:
                 raise ImageError(
                     path,
@@ -252,54 +230,24 @@ def _decoded(path: Path) -> tuple[bytes, _Drawn]:
                     f"{8 * pixels.dtype.itemsize}",
                     "save it as an 8-bit PNG",
                 )
-            codes = np.where(is_clear, np.int32(_TRANSPARENT_CODE), colours)
-            return data, _Drawn("transparent", codes, rgba[..., 3], **about)
-        if pixels.dtype == np.uint8:
-            pixels = rgba[..., :3]
-    found = _with_indices(data, orientation)
-    if found is not None:
-        indices, table = found
-        if not (table == table[:, :1]).all():
-            levels = table.max(axis=1)[indices]
-            return data, _Drawn("palette", indices, levels, **{**about, "palette": table})
-        pixels = table[:, 0][indices]
+            rgb = pixels if pixels.ndim == 3 else pixels[:, :, None].repeat(3, axis=2)
+            codes = np.where(is_clear, np.int32(_TRANSPARENT_CODE), _packed(rgb))
+            return data, _Drawn("transparent", codes, found.alpha, None, **about)
+    if palette is not None and not (palette == palette[:, :1]).all():
+        levels = palette.max(axis=1)[found.samples]
+        return data, _Drawn("palette", found.samples, levels, palette, **about)
     if pixels.ndim == 3:
         red, green, blue = (pixels[..., channel] for channel in range(3))
         if not (np.array_equal(red, green) and np.array_equal(red, blue)):
             eight_bit = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
-            return data, _Drawn("colour", _packed(eight_bit), _brightest(pixels), **about)
+            return data, _Drawn("colour", _packed(eight_bit), _brightest(pixels), None, **about)
         pixels = red
-    return data, _Drawn("grey", pixels, pixels, **about)
+    return data, _Drawn("grey", pixels, pixels, None, **about)
 
 
 def _brightest(pixels: np.ndarray) -> np.ndarray:
     red, green, blue = (pixels[..., channel] for channel in range(3))
     return np.maximum(np.maximum(red, green), blue)
-
-
-def _with_opacity(data: bytes, orientation: int) -> np.ndarray | None:
-    """Colours and opacity as stored, uint8 (H, W, 4), of a file that has opacity; else None."""
-    with Image.open(io.BytesIO(data)) as image:
-        if image.mode not in ("LA", "PA", "RGBA") and "transparency" not in image.info:
-            return None
-        return _as_stored(np.asarray(image.convert("RGBA")), image.format, orientation)
-
-
-def _with_indices(data: bytes, orientation: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Indices as stored, uint8 (H, W), and colours, uint8 (256, 3), of a palette; else None."""
-    with Image.open(io.BytesIO(data)) as image:
-        if image.mode != "P":
-            return None
-        image.load()
-        table = np.zeros((256, 3), np.uint8)
-        given = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        table[: len(given)] = given
-        return _as_stored(np.asarray(image), image.format, orientation), table
-
-
-def _as_stored(pixels: np.ndarray, kind: str | None, orientation: int) -> np.ndarray:
-    """Undo what Pillow does to a TIFF, and to nothing else: it turns it when it loads it."""
-    return turned(pixels, _UNDOING[orientation]) if kind == "TIFF" else pixels
 
 
 def _packed(rgb: np.ndarray) -> np.ndarray:

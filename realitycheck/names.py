@@ -31,3 +31,7 @@ AUDIT_CHECKS = (
     "truth_by_rule",
     "defects_lost",
 )
+
+#: Default of the largest image that is decoded, in MB (10^6 bytes) of its samples: some 14,000 x
+#: 14,000 pixels in colour. A small file can unpack to fill the memory.
+MAX_DECODED_MB = 600

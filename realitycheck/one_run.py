@@ -14,6 +14,10 @@ from typing import TextIO
 NOTE_NAME = ".realitycheck_run"
 
 
+class NoLocksError(Exception):
+    """The file system of the results has no locks."""
+
+
 class ResultsInUse(RuntimeError):
     """Results that another run, or runs of another folder, write."""
 
@@ -57,7 +61,7 @@ def claim(results: str | Path, folder: str | Path) -> TextIO:
 
     Raises:
         ResultsInUse: If another run is at work in them.
-        NotImplementedError: If the file system has no locks; the note is written then.
+        NoLocksError: If the file system has no locks; the note is written then.
     """
     Path(results).mkdir(parents=True, exist_ok=True)
     file = (Path(results) / NOTE_NAME).open("a+", encoding="utf-8")
@@ -78,5 +82,5 @@ def claim(results: str | Path, folder: str | Path) -> TextIO:
     file.flush()
     if not is_locked:
         file.close()
-        raise NotImplementedError(f"{results}: no locks here")
+        raise NoLocksError(f"{results}: no locks here")
     return file

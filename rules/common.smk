@@ -12,7 +12,7 @@ from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, Persist
 from realitycheck.checking import checked_settings, word_faults, words_are_checked
 from realitycheck.config import DETECTION_FLOOR, SettingsError, load_settings
 from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
-from realitycheck.one_run import ResultsInUse, check_owner, claim
+from realitycheck.one_run import NoLocksError, ResultsInUse, check_owner, claim
 from realitycheck.planning import Plan
 from realitycheck.provenance import is_training, shard_names, source_digest
 from realitycheck.room import NoRoomError, check_folder, check_free
@@ -58,7 +58,7 @@ onstart:
             f"another run is at work in {Path.cwd()}; wait until it has ended, or end it, or work "
             "in a folder of its own with --directory"
         ) from None
-    except NotImplementedError:
+    except NoLocksError:
         # A file system without locks, as on some clusters; then whoever starts two runs must know.
         logger.warning(
             f"{Path.cwd()}: no locks here; let no second run work in this folder"

@@ -24,10 +24,10 @@ from realitycheck.images import (
 from realitycheck.masks import (
     MaskFacts,
     MaskReading,
-    exif_orientation,
     look_at_mask,
     shape_turned,
 )
+from realitycheck.names import MAX_DECODED_MB
 
 COLUMNS = (
     "image_id",
@@ -57,7 +57,6 @@ class _Looked:
 
     facts: ImageFacts | None
     mask: MaskFacts | None
-    orientation: int
     faults: tuple[Fault, ...]
 
 
@@ -72,19 +71,21 @@ def check_records(
     requires_masks: bool = False,
     missing_masks: str = "fault",
     allow_duplicates: bool = False,
+    max_decoded_mb: float = MAX_DECODED_MB,
     root: Path = Path("."),
     n_workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, list[Fault]]:
     """Check all images and masks of a data set, and tabulate them.
 
-    Found are: files that are missing, damaged, cut short or of no known kind; depths that the
-    intensity mapping cannot take; masks of another size than the image as it is shown, whose
-    values or orientation can be read in several ways, empty on a defective part or not empty on a
-    good one; defective parts without mask where others have one; two images with one id; the same
-    picture twice, byte for byte or saved in two ways; no test image at all.
+    Found are: files that are missing, damaged, cut short, too large or of no known kind; samples
+    that the intensity mapping cannot take, or that leave most of their depth unused in all images
+    (10, 12 or 14 bits in 16); masks of another size than the image as it is shown, whose values or
+    orientation can be read in several ways, empty on a defective part or not empty on a good one;
+    defective parts without mask where others have one; two images with one id; the same picture
+    twice, byte for byte or saved in two ways; no test image at all.
 
-    Memory holds `n_workers` decoded images at a time.
+    Memory holds `n_workers` images at a time, each some 6 times `max_decoded_mb` at most.
 
     Args:
         records: What a format's listing found.
@@ -97,6 +98,7 @@ def check_records(
             is accepted (IoU is then not available), but not one with some.
         missing_masks: `fault`, or `label_only`: NOK images without a mask have a label only.
         allow_duplicates: Whether the same picture may occur twice, as in some public sets.
+        max_decoded_mb: Largest file, and largest image in it, that is decoded, in MB (10^6 bytes).
         root: Folder that faults of the whole set are reported for.
         n_workers: Threads that decode.
         progress: Called with the number of records done and of all, after each.
@@ -111,11 +113,11 @@ def check_records(
     """
     if n_workers < 1:
         raise ValueError(f"n_workers must be at least 1, found {n_workers}")
-    intensity_problem(8, intensity)  # Bad settings show here and not in every image.
+    intensity_problem("uint8", intensity)  # Bad settings show here and not in every image.
     records = sorted(records, key=lambda record: (record.image_id, str(record.image_path)))
 
     def look(record: Record) -> _Looked:
-        return _look_at(record, threshold_of(mask_values), intensity)
+        return _look_at(record, threshold_of(mask_values), intensity, max_decoded_mb)
 
     looked = []
     with ThreadPoolExecutor(n_workers) as pool:
@@ -130,6 +132,7 @@ def check_records(
     faults += _id_faults(records)
     if missing_masks == "fault":
         faults += _missing_mask_faults(records, requires_masks, root)
+    faults += _unused_depth_faults(records, looked, intensity, root)
     readings, doubts = decide_readings(
         list(_masks_of(records, looked)),
         values=mask_values,
@@ -146,29 +149,34 @@ def check_records(
     return _manifest(records, looked, readings), faults
 
 
-def _look_at(record: Record, threshold: float | None, intensity: Mapping[str, object]) -> _Looked:
+def _look_at(
+    record: Record,
+    threshold: float | None,
+    intensity: Mapping[str, object],
+    max_decoded_mb: float,
+) -> _Looked:
     """Decode an image and its mask."""
-    facts, mask, orientation = None, None, 1
+    facts, mask = None, None
     faults = []
     try:
-        facts = image_facts(record.image_path)
+        facts = image_facts(record.image_path, max_decoded_mb=max_decoded_mb)
     except ImageError as error:
         faults.append(Fault(error.path, error.problem, error.remedy))
     else:
-        problem = intensity_problem(facts.bit_depth, intensity)
+        problem = intensity_problem(facts.sample_type, intensity)
         if problem:
             faults.append(Fault(record.image_path, *problem))
     if record.mask_path is not None:
         try:
-            mask = look_at_mask(record.mask_path, threshold=threshold)
+            mask = look_at_mask(
+                record.mask_path, threshold=threshold, max_decoded_mb=max_decoded_mb
+            )
         except ImageError as error:
             problem = error.problem
             if not record.mask_path.exists():
                 problem = f"expected the mask of {record.image_path}, found no file"
             faults.append(Fault(error.path, problem, error.remedy))
-        if facts is not None:
-            orientation = exif_orientation(record.image_path)
-    return _Looked(facts, mask, orientation, tuple(faults))
+    return _Looked(facts, mask, tuple(faults))
 
 
 def _masks_of(records: Sequence[Record], looked: Sequence[_Looked]) -> Iterator[Mask]:
@@ -181,7 +189,7 @@ def _masks_of(records: Sequence[Record], looked: Sequence[_Looked]) -> Iterator[
                 facts=mask,
                 is_good=record.label == "OK",
                 image_path=record.image_path,
-                image_orientation=mask.orientation if facts is None else found.orientation,
+                image_orientation=mask.orientation if facts is None else facts.orientation,
                 image_shape=own if facts is None else (facts.height_px, facts.width_px),
             )
 
@@ -280,6 +288,46 @@ def _missing_mask_faults(
             )
         ]
     return []
+
+
+def _unused_depth_faults(
+    records: Sequence[Record],
+    looked: Sequence[_Looked],
+    intensity: Mapping[str, object],
+    root: Path,
+) -> list[Fault]:
+    """Find the 8 to 14 bits of a camera in 16-bit files, by the values of all of them together."""
+    deep = [
+        (found.facts, record)
+        for record, found in zip(records, looked, strict=True)
+        if found.facts is not None and found.facts.bit_depth == 16
+    ]
+    if not deep or intensity.get("mapping", "identity") != "identity":
+        return []
+    lowest = int(min(facts.lowest for facts, _ in deep))
+    highest, first = max((int(facts.highest), str(record.image_path)) for facts, record in deep)
+    for bits in (8, 10, 12, 14):
+        # White-is-zero files have the same values below the top.
+        low = 0 if highest < 2**bits else 2**16 - 2**bits
+        if low <= lowest and highest < low + 2**bits:
+            break
+    else:
+        return []
+    remedy = (
+        f"set intensity: {{mapping: fixed, low: {low}, high: {low + 2**bits - 1}}} (or, if all is "
+        "meant to be so dark or bright, low: 0 and high: 65535)"
+    )
+    if len(deep) < sum(found.facts is not None for found in looked):
+        remedy += "; images of other depths need a data set of their own then"
+    return [
+        Fault(
+            Path(root),
+            f"expected values from 0 to 65535 in {len(deep)} images of 16 bits, found {lowest} to "
+            f"{highest} in all of them (highest: {first}), as {bits}-bit data have that were saved "
+            f"with 16 bits: the methods would see hardly any contrast",
+            remedy,
+        )
+    ]
 
 
 def _duplicate_faults(records: Sequence[Record], looked: Sequence[_Looked]) -> list[Fault]:

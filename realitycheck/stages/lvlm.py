@@ -26,6 +26,7 @@ from realitycheck.lvlm.pricing import PriceTable, read_prices
 from realitycheck.lvlm.prompts import SYSTEM_TEXT, PromptTemplate
 from realitycheck.lvlm.questions import Picture, Question, Subject, picture_of, questions_for
 from realitycheck.lvlm.runner import Pace, ask, unasked_rows
+from realitycheck.names import MAX_DECODED_MB
 from realitycheck.stages.pictures import read_aligned
 
 #: Words for {defects} where the settings name none.
@@ -61,8 +62,10 @@ def questions_of(
     )
     template = replace(template, system=asked["system"] or SYSTEM_TEXT)
 
-    def picture(path: str | Path, how: Mapping[str, Any]) -> Picture:
-        return picture_of(lambda: read_image(Path(path), intensity=how), max_side_px=side)
+    def picture(path: str | Path, how: Mapping[str, Any], limit: float | None = None) -> Picture:
+        return picture_of(
+            lambda: read_image(Path(path), intensity=how, max_decoded_mb=limit), max_side_px=side
+        )
 
     shown = {
         row.category: picture(row.image_path, intensity)
@@ -70,7 +73,8 @@ def questions_of(
         if asked["reference"]
     }
     examples = tuple(
-        (each["label"], picture(each["image"], intensity)) for each in asked["examples"]
+        (each["label"], picture(each["image"], intensity, MAX_DECODED_MB))
+        for each in asked["examples"]
     )
     subjects = [
         Subject(

@@ -18,7 +18,7 @@ from realitycheck.datasets.formats import list_records
 from realitycheck.datasets.ingest import check_records
 from realitycheck.datasets.inventory_table import describe, inventory_table
 from realitycheck.datasets.records import DatasetError, Fault, nfc
-from realitycheck.images import ImageError, image_facts, read_image
+from realitycheck.images import ImageError, image_facts, intensity_problem, read_image
 from realitycheck.job import counting, log, run_facts
 from realitycheck.provenance import bucket_digests, digest_of, read_record
 
@@ -49,8 +49,8 @@ def prepare_dataset(
 
     Args:
         dataset: The data set's id.
-        settings: Format, root, split, reference, intensity, how masks are read, and the categories
-            that the settings name, by key path.
+        settings: Format, root, split, reference, intensity, how masks are read, max_decoded_mb,
+            and the categories that the settings name, by key path.
         manifest_path: Table of the scored images.
         train_path: Table of the good images kept for thresholds and references.
         references_path: Table of the reference image of each category.
@@ -75,6 +75,7 @@ def prepare_dataset(
             intensity=settings["intensity"],
             allow_duplicates=settings["allow_duplicates"],
             missing_masks=settings["missing_masks"],
+            max_decoded_mb=settings["max_decoded_mb"],
             root=root,
             n_workers=n_workers,
             progress=count,
@@ -170,7 +171,9 @@ def _settings_faults(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[F
     paths = wanted.values() if isinstance(wanted, Mapping) else [wanted]
     for path in sorted(set(paths) - {"auto", "none"}):
         try:
-            image_facts(Path(path))
+            facts = image_facts(Path(path), max_decoded_mb=settings["max_decoded_mb"])
+            if problem := intensity_problem(facts.sample_type, settings["intensity"]):
+                faults.append(Fault(Path(path), *problem))
         except ImageError as error:
             faults.append(Fault(error.path, error.problem, error.remedy))
     return faults
@@ -186,7 +189,7 @@ def _references(dataset: str, table: pd.DataFrame, settings: Mapping[str, Any]) 
         for category, images in table.groupby("category", sort=True):
             path = wanted.get(category) if isinstance(wanted, Mapping) else wanted
             if path != "auto":
-                rows.append(_given_reference(dataset, str(category), Path(path), table))
+                rows.append(_given_reference(dataset, str(category), Path(path), table, settings))
             elif (images["label"] == "OK").any():
                 rows.append(_medoid(dataset, str(category), images, settings))
     return pd.DataFrame(rows, columns=REFERENCES.columns)
@@ -221,9 +224,9 @@ def _medoid(
 
 
 def _given_reference(
-    dataset: str, category: str, path: Path, table: pd.DataFrame
+    dataset: str, category: str, path: Path, table: pd.DataFrame, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    facts = image_facts(path)
+    facts = image_facts(path, max_decoded_mb=settings["max_decoded_mb"])
     same = table[table["sha256"] == facts.sha256]
     return {
         "dataset": dataset,

@@ -128,6 +128,7 @@ class Hard:
                 "mask_values": "auto",
                 "mask_background": "auto",
                 "mask_orientation": "auto",
+                "max_decoded_mb": 600,
             },
             manifest_path=manifests / "hard.parquet",
             train_path=manifests / "hard" / "train.parquet",

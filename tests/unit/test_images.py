@@ -18,6 +18,7 @@ from realitycheck.images import (
     read_image,
     write_png,
 )
+from realitycheck.masks import look_at_mask
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 DEEP = np.random.default_rng(1).integers(0, 65536, (6, 9, 3), dtype=np.uint16)
@@ -227,12 +228,12 @@ def test_32_bit_needs_a_window(tmp_path):
     """A depth map in floats has no natural white."""
     path = save(tmp_path / "a.tif", np.array([[-1.0, 0.0, 3.0]], np.float32), "TIFF")
     assert image_facts(path).bit_depth == 32
-    with pytest.raises(ImageError, match="at most 16 bits per sample, found 32.*mapping: window"):
+    with pytest.raises(ImageError, match="found 32-bit floating-point numbers.*mapping: window"):
         read_image(path)
     got = read_image(path, intensity={"mapping": "window", "low": 0, "high": 1})
     assert got[0, :, 0].tolist() == [0, 64, 255]
-    assert "identity" in intensity_problem(32, {"mapping": "identity"})[0]
-    assert intensity_problem(16, {"mapping": "identity"}) is None
+    assert "signed" in intensity_problem("int16", {"mapping": "identity"})[0]
+    assert intensity_problem("uint16", {"mapping": "identity"}) is None
 
 
 def test_nan_is_refused(tmp_path):
@@ -304,25 +305,6 @@ def test_damage_anywhere_in_the_header_is_an_image_error_or_harmless(tmp_path, k
             image_facts(tmp_path / "damaged")
 
 
-def test_deep_ink_is_refused(tmp_path):
-    """Pillow would cut 16-bit CMYK down to 8 bits without a word."""
-    data = np.full((1, 1, 4), 30000, "<u2").tobytes()
-    raw = bytearray(tiff_bytes(((1, 1), data), bits=16, samples=3))
-    start = 8 + len(data) + 2
-    for entry in range(10):
-        tag = struct.unpack_from("<H", raw, start + 12 * entry)[0]
-        if tag == 262:
-            struct.pack_into("<H", raw, start + 12 * entry + 8, 5)
-        if tag == 277:
-            struct.pack_into("<H", raw, start + 12 * entry + 8, 4)
-        if tag == 258:
-            struct.pack_into("<I", raw, start + 12 * entry + 4, 4)
-    raw[-2:] = struct.pack("<H", 16)
-    (tmp_path / "a.tif").write_bytes(raw)
-    with pytest.raises(ImageError, match="found 16-bit CMYK, which would lose its depth"):
-        image_facts(tmp_path / "a.tif")
-
-
 def test_error_names_file_problem_and_remedy(tmp_path):
     """Each of the three is also there by itself."""
     with pytest.raises(ImageError, match="nowhere.png: .*found no file; restore") as caught:
@@ -339,7 +321,7 @@ def test_error_names_file_problem_and_remedy(tmp_path):
 def test_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     """A few bytes may claim to be 70,000 x 70,000 pixels."""
     (tmp_path / "bomb.png").write_bytes(png_bytes(70_000, 70_000, 8, 0, [b"\0"]))
-    with pytest.raises(ImageError, match="at most 178956970 pixels.*tiles"):
+    with pytest.raises(ImageError, match="at most 600 MB.*tiles"):
         image_facts(tmp_path / "bomb.png")
 
 
@@ -396,7 +378,7 @@ def test_longest_file_name_is_written(tmp_path):
     assert (read_image(path) == RGB).all()
 
 
-@pytest.mark.parametrize("read", [read_image, image_facts])
+@pytest.mark.parametrize("read", [read_image, look_at_mask, image_facts])
 def test_pipe_is_refused_and_not_waited_for(tmp_path, read):
     """Nobody writes into it, so that reading it would never end."""
     os.mkfifo(tmp_path / "a.png")

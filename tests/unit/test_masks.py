@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from realitycheck.images import ImageError
-from realitycheck.masks import MaskReading, exif_orientation, look_at_mask, read_truth
+from realitycheck.images import ImageError, image_facts
+from realitycheck.masks import MaskReading, look_at_mask, read_truth
 
 DARK = MaskReading(background=("0",))
 #: What PIL calls the turn that brings the stored pixels to what is shown.
@@ -125,7 +125,7 @@ def test_orientation_is_found_and_applied_in_every_format(tmp_path, ending, orie
     array = np.zeros((16, 32), np.uint8)
     array[:8, :8] = 255
     path = with_orientation(tmp_path / f"m.{ending}", array, orientation)
-    assert exif_orientation(path) == orientation
+    assert image_facts(path).orientation == orientation
     facts = look_at_mask(path)
     assert (facts.height_px, facts.width_px) == (16, 32), "as stored"
     assert facts.orientation == orientation

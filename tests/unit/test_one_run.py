@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from realitycheck.one_run import NOTE_NAME, ResultsInUse, check_owner, claim
+from realitycheck.one_run import NOTE_NAME, NoLocksError, ResultsInUse, check_owner, claim
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_folder_without_locks_says_so(folders, monkeypatch):
 
     a, b, results = folders
     monkeypatch.setattr("realitycheck.one_run.fcntl.flock", refuse)
-    with pytest.raises(NotImplementedError, match="no locks here"):
+    with pytest.raises(NoLocksError, match="no locks here"):
         claim(results, a)
     with pytest.raises(ResultsInUse):
         check_owner(results, b)

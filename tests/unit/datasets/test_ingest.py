@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 
 from realitycheck.datasets.folder import list_folder
@@ -248,9 +250,75 @@ def test_depth_that_the_mapping_cannot_take_is_found(parts):
     """Before the alignment, where the image would be read first."""
     deep = np.linspace(-1, 1, 96, dtype=np.float32).reshape(8, 12)
     Image.fromarray(deep).save(parts / "OK" / "9.tif")
-    assert "at most 16 bits per sample, found 32" in only_fault(parts)
+    assert "found 32-bit floating-point numbers" in only_fault(parts)
     window = {"mapping": "window", "low": 0.0, "high": 1.0}
     assert not check(parts, intensity=window)[1]
+
+
+def deep_parts(root, bits, *, white_is_zero=False, shares=(0.2, 1.0, 0.6, 0.4)):
+    """Four images of 16 bits of which only so many are used, the brightest in one of them."""
+    places = ("OK/1", "OK/2", "NOK/1", "NOK/2")
+    for number, (place, share) in enumerate(zip(places, shares, strict=True)):
+        values = np.random.default_rng(number).random((8, 12))
+        values[0, 0] = 1
+        stored = np.rint(values * share * (2**bits - 1)).astype(np.uint16)
+        save(root / f"{place}.png", 65535 - stored if white_is_zero else stored)
+    return root
+
+
+@pytest.mark.parametrize("white_is_zero", [False, True])
+@pytest.mark.parametrize(("bits", "ends"), [(10, 1023), (12, 4095), (14, 16383), (11, 4095)])
+def test_unused_bits_are_told_with_the_intensity_that_mends_it(tmp_path, bits, ends, white_is_zero):
+    """A camera's 12 bits in a 16-bit file are a night to every method; one image alone may be."""
+    root = deep_parts(tmp_path, bits, white_is_zero=white_is_zero)
+    low, high = (65535 - ends, 65535) if white_is_zero else (0, ends)
+    said = only_fault(root)
+    assert f"set intensity: {{mapping: fixed, low: {low}, high: {high}}}" in said
+    assert "in 4 images of 16 bits" in said
+    assert not check(root, intensity={"mapping": "fixed", "low": low, "high": high})[1]
+    assert not check(root, intensity={"mapping": "fixed", "low": 0, "high": 65535})[1]
+
+
+def test_dark_image_among_others_is_no_fault(tmp_path):
+    """Only all images together say how many bits are used."""
+    assert not check(deep_parts(tmp_path, 16, shares=(0.01, 0.05, 0.3, 0.02)))[1]
+
+
+def test_images_of_other_depths_are_not_forgotten(tmp_path):
+    """The remedy of the 16-bit images would blacken the 8-bit ones."""
+    deep_parts(tmp_path, 12)
+    save(tmp_path / "OK" / "8.png", picture(8))
+    assert "images of other depths need a data set of their own" in only_fault(tmp_path)
+
+
+def test_every_kind_of_unreadable_file_is_named_in_one_list(parts):
+    """Each with its own remedy."""
+    folder = parts / "OK"
+    page = np.zeros((8, 12), np.uint8)
+    tifffile.imwrite(folder / "pages.tif", np.stack([page] * 2), photometric="minisblack")
+    tifffile.imwrite(folder / "double.tif", page.astype(float), photometric="minisblack")
+    tifffile.imwrite(folder / "signed.tif", page.astype(np.int16), photometric="minisblack")
+    tifffile.imwrite(folder / "lab.tif", picture(1).astype(np.uint16), photometric="cielab")
+    (folder / "lfs.png").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (folder / "page.jpg").write_text("<html>")
+    (folder / "heic.jpg").write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "large.png").write_bytes(save(folder / "1.png", picture(1, (500, 900))).read_bytes())
+    _, faults = check(parts, max_decoded_mb=1)
+    words = {
+        "1.png": "raise max_decoded_mb",
+        "large.png": "raise max_decoded_mb",
+        "pages.tif": "save each page",
+        "double.tif": "64-bit floating-point.*set intensity",
+        "signed.tif": "16-bit signed integers.*set intensity",
+        "lab.tif": "LAB colours",
+        "lfs.png": "git lfs pull",
+        "page.jpg": "an HTML page",
+        "heic.jpg": "a HEIC image",
+    }
+    found = {fault.path.name: f"{fault.problem}; {fault.remedy}" for fault in faults}
+    assert set(found) == set(words)
+    for name, expected in words.items():
+        assert re.search(expected, found[name]), found[name]
 
 
 def test_trimaps_are_read_as_such(tmp_path):

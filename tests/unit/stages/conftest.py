@@ -52,6 +52,7 @@ class Product:
             "mask_values": "auto",
             "mask_background": "auto",
             "mask_orientation": "auto",
+            "max_decoded_mb": 600,
         }
 
     def draw(self):

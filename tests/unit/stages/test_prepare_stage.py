@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from realitycheck.artifacts import INVENTORY, MANIFEST, read_facts, read_table
 from realitycheck.datasets.records import DatasetError
@@ -91,6 +92,21 @@ def test_given_reference_is_recognised_by_its_content(product, tmp_path):
     row = product.prepare(reference={"product": str(golden)}).references.iloc[0]
     assert pd.isna(row["image_id"])
     assert not row["is_scored"]
+
+
+def test_faults_of_a_given_reference_are_faults_of_the_data_set(product, tmp_path):
+    """It is looked at like an image, before anything reads it."""
+    Image.fromarray(np.zeros((9, 9), np.float32)).save(tmp_path / "depth.tif")
+    with pytest.raises(DatasetError, match="depth.tif: .*32-bit floating-point.*set intensity"):
+        product.prepare(reference=str(tmp_path / "depth.tif"))
+    with pytest.raises(DatasetError, match="nowhere.png: expected an image, found no file"):
+        product.prepare(reference=str(tmp_path / "nowhere.png"))
+
+
+def test_limit_of_the_settings_is_the_limit_of_the_check(product):
+    """An image or mask above it is not decoded."""
+    with pytest.raises(DatasetError, match="at most 0.001 MB.*raise max_decoded_mb"):
+        product.prepare(max_decoded_mb=0.001)
 
 
 def test_no_reference_gives_an_empty_table(product):
