@@ -533,8 +533,9 @@ class Plan:
     def learners(self, dataset: str) -> dict[str, dict[str, Any]]:
         """Methods that learn from labelled parts; see `realitycheck.methods.needs.lacking`."""
         blocks = {name: self.settings.methods[name] for name in self.settings.methods_of(dataset)}
+        is_aligned = self.settings.datasets[dataset].alignment.method != "none"
         return {
-            name: block.model_dump(include={"kind", "n_folds", "seed"})
+            name: block.model_dump(include={"kind", "n_folds", "seed"}) | {"is_aligned": is_aligned}
             for name, block in blocks.items()
             if block.learns_in_folds
             or block.kind in ("few_shot", "pixel_difference")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from realitycheck.processor import describe
 
@@ -12,6 +13,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # One thread a test: two workers share two cores, and results do not depend on their number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Several threads each: those that wait must not take the cores from those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -21,6 +24,11 @@ def pytest_sessionstart(session):
     if not hasattr(session.config, "workerinput"):
         terminal = session.config.pluginmanager.getplugin("terminalreporter")
         terminal.write_line(f"processor: {describe()}")
+
+
+#: How long an example takes depends on what else the machine does.
+settings.register_profile("untimed")
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(trylast=True)

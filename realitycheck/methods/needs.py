@@ -30,7 +30,8 @@ def lacking(
         scored: Scored images: `image_id`, `category`, `label`, `group`.
         train: Training images, likewise.
         learners: `kind`, and, where the kind has them, `n_folds` and `seed`, of each method by its
-            name. SAA+ is one of them only if it sets its threshold by good images.
+            name. SAA+ is one of them only if it sets its threshold by good images. What compares
+            pixels has `is_aligned`: if not, only images of the reference's size can be compared.
         keeps_back: Key path of the setting that says how many good parts become training images;
             None: the folders say it.
         references: Reference image of each category, where they are known. What is compared with
@@ -45,6 +46,10 @@ def lacking(
         elif settings["kind"] in _THRESHOLD_KINDS:
             from_train = len(train) > 0
             compared = references if settings["kind"] == "pixel_difference" else None
+            if compared is not None and not settings["is_aligned"]:
+                yield from (
+                    f"{name}: {line}" for line in _other_sizes(scored, train, compared, n_needed=2)
+                )
             found = _few_good(
                 scored,
                 train if from_train else scored,
@@ -84,6 +89,24 @@ def lacking_files(
                     f"{name}: sets its threshold by the masks of defective parts, and category "
                     f"{category} has none; set binarise: good or union"
                 )
+
+
+def _other_sizes(
+    scored: pd.DataFrame, train: pd.DataFrame, references: pd.DataFrame, *, n_needed: int
+) -> Iterator[str]:
+    """Find categories of which fewer images than needed have the size of their reference."""
+    images = pd.concat([scored, train])
+    sizes = images.set_index("image_id")[["height_px", "width_px"]]
+    for reference in references[references["image_id"].isin(sizes.index)].itertuples():
+        own = images[images["category"] == reference.category]
+        height, width = sizes.loc[reference.image_id]
+        n_alike = int(((own["height_px"] == height) & (own["width_px"] == width)).sum())
+        if n_alike < min(n_needed, len(own)):
+            yield (
+                f"category {reference.category}: compares pixel with pixel, but the images are not "
+                f"aligned and {len(own) - n_alike} of {len(own)} have another size than the "
+                f"reference ({width} x {height} px); set an alignment other than none"
+            )
 
 
 def _few_in_folds(scored: pd.DataFrame, settings: Mapping[str, Any]) -> Iterator[str]:

@@ -115,8 +115,9 @@ def thresholds(
         if len(own) < (1 if has_training_images else 2):
             raise ValueError(
                 f"data set {dataset}, category {category}: pixel difference needs good images to "
-                f"set its threshold, found {len(own)} that can be compared with the reference; add "
-                f"some, or leave the method out with datasets.{dataset}.methods"
+                f"set its threshold, found {len(own)} besides the reference that are aligned with "
+                f"it or have its size; add some, set another datasets.{dataset}.alignment, or "
+                f"leave the method out with datasets.{dataset}.methods"
             )
         if has_training_images:
             common = fit_threshold(own["peak"], max_overkill_rate=settings["max_overkill_rate"])

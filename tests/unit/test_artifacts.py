@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
 from realitycheck import artifacts
@@ -365,7 +365,6 @@ def test_written_files_can_be_read_by_others(tmp_path):
     assert (tmp_path / "a" / "b.txt").stat().st_mode & 0o777 == 0o644
 
 
-@settings(deadline=None)
 @given(arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=30)))
 def test_masks_survive_compression(mask):
     """Any mask, also an empty, full or one pixel wide one."""

@@ -471,7 +471,6 @@ def _(path, samples, rng):
 @pytest.mark.parametrize("name", LAYOUTS)
 @settings(
     max_examples=6,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

@@ -393,7 +393,7 @@ BODIES = st.recursive(
 
 
 @given(BODIES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_reply_whatsoever_raises(body):
     """A reply is stored and paid for; reading it must always end in a status."""
     for service in ("gemini", "openai_compatible"):

@@ -18,6 +18,7 @@ def images(*rows, split="test"):
 
 
 NOTHING = images()
+PLAIN = {"plain": {"kind": "pixel_difference", "is_aligned": True}}
 REFERENCES = pd.DataFrame({"category": ["nut"], "image_id": [None], "sha256": ["another"]})
 GOOD = images(("1", "nut", "OK", None, None), ("2", "nut", "OK", None, None))
 BAD = images(("3", "nut", "NOK", None, "3.png"), ("4", "nut", "NOK", None, None))
@@ -65,7 +66,7 @@ def test_a_golden_sample_sets_no_threshold_for_its_own_likeness(train, reference
         lacking(
             pd.concat([GOOD, BAD]),
             train,
-            {"plain": {"kind": "pixel_difference"}},
+            PLAIN,
             keeps_back=None,
             references=references,
         )
@@ -83,8 +84,20 @@ def test_a_scored_reference_does_not_count_either():
     scored = pd.concat([GOOD, BAD])
     of_first = pd.DataFrame({"category": ["nut"], "image_id": ["1"], "sha256": ["digest 1"]})
     options = {"keeps_back": None, "references": of_first}
-    (line,) = lacking(scored, NOTHING, {"plain": {"kind": "pixel_difference"}}, **options)
+    (line,) = lacking(scored, NOTHING, PLAIN, **options)
     assert "needs at least 2 independent good parts besides the reference, found 1" in line
+
+
+def test_images_of_other_sizes_that_are_not_aligned_cannot_be_compared():
+    """Said before anything runs; aligned, or of one size, they can."""
+    sizes = pd.concat([GOOD, BAD]).assign(height_px=[60, 60, 70, 80], width_px=90)
+    train = pd.concat([TWO]).assign(height_px=[50, 60], width_px=90)
+    for is_aligned, height, n_lines in ((False, 50, 1), (True, 50, 0), (False, 60, 0)):
+        here = train.assign(height_px=[height, 60])
+        learners = {"plain": {"kind": "pixel_difference", "is_aligned": is_aligned}}
+        found = list(lacking(sizes, here, learners, keeps_back=None, references=OF_GOLDEN))
+        assert len(found) == n_lines
+        assert all("5 of 6 have another size than the reference (90 x 50" in one for one in found)
 
 
 def test_settings_say_what_each_method_needs(tmp_path):
@@ -122,7 +135,7 @@ def test_audit_stops_with_every_method_that_lacks_something():
             rules={},
             uses_reference=True,
             told={},
-            learners={"a": {"kind": "pixel_difference"}},
+            learners={"a": PLAIN["plain"]},
             needs={"b": ["reference"]},
         )
     assert "a: category nut: needs at least 2" in str(caught.value)

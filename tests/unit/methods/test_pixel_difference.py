@@ -59,7 +59,7 @@ def brute_peak(values, min_area):
     return 0.0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000), st.integers(1, 12))
 def test_peak_level_equals_trying_every_level(seed, min_area):
     """It halves its way, which is right only because regions grow as the level falls."""
@@ -67,7 +67,7 @@ def test_peak_level_equals_trying_every_level(seed, min_area):
     assert pd.peak_level(values, min_area_px=min_area) == brute_peak(values, min_area)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.floats(0, 1))
 def test_mask_exists_exactly_below_the_peak_level(seed, min_area, threshold):
     """So thresholds can be set from peaks alone, without keeping maps."""

@@ -250,7 +250,7 @@ def reference_f1max(maps, truths):
     return f1[:-1].max(), thresholds[f1[:-1].argmax()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.sampled_from([2, 7, 64, 4096]), st.booleans())
 def test_f1max_equals_scikit_learn_whatever_the_bins(seed, n_bins, coarse):
     """It never holds all pixels, and must be exact all the same: ties, zeros, negative values."""

@@ -51,7 +51,7 @@ def test_rates_by_hand():
     assert f_beta(counts) == 0.625
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(pairs=st.lists(st.tuples(LABEL, LABEL), min_size=1, max_size=60), beta=st.floats(0.2, 4))
 def test_scores_agree_with_scikit_learn(pairs, beta):
     """Wherever scikit-learn's value is defined, ours is the same; elsewhere ours is missing."""
@@ -89,7 +89,7 @@ def test_good_set_with_a_false_alarm_has_f2_zero():
     assert f_beta(confusion(["OK", "OK"], ["NOK", "OK"])) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pairs=st.lists(st.tuples(LABEL, st.sampled_from(["OK", "NOK", None])), max_size=7))
 def test_worst_and_best_bound_every_way_to_answer(pairs):
     """Tried out: each completion of the missing verdicts lies inside the range."""

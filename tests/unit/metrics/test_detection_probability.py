@@ -137,7 +137,7 @@ def test_areas_are_above_zero(areas):
 
 @given(st.lists(st.floats(1, 1e6), min_size=0, max_size=60))
 @example([249999.99999999988])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_bins_hold_every_size_and_none_is_empty(sizes):
     """Nothing is dropped, whatever rounding does to the edges."""
     sizes = np.array(sizes)

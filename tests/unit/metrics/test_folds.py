@@ -24,7 +24,7 @@ def test_every_fold_has_its_share_of_both_labels():
         assert set(np.bincount(folds[labels == label], minlength=5)) <= shares
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(2, 4), st.integers(2, 4))
 def test_a_group_is_never_cut(seed, n_folds, n_views):
     """Views of one part look alike: one of them in training gives the others away."""

@@ -69,7 +69,7 @@ def test_prediction_is_left_as_it_was():
     assert predicted.all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.0, 1.0))
 def test_iou_agrees_with_pycocotools(seed, share):
     """The COCO tools count the same masks run by run."""

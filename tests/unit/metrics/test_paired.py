@@ -19,7 +19,7 @@ from realitycheck.metrics.paired import (
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_mcnemar_agrees_with_statsmodels(only_first, only_second):
     """Another implementation of the exact test; where nothing differs, p is 1."""
     p = exact_mcnemar(only_first, only_second)
@@ -102,7 +102,7 @@ def test_permutation_needs_the_same_parts():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_holm_agrees_with_its_definition(p_values):
     """Stepping down by hand."""
     order = np.argsort(p_values, kind="stable")

@@ -126,7 +126,7 @@ counts = st.integers(0, 400)
 
 
 @given(counts, counts, st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_order_of_the_specification_holds(n_nok, n_ok, data):
     """Each decision implies its own condition, and none before it was met."""
     missed = data.draw(st.integers(0, min(n_nok, 12)))

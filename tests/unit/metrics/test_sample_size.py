@@ -27,7 +27,7 @@ def test_published_numbers_with_misses(n_errors, n):
 
 
 @given(st.floats(0.003, 0.6), st.integers(0, 12), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_needed_parts_are_the_fewest_by_the_binomial_itself(limit, n_errors, confidence):
     """Independent of the beta quantile: P(X <= k) at the limit is at most 1 - confidence."""
     n = parts_needed(limit, n_errors=n_errors, confidence=confidence)
@@ -59,7 +59,7 @@ def test_thirty_two_without_a_miss_need_149_in_all():
 
 
 @given(st.integers(1, 60), st.integers(0, 12), st.sampled_from([0.01, 0.02, 0.05, 0.1, 0.3]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_settling_number_is_found_by_counting_up(n_parts, n_errors, limit):
     """Against the definition, tried one number after another as far as 1,500 parts."""
     n_errors = min(n_errors, n_parts)

@@ -256,7 +256,7 @@ def test_only_a_square_map_of_one_prompt_gives_points(shape):
         clip_surgery.points_from_map(np.ones(shape), height_px=50, width_px=50)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     grid=st.integers(2, 33),

@@ -345,7 +345,10 @@ def test_parts_that_other_methods_need_count_by_category():
     small = images(n_ok=2, n_nok=1, n_train=1).assign(category="small")
     small["image_id"] = "small/" + small["image_id"]
     table = pd.concat([images(), small], ignore_index=True)
-    learners = {"few": {"kind": "few_shot"}, "plain": {"kind": "pixel_difference"}}
+    learners = {
+        "few": {"kind": "few_shot"},
+        "plain": {"kind": "pixel_difference", "is_aligned": True},
+    }
     key = "datasets.chips.split.train_fraction"
     with pytest.raises(AuditError) as caught:
         audit(table, learners=learners, keeps_back=key)
@@ -361,6 +364,8 @@ def test_parts_that_other_methods_need_count_by_category():
     with pytest.raises(
         AuditError, match="plain: category small: .*2 independent good parts, found 0"
     ):
-        audit(few, learners={"plain": {"kind": "pixel_difference"}})
-    counts, _ = audit(no_train, learners={"plain": {"kind": "pixel_difference"}})
+        audit(few, learners={"plain": {"kind": "pixel_difference", "is_aligned": True}})
+    counts, _ = audit(
+        no_train, learners={"plain": {"kind": "pixel_difference", "is_aligned": True}}
+    )
     assert set(counts.values()) == {0}
