@@ -104,11 +104,13 @@ def test_leak_stops_the_run_before_any_encoding(unstarted_run):
     assert found.loc["reference_is_scored", "n_affected"] == 1
 
 
-def test_start_of_a_run_finds_what_check_finds(run):
+def test_start_of_a_run_finds_what_check_finds(new_run, tmp_path):
     """One code behind both; Snakemake itself would take the braces for a wildcard."""
-    run.settings["results_dir"] = "res{x}"
+    datasets = {"p": {"format": "synthetic_sat", "split": {"kind": "paper"}}}
+    run = new_run(tmp_path, {"results_dir": "res{x}", "datasets": datasets})
     said = run.fail("--dry-run")
     assert "results_dir: 'res{x}' holds { }, expected a plain folder" in said
+    assert "datasets.p.split.kind: 'paper' is defined for the study's data sets only" in said
 
 
 @pytest.mark.long
