@@ -396,7 +396,7 @@ def test_longest_file_name_is_written(tmp_path):
     assert (read_image(path) == RGB).all()
 
 
-@pytest.mark.parametrize("read", [read_image, read_truth, image_facts])
+@pytest.mark.parametrize("read", [read_image, image_facts])
 def test_pipe_is_refused_and_not_waited_for(tmp_path, read):
     """Nobody writes into it, so that reading it would never end."""
     os.mkfifo(tmp_path / "a.png")
