@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -47,7 +48,15 @@ def hold():
     yield start
     for process in running:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def let_go(holder):
+    holder.stdin.write("\n")
+    holder.stdin.flush()
+    holder.wait()
 
 
 @pytest.fixture
@@ -78,7 +87,7 @@ def test_process_that_holds_the_ledger_is_named(tmp_path, hold, monkeypatch, cap
         with pytest.raises(LedgerLockedError, match=f"is locked by {named}.*run again"):
             claim(ledger)
         assert f"is locked by process {holder.pid}" in capsys.readouterr().err
-        holder.communicate("\n")
+        let_go(holder)
         assert claim(ledger).kind == "granted"
 
 
@@ -96,10 +105,7 @@ def test_answer_that_is_paid_for_waits_for_the_ledger(tmp_path, hold):
     with Ledger(path, busy_timeout_s=0.1) as ledger:
         granted = claim(ledger)
         holder = hold(path)
-        timer = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.6)"])
-        import threading
-
-        threading.Thread(target=lambda: (timer.wait(), holder.communicate("\n"))).start()
+        threading.Timer(0.6, let_go, [holder]).start()
         answer(ledger, granted.attempt_id, "kept")
         assert ledger.replies(["k"])["k"].body == "kept"
 
@@ -116,7 +122,7 @@ def test_run_that_finds_the_ledger_held_stops_and_can_go_on(
         put(make_questions(3), server.url)
     assert (caught.value.reason, caught.value.exit_code) == ("ledger_locked", 3)
     assert len(server.paid) == 1
-    holder.communicate("\n")
+    let_go(holder)
     put(make_questions(3), server.url)
     assert len(server.paid) == 3
 
