@@ -90,8 +90,10 @@ class IntensitySettings(_Strict):
 
     mapping: Literal["identity", "window", "fixed"] = Field(
         "identity",
-        description="identity: 8-bit values as they are, 16-bit divided by 257; window: from the "
-        "image's own quantiles low and high; fixed: from the grey values low and high",
+        description="identity: 8-bit values as viewers show them, 16-bit divided by 257; window: "
+        "from the image's own quantiles low and high; fixed: from the grey values low and high, "
+        "such as 0 and 4095 for 12 bits in 16; the last two take the file's values without its "
+        "colour profile",
     )
     low: float | None = Field(None, description="lower end: a quantile (window) or a grey value")
     high: float | None = Field(None, description="upper end: a quantile (window) or a grey value")

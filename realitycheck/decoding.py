@@ -112,15 +112,15 @@ def _decode_png(path: Path, data: bytes, limit_mb: float | None) -> Decoded:
     check_size(path, width, height, n_channels * (2 if depth == 16 else 1), limit_mb)
     # Each row of each pass of an interlaced picture has one byte more; there are 7 passes.
     raw_bytes = width * height * n_channels * (2 if depth == 16 else 1) + 2 * height + 8
-    packed_bytes = sum(len(body) for name, body in chunks if name == b"IDAT")
+    packed_bytes = sum(len(chunk) - 12 for name, chunk in chunks if name == b"IDAT")
     if packed_bytes > 2 * raw_bytes + 100_000:
         raise ValueError(f"{packed_bytes} bytes of packed data for {width} x {height} pixels")
     kept = [_PNG_START]
     kept += [
-        _png_chunk(name, body)
-        for name, body in chunks
+        chunk
+        for name, chunk in chunks
         if name in _PNG_READ
-        or (name in _PNG_TEXTS and bytes(body[:32]).startswith(_PNG_TEXTS_READ))
+        or (name in _PNG_TEXTS and bytes(chunk[8:40]).startswith(_PNG_TEXTS_READ))
     ]
     with PngImagePlugin.PngImageFile(io.BytesIO(b"".join(kept))) as image:
         del kept
@@ -140,7 +140,7 @@ def _decode_png(path: Path, data: bytes, limit_mb: float | None) -> Decoded:
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
-    """Cut a PNG into its chunks, up to the end chunk, and look at their checksums.
+    """Cut a PNG into its chunks, by name, up to the end chunk, and look at their checksums.
 
     Raises:
         ValueError: If a checksum is wrong, or the end chunk is missing.
@@ -153,11 +153,11 @@ def _png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
             raise ValueError("no end chunk: it is cut short")
         if zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             raise ValueError(f"wrong checksum of the chunk at byte {place}")
-        chunks.append((data[place + 4 : place + 8], view[place + 8 : end - 4]))
+        chunks.append((data[place + 4 : place + 8], view[place:end]))
         place = end
         if len(chunks) > _PNG_MAX_CHUNKS:
             raise ValueError(f"more than {_PNG_MAX_CHUNKS} chunks")
-    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13 or data[25] not in _PNG_CHANNELS:
+    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 25 or data[25] not in _PNG_CHANNELS:
         raise ValueError("no header that makes sense")
     return chunks
 
@@ -167,16 +167,13 @@ def _deep_png(chunks: list[tuple[bytes, memoryview]], raw_bytes: int) -> np.ndar
 
     libpng unpacks whatever follows the picture, too; it is given `raw_bytes` at most.
     """
-    packed = b"".join(body for name, body in chunks if name == b"IDAT")
-    raw = zlib.decompressobj().decompress(packed, raw_bytes)
-    header, end = _png_chunk(*chunks[0]), _png_chunk(*chunks[-1])
-    pixels = _png_chunk(b"IDAT", zlib.compress(raw, 0))
-    return imagecodecs.png_decode(b"".join((_PNG_START, header, pixels, end)))
-
-
-def _png_chunk(name: bytes, body: bytes | memoryview) -> bytes:
-    checksum = zlib.crc32(body, zlib.crc32(name))
-    return b"".join((struct.pack(">I", len(body)), name, body, struct.pack(">I", checksum)))
+    packed = b"".join(chunk[8:-4] for name, chunk in chunks if name == b"IDAT")
+    raw = zlib.compress(zlib.decompressobj().decompress(packed, raw_bytes), 0)
+    head = struct.pack(">I", len(raw)) + b"IDAT"
+    tail = struct.pack(">I", zlib.crc32(raw, zlib.crc32(b"IDAT")))
+    return imagecodecs.png_decode(
+        b"".join((_PNG_START, chunks[0][1], head, raw, tail, chunks[-1][1]))
+    )
 
 
 def _from_pillow(image: ImageFile.ImageFile, *, depth: int) -> Decoded:
