@@ -8,6 +8,7 @@ same inputs give the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import json
@@ -829,19 +830,19 @@ def read_together(*tables: tuple[str | Path, Schema]) -> Iterator[tuple[pd.DataF
     yield from zip(*(read_parts(path, schema=schema) for path, schema in tables), strict=True)
 
 
+@contextlib.contextmanager
 def _opened(
     path: str | Path, schema: Schema, columns: Sequence[str] | None = None
-) -> pq.ParquetFile:
+) -> Iterator[pq.ParquetFile]:
     """Open a table's file and make sure that it is the table asked for."""
-    file = open_parquet(path)
-    missing = [c for c in columns or schema.columns if c not in file.schema_arrow.names]
-    if missing:
-        file.close()
-        raise ArtifactError(
-            f"{path}: expected a {schema.name} table, but the columns {', '.join(missing)} are not "
-            "there; it was written by another version: delete it and run again"
-        )
-    return file
+    with open_parquet(path) as file:
+        missing = [c for c in columns or schema.columns if c not in file.schema_arrow.names]
+        if missing:
+            raise ArtifactError(
+                f"{path}: expected a {schema.name} table, but the columns {', '.join(missing)} are "
+                "not there; it was written by another version: delete it and run again"
+            )
+        yield file
 
 
 def read_shards(paths: Iterable[str | Path], *, schema: Schema) -> pd.DataFrame:

@@ -8,10 +8,11 @@ package reads. A damaged file is removed, so that the next run makes it again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -53,7 +54,8 @@ def write_parquet(path: str | Path, tables: Iterable[pa.Table], *, schema: pa.Sc
     write_atomically(path, write)
 
 
-def open_parquet(path: str | Path) -> pq.ParquetFile:
+@contextlib.contextmanager
+def open_parquet(path: str | Path) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file, once its seal is found unbroken; one of before has none.
 
     Raises:
@@ -65,15 +67,16 @@ def open_parquet(path: str | Path) -> pq.ParquetFile:
         raise ArtifactError(f"{path}: not a readable Parquet file (not there); run again")
     is_sealed = _is_sealed(path)
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if not is_sealed and _SEALED.items() <= (file.schema_arrow.metadata or {}).items():
+                raise ArtifactError(f"{path}: damaged (its seal is gone); {removed(path)}")
+            yield file
     except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None):  # of the disk, and no fault of the file
+            raise
         raise ArtifactError(
             f"{path}: not a readable Parquet file ({error}); {removed(path)}"
         ) from error
-    if not is_sealed and _SEALED.items() <= (file.schema_arrow.metadata or {}).items():
-        file.close()
-        raise ArtifactError(f"{path}: damaged (its seal is gone); {removed(path)}")
-    return file
 
 
 def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
