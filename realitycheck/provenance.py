@@ -6,13 +6,18 @@ Free of numpy, torch and pandas, because the Snakefile asks for these digests wh
 from __future__ import annotations
 
 import ast
+import atexit
+import contextlib
 import functools
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from realitycheck.writing import write_text
 
 #: Written into every table; raise it when the meaning of a column changes.
 ARTIFACT_FORMAT = 1
@@ -83,19 +88,43 @@ def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
 
     A data file that lies beside the module and is named in it counts as part of its code.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imports: set[str] = set()
-    data: dict[str, str] = {}
+    tree_digest, imported, named = _looked_at(path.read_bytes(), path)
+    imports = set()
+    for module, name in imported:
+        full = f"{module}.{name}" if name else module
+        imports.add(full if not name or _is_module(full) else module)
+    data = {
+        name: hashlib.sha256((path.parent / name).read_bytes()).hexdigest()
+        for name in named
+        if (path.parent / name).is_file()
+    }
+    return digest_of([tree_digest, data]), tuple(sorted(imports))
+
+
+def _looked_at(source: bytes, path: Path) -> list[Any]:
+    """Parse a source file, or take what was found in a file of the same bytes before.
+
+    Returns:
+        Digest of the syntax tree; pairs of module and imported name (None: the module itself);
+        texts that end like a data file.
+    """
+    key = hashlib.sha256(source).hexdigest()
+    known = _known_sources()
+    if key not in known:
+        known[key] = _look_at(ast.parse(source, filename=str(path)))
+    return known[key]
+
+
+def _look_at(tree: ast.Module) -> list[Any]:
+    imports: set[tuple[str, str | None]] = set()
+    named: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imports.update(a.name for a in node.names if a.name.startswith("realitycheck."))
+            imports.update((a.name, None) for a in node.names if a.name.startswith("realitycheck."))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("realitycheck"):
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                imports.add(full if _is_module(full) else str(node.module))
-        elif isinstance(node, ast.Constant) and _is_data_file(path.parent, node.value):
-            content = (path.parent / node.value).read_bytes()
-            data[node.value] = hashlib.sha256(content).hexdigest()
+            imports.update((str(node.module), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Constant) and _is_data_name(node.value):
+            named.add(node.value)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
@@ -104,13 +133,41 @@ def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    shape = digest_of([ast.dump(tree), data])
-    return shape, tuple(sorted(imports))
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return [digest, sorted(imports, key=repr), sorted(named)]
 
 
-def _is_data_file(folder: Path, name: Any) -> bool:
+#: What was found in source files by their digest, kept beside Python's compiled files: parsing all
+#: of them takes seconds at the start of each run.
+_KEPT = _PACKAGE / "__pycache__" / f"sources-{sys.implementation.cache_tag}.json"
+_MOST_KEPT = 5_000
+
+
+@functools.cache
+def _known_sources() -> dict[str, list[Any]]:
+    """What is kept, to be added to; written when the process ends, where that is possible."""
+    try:
+        known = json.loads(_KEPT.read_text(encoding="utf-8"))
+        if not all(len(tree) == 64 and len(rest) == 2 for tree, *rest in known.values()):
+            raise ValueError(f"{_KEPT}: entries of another form")
+    except (OSError, ValueError, TypeError, AttributeError):
+        known = {}
+    before = len(known)
+
+    def keep() -> None:
+        if before < len(known) <= _MOST_KEPT:
+            with contextlib.suppress(OSError):
+                write_text(json.dumps(known), _KEPT)
+        elif len(known) > _MOST_KEPT:
+            _KEPT.unlink(missing_ok=True)
+
+    atexit.register(keep)
+    return known
+
+
+def _is_data_name(name: Any) -> bool:
     suffixes = (".yaml", ".json", ".csv", ".txt", ".html", ".css", ".js")
-    return isinstance(name, str) and name.endswith(suffixes) and (folder / name).is_file()
+    return isinstance(name, str) and name.endswith(suffixes)
 
 
 def _is_module(name: str) -> bool:

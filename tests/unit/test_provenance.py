@@ -119,6 +119,29 @@ def test_edit_of_what_is_imported_changes_the_digest(package, name, old, new):
     assert digest_after(package, name, old, new) != before
 
 
+@pytest.mark.parametrize("kept", [None, "no JSON", "[]", '{"a": 1}', '{"a": ["short", [], []]}'])
+def test_what_is_kept_of_sources_changes_no_digest(package, tmp_path, kept, monkeypatch):
+    """A run that finds the sources looked at plans faster, and from the same digests."""
+    before = source_digest("scripts/run.py")
+    path = tmp_path / "kept" / "sources.json"
+    monkeypatch.setattr(provenance, "_KEPT", path)
+    written, parsed = [], []
+    monkeypatch.setattr(provenance.atexit, "register", written.append)
+    look = provenance._look_at
+    monkeypatch.setattr(provenance, "_look_at", lambda tree: parsed.append(tree) or look(tree))
+    if kept is not None:
+        path.parent.mkdir()
+        path.write_text(kept)
+    for is_kept in (False, True):
+        provenance._known_sources.cache_clear()
+        provenance._parsed.cache_clear()
+        parsed.clear()
+        assert source_digest("scripts/run.py") == before
+        assert bool(parsed) != is_kept
+        written.pop()()
+    provenance._known_sources.cache_clear()
+
+
 def test_entry_that_does_not_exist_is_refused(package):
     """A misspelt rule must not get the digest of nothing."""
     with pytest.raises(FileNotFoundError, match="typo"):
