@@ -34,7 +34,7 @@ from realitycheck.names import (
     MAX_DECODED_MB,
     NO_PROMPT,
 )
-from realitycheck.settings_values import FilePath, as_meant, check_numbers, plain, without
+from realitycheck.settings_values import Category, FilePath, as_meant, check_numbers, plain, without
 
 NAME_PATTERN = r"^[a-z0-9_]+$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -153,7 +153,7 @@ class SplitSettings(_Strict):
 class _DatasetSettings(_Strict):
     title: str | None = Field(None, description="the product's name for people; default: the key")
     intensity: IntensitySettings = IntensitySettings()
-    reference: FilePath | dict[str, FilePath] = Field(
+    reference: FilePath | dict[Category, FilePath] = Field(
         "auto",
         description="auto: the medoid of the good training images, one per category; none; a path; "
         "or {category: path}",
@@ -170,7 +170,7 @@ class _DatasetSettings(_Strict):
     ignore_border: Literal["ignore", "foreground", "background"] = Field(
         "ignore", description="what a truth pixel counts as that the annotator left undecided"
     )
-    object_name: str | dict[str, str] | None = Field(
+    object_name: str | dict[Category, str] | None = Field(
         None,
         description="what the images show, for {object} in prompts; default: the category's name",
     )
@@ -296,7 +296,7 @@ class OxfordPetDataset(_DatasetSettings):
     root: FilePath = Field(
         "resources/datasets/oxford_iiit_pet", description="holds images/, annotations/"
     )
-    reference: FilePath | dict[str, FilePath] = "none"
+    reference: FilePath | dict[Category, FilePath] = "none"
     mask_values: Literal["auto", "nonzero"] | dict[str, float | str] = {
         "1": "defect",  # the animal
         "2": "background",
@@ -331,7 +331,7 @@ class SyntheticPetsDataset(_DatasetSettings):
 
     format: Literal["synthetic_pets"]
     split: SplitSettings = SplitSettings(kind="official")
-    reference: FilePath | dict[str, FilePath] = "none"
+    reference: FilePath | dict[Category, FilePath] = "none"
     n_ok: int = Field(60, ge=1, description="dogs that are scored")
     n_nok: int = Field(60, ge=1, description="cats, which are to be found")
     n_train: int = Field(20, ge=0, description="further dogs, for thresholds")
@@ -411,7 +411,7 @@ class PromptSettings(_Strict):
     segmentation: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="phrases for the text-prompted segmenters, such as 'defect'"
     )
-    saa_plus: Literal["auto"] | dict[str, str | SaaPlusPrompt] | None = Field(
+    saa_plus: Literal["auto"] | dict[Category, str | SaaPlusPrompt] | None = Field(
         None,
         description="prompts of SAA+. auto: the published ones of a known category, and general "
         "ones for a new product; or {category or default: a known name, or a block}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import types
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -44,6 +45,15 @@ def expanded(path: str) -> str:
 
 #: A path in the settings.
 FilePath = Annotated[str, AfterValidator(expanded)]
+
+
+def composed(name: str) -> str:
+    """Compose the letters of a name (NFC), as those of categories are, however the disk has it."""
+    return unicodedata.normalize("NFC", name)
+
+
+#: The name of a category in the settings.
+Category = Annotated[str, AfterValidator(composed)]
 
 
 def as_meant(annotation: Any, value: Any) -> Any:

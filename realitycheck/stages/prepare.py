@@ -17,7 +17,7 @@ from realitycheck.artifacts import INVENTORY, MANIFEST, REFERENCES, write_table,
 from realitycheck.datasets.formats import list_records
 from realitycheck.datasets.ingest import check_records
 from realitycheck.datasets.inventory_table import describe, inventory_table
-from realitycheck.datasets.records import DatasetError, Fault, nfc
+from realitycheck.datasets.records import DatasetError, Fault
 from realitycheck.images import ImageError, image_facts, intensity_problem, read_image
 from realitycheck.job import counting, log, run_facts
 from realitycheck.provenance import bucket_digests, digest_of, read_record
@@ -147,8 +147,7 @@ def _settings_faults(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[F
     known = sorted(set(table["category"]))
     faults = []
     if isinstance(wanted, Mapping):
-        named = set(map(nfc, wanted))
-        absent = [category for category in known if category not in named]
+        absent = [category for category in known if category not in wanted]
         if absent:
             faults.append(
                 Fault(
@@ -159,7 +158,7 @@ def _settings_faults(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[F
                 )
             )
     for key, names in settings["named_categories"].items():
-        unknown = [name for name in names if nfc(name) not in known]
+        unknown = [name for name in names if name not in known]
         if unknown and known:
             faults.append(
                 Fault(
@@ -183,8 +182,6 @@ def _references(dataset: str, table: pd.DataFrame, settings: Mapping[str, Any]) 
     """The reference of each category; one without a good image has none, unless it is given."""
     wanted = settings["reference"]
     rows = []
-    if isinstance(wanted, Mapping):
-        wanted = {nfc(category): path for category, path in wanted.items()}
     if wanted != "none":
         for category, images in table.groupby("category", sort=True):
             path = wanted.get(category) if isinstance(wanted, Mapping) else wanted

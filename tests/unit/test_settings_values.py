@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
+from realitycheck.config import load_settings
 from realitycheck.settings_values import as_meant, expanded, without
 
 WORDS = tuple[Annotated[str, Field(min_length=1)], ...]
@@ -93,3 +94,12 @@ def test_what_has_faults_is_left_out_with_what_hangs_on_it():
         "prompts.a.p.segmentation",
     }
     assert data["methods"]["y"] == {"threshold": 5, "z": 6}
+
+
+def test_categories_are_composed_as_those_of_the_data_are():
+    """A file written on a Mac names a category that the disk spells in another way, or the same."""
+    raw = {"format": "mvtec_ad", "object_name": {"Geha\u0308use": "housing"}}
+    prompt = {"p": {"saa_plus": {"Geha\u0308use": "sat"}}}
+    found = load_settings({"datasets": {"d": raw}, "prompts": {"d": prompt}})
+    assert found.datasets["d"].object_name == {"Geh\u00e4use": "housing"}
+    assert list(found.prompts["d"]["p"].saa_plus) == ["Geh\u00e4use"]
