@@ -83,7 +83,6 @@ def run(n: int, seed: int, folder: Path) -> int:
         seed: Of the damage.
         folder: Gets ledgers and tables.
     """
-    rng = np.random.default_rng(seed)
     failures: list[str] = []
     ends: Counter[str] = Counter()
     before = _peak_bytes()
@@ -91,7 +90,7 @@ def run(n: int, seed: int, folder: Path) -> int:
     level = log.level
     log.setLevel(logging.ERROR)
     for service in SERVICES:
-        with _Server(service, rng) as server:
+        with _Server(service, seed) as server:
             first = 0
             while server.n_served < n // len(SERVICES):
                 questions = _questions(service, first)
@@ -285,7 +284,7 @@ def _replace_somewhere(whole: Any, rng: np.random.Generator) -> None:
 class _Server:
     """Answers every request with a damaged reply; counts what arrives beside its own address."""
 
-    def __init__(self, service: str, rng: np.random.Generator):
+    def __init__(self, service: str, seed: int):
         self.n_served = self.n_elsewhere = 0
         self.last = b""
         guard = threading.Lock()
@@ -295,10 +294,11 @@ class _Server:
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length") or 0))
                 with guard:
-                    outer.last = damaged(service, rng, elsewhere=f"{outer.other_url}/v1")
-                    outer.n_served += 1
+                    rng = np.random.default_rng([seed, outer.n_served])
+                    reply = damaged(service, rng, elsewhere=f"{outer.other_url}/v1")
+                    outer.last, outer.n_served = reply, outer.n_served + 1
                 with suppress(OSError):
-                    self.wfile.write(outer.last)
+                    self.wfile.write(reply)
                 self.close_connection = True
 
             def log_message(self, *_: Any) -> None:
