@@ -377,7 +377,7 @@ def run(product):
         pd.DataFrame(transforms), segmenter, method="pixel_difference", prompt="none"
     )
     write_table(list(masks), folder / "masks.parquet", schema=MASKS, facts={})
-    about = pd.DataFrame({"dataset": "chips", "image_id": manifest["image_id"], "has_truth": True})
+    about = manifest[["dataset", "image_id"]].assign(has_truth=True, lost_px=0)
     scores = score_masks(
         manifest,
         about,
