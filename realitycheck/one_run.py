@@ -76,10 +76,13 @@ def claim(results: str | Path, folder: str | Path) -> TextIO:
         ) from None
     except OSError:
         is_locked = False
-    file.truncate(0)
     told = {"folder": str(Path(folder).resolve()), "results": str(Path(results).resolve())}
-    json.dump(told, file)
-    file.flush()
+    text = json.dumps(told)
+    file.seek(0)
+    if file.read() != text:  # a run that has nothing to do touches nothing
+        file.truncate(0)
+        file.write(text)
+        file.flush()
     if not is_locked:
         file.close()
         raise NoLocksError(f"{results}: no locks here")
