@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from realitycheck.one_run import claim
+
 ENDINGS = (".parquet", ".csv", ".md", ".tex")
 STUDY_ENDINGS = ("_study.md", "_study.tex")
 
@@ -160,12 +162,16 @@ def test_added_prompt_set_leaves_the_others_alone(run):
 
 
 def test_another_alignment_method_runs_what_sees_the_aligned_images(run):
-    """Of this data set, and only of it; the inputs are not checked again."""
-    run.settings["datasets"]["parts"]["alignment"] = {"method": "none"}
+    """Of this data set, and only of it; the inputs are not checked again.
+
+    Without any alignment they would be: then other things may be missing.
+    """
+    run.settings["datasets"]["parts"]["alignment"] = {"method": "ecc", "motion": "translation"}
     assert run.planned_jobs() == {
         "align_images": 2,
         "gather_transforms": 1,
         "align_masks": 1,
+        "tabulate_audit": 1,
         "encode_images": 2,
         "detect_boxes": 2,
         "gather_boxes": 1,
@@ -244,6 +250,7 @@ def test_results_of_another_folder_are_left_alone(run, tmp_path):
     run.settings["results_dir"] = str(run.results)
     other = dataclasses.replace(run, folder=tmp_path / "other")
     other.folder.mkdir()
+    claim(run.results, run.folder).close()  # this copy of a run has not been at work here
     (other.folder / "data").symlink_to(run.folder / "data")
     said = other.fail("--dry-run")
     assert f"these are the results of runs in {run.folder}; two folders that write" in said
@@ -370,6 +377,7 @@ def test_changed_mask_is_scored_again_and_no_network_runs(run):
         "audit_dataset": 1,
         "check_inputs": 1,
         "align_masks": 1,
+        "tabulate_audit": 1,
         "score_masks": 2,
         **ONE_EACH,
     }
