@@ -31,7 +31,7 @@ from realitycheck.lvlm.pricing import read_prices
 from realitycheck.lvlm.prompts import STUDY_PROMPTS
 from realitycheck.lvlm.questions import Question, Subject, picture_of, questions_for
 from realitycheck.lvlm.runner import STOP_REASONS, Pace, RunStoppedError, ask, quote
-from realitycheck.lvlm.verdict import VERDICT_STATUSES
+from realitycheck.names import VERDICT_STATUSES
 
 SERVICES = ("gemini", "openai_compatible")
 BATCH = 10

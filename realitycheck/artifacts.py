@@ -22,8 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from realitycheck.lvlm.verdict import VERDICT_STATUSES as LVLM_STATUSES
-from realitycheck.names import AUDIT_CHECKS
+from realitycheck.names import AUDIT_CHECKS, VERDICT_STATUSES
 from realitycheck.parquet import ArtifactError as ArtifactError
 from realitycheck.parquet import open_parquet, write_parquet
 from realitycheck.provenance import ARTIFACT_FORMAT, package_version
@@ -82,7 +81,6 @@ MASK_STATUSES = frozenset(
 )
 #: Statuses of a mask that is none: the method could not judge the image, which stays unanswered.
 NOT_JUDGED = frozenset({"not_comparable"})
-VERDICT_STATUSES = frozenset(LVLM_STATUSES)
 TRUTH_STATUSES = frozenset(
     {
         "complete",  # every defect lies on the canvas, or there is none

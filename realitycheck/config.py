@@ -57,7 +57,7 @@ class SettingsError(ValueError):
     """
 
     def __init__(
-        self, faults: list[str], *, sound: Settings | None = None, left_out: Iterable[str] = ()
+        self, faults: list[str], *, sound: BaseModel | None = None, left_out: Iterable[str] = ()
     ):
         self.faults = faults
         self.sound = sound

@@ -35,3 +35,18 @@ AUDIT_CHECKS = (
 #: Default of the largest image that is decoded, in MB (10^6 bytes) of its samples: some 14,000 x
 #: 14,000 pixels in colour. A small file can unpack to fill the memory.
 MAX_DECODED_MB = 600
+
+#: What can become of a question to a vision language model. Only `answered` has a label.
+VERDICT_STATUSES = (
+    "answered",  # a label, a score and a reasoning
+    "refused",  # the model or a filter declined; finish_reason says why
+    "prompt_blocked",  # the request was turned away before the model; finish_reason says why
+    "truncated",  # the token limit was reached, by thinking or by the answer
+    "stopped",  # ended for a reason that is none of the known ones; finish_reason holds it
+    "empty",  # a reply without any text
+    "not_in_schema",  # a text that is not the object asked for
+    "unreadable",  # a reply that is no reply of this kind of service
+    "failed",  # no reply, after all tries; finish_reason says what happened
+    "wrong_model",  # another model answered than was asked; kept, not scored
+    "not_asked",  # never sent; finish_reason says why
+)

@@ -16,21 +16,6 @@ from typing import Any
 from realitycheck.lvlm.prompts import RESPONSE_SCHEMA
 from realitycheck.lvlm.reading import UnreadableError, read_json, read_start
 
-VERDICT_STATUSES = (
-    "answered",  # a label, a score and a reasoning
-    "refused",  # the model or a filter declined; finish_reason says why
-    "prompt_blocked",  # the request was turned away before the model; finish_reason says why
-    "truncated",  # the token limit was reached, by thinking or by the answer
-    "stopped",  # ended for a reason that is none of the known ones; finish_reason holds it
-    "empty",  # a reply without any text
-    "not_in_schema",  # a text that is not the object asked for
-    "unreadable",  # a reply that is no reply of this kind of service
-    "failed",  # no reply, after all tries; finish_reason says what happened
-    "wrong_model",  # another model answered than was asked; kept, not scored
-    "not_asked",  # never sent; finish_reason says why
-)
-"""What can become of a question. Only `answered` has a label."""
-
 _REFUSALS = frozenset(
     {
         *("SAFETY", "RECITATION", "LANGUAGE", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),

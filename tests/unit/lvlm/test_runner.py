@@ -25,7 +25,7 @@ from realitycheck.lvlm.runner import (
     quote,
     unasked_rows,
 )
-from realitycheck.lvlm.verdict import VERDICT_STATUSES
+from realitycheck.names import VERDICT_STATUSES
 
 KEY = "AIza-a-key-that-must-appear-nowhere-0123456789"
 SERVICES = ("gemini", "openai_compatible")

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realitycheck.lvlm.verdict import (
-    VERDICT_STATUSES,
     is_completion,
     is_same_model,
     read_object,
     share_of,
     verdict_of,
 )
+from realitycheck.names import VERDICT_STATUSES
 
 GOOD = {"reasoning": "A scratch.", "label": "NOK", "score": 87}
 USAGE = {
