@@ -240,7 +240,7 @@ def comparison_text(table: pd.DataFrame) -> TableText:
                     _p(row["p_value_holm"]),
                 ]
             )
-    return _text("Differences on the same parts", header, rows, 4, legend, rules)
+    return _as_text("Differences on the same parts", header, rows, 4, legend, rules)
 
 
 def pixel_text(table: pd.DataFrame) -> TableText:
@@ -353,13 +353,13 @@ def text_by_run(
         for note in notes(row):
             letters.setdefault(note, _letter(len(letters)))
         marks.append(", ".join(letters[note] for note in notes(row)))
-    text = _text(caption, header, rows, n_text_columns, legend, rules)
+    text = _as_text(caption, header, rows, n_text_columns, legend, rules)
     text.marks[:] = marks
     text.footnotes.extend((letter, note) for note, letter in letters.items())
     return text
 
 
-def _text(
+def _as_text(
     caption: str,
     header: list[str],
     rows: list[list[str]],

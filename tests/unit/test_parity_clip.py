@@ -55,13 +55,13 @@ def load_clip(path):
 
 
 @functools.cache
-def load_sam(path):
+def cached_sam(path):
     return sam.load_sam(path)
 
 
 @functools.cache
 def sam_embedding(model_path, image_path):
-    return sam.encode_image(load_sam(model_path), read_image(image_path))
+    return sam.encode_image(cached_sam(model_path), read_image(image_path))
 
 
 @functools.cache
@@ -172,7 +172,7 @@ def test_clip_surgery_sam_repeats_the_published_code(parity, checkpoints, case, 
     np.testing.assert_array_equal(points, arrays["points"])
     np.testing.assert_array_equal(labels, arrays["labels"])
 
-    decoder = load_sam(checkpoints / "sam_vit_mini.pth")
+    decoder = cached_sam(checkpoints / "sam_vit_mini.pth")
     embedding = sam_embedding(checkpoints / "sam_vit_mini.pth", parity / case / "image.png")
     decoded = []
 

@@ -36,17 +36,17 @@ def segmenter(maker, known, folder):
         state = maker.make_sam(known["seed"])
         assert maker.content_hash(state) == known["files"]["sam_vit_mini.pth"]
         torch.save(state, path)
-    return load_sam(path)
+    return cached_sam(path)
 
 
 @functools.cache
-def load_sam(path):
+def cached_sam(path):
     return sam.load_sam(path)
 
 
 @functools.cache
 def encode(path, image_path):
-    return sam.encode_image(load_sam(path), read_image(image_path))
+    return sam.encode_image(cached_sam(path), read_image(image_path))
 
 
 def read_image(path):

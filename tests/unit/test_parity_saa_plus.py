@@ -39,7 +39,7 @@ def checkpoints(maker, known, tmp_path_factory):
 
 
 @functools.cache
-def load_sam(path):
+def cached_sam(path):
     return sam.load_sam(path)
 
 
@@ -141,7 +141,7 @@ def test_map_and_masks_of_recorded_boxes(parity, checkpoints, case, variant):
     """Every number from the boxes on: areas, rescored values, the best, map, and the union."""
     image, arrays, text = read_case(parity, case, variant)
     size, bgr = image.shape[:2], VARIANTS[variant].bgr
-    segmenter = load_sam(checkpoints / "sam_vit_mini.pth")
+    segmenter = cached_sam(checkpoints / "sam_vit_mini.pth")
     backbone = load_saliency(checkpoints / "wide_resnet50_2_mini.pth")
     embedding = sam.encode_image(segmenter, image, colour_order="bgr" if bgr else "rgb")
     calls = []
@@ -158,12 +158,12 @@ def test_map_and_masks_of_recorded_boxes(parity, checkpoints, case, variant):
         return found
 
     prompts = prompts_of(text)
-    captions = saa_plus.captions(prompts, object_comma=VARIANTS[variant].object_comma)
+    asked = saa_plus.captions(prompts, object_comma=VARIANTS[variant].object_comma)
     n_passes = len(text["passes"])
     found = saa_plus.segment(
         recorded_pass(arrays, text, 0),
         [recorded_pass(arrays, text, index) for index in range(1, n_passes)],
-        filter_phrases=captions.filter_phrases,
+        filter_phrases=asked.filter_phrases,
         decode_boxes=decode_boxes,
         saliency=saliency_of,
         image_size_hw=size,
@@ -197,21 +197,21 @@ def test_map_and_masks_of_recorded_boxes(parity, checkpoints, case, variant):
 def whole_run(image, prompts, *, checkpoints, detector, variant, box_threshold, text_threshold):
     """SAA+ from an image on; with it, each pass: the limit of its area and what it keeps."""
     size, bgr = image.shape[:2], variant.bgr
-    segmenter = load_sam(checkpoints / "sam_vit_mini.pth")
+    segmenter = cached_sam(checkpoints / "sam_vit_mini.pth")
     backbone = load_saliency(checkpoints / "wide_resnet50_2_mini.pth")
     embedding = sam.encode_image(segmenter, image, colour_order="bgr" if bgr else "rgb")
-    captions = saa_plus.captions(prompts, object_comma=variant.object_comma)
-    detections = detect(detector, image, [captions.object_caption, *captions.defect_captions])
+    asked = saa_plus.captions(prompts, object_comma=variant.object_comma)
+    detections = detect(detector, image, [asked.object_caption, *asked.defect_captions])
     thresholds = {"box_threshold": box_threshold, "text_threshold": text_threshold}
     limit, passes = 1.0 / prompts.n_objects, []
-    for detection, phrase in zip(detections, ["", *captions.filter_phrases], strict=True):
+    for detection, phrase in zip(detections, ["", *asked.filter_phrases], strict=True):
         kept = saa_plus.propose([detection], [phrase], max_area=limit, **thresholds)
         passes.append((limit, kept))
         limit = passes[0][1].largest_area * prompts.area_ratio
     found = saa_plus.segment(
         detections[0],
         detections[1:],
-        filter_phrases=captions.filter_phrases,
+        filter_phrases=asked.filter_phrases,
         decode_boxes=sam.box_decoder(segmenter, embedding, image_size_hw=size),
         saliency=lambda several: saliency.saliency_map(
             backbone, image, bgr=bgr, object_masks=several if prompts.n_objects > 1 else None
@@ -298,7 +298,7 @@ def test_image_without_any_box_has_the_recorded_map(parity, checkpoints):
         [nothing] * len(entry["text_prompts"]),
         filter_phrases=[phrase for _, phrase in entry["text_prompts"]],
         decode_boxes=sam.box_decoder(
-            load_sam(checkpoints / "sam_vit_mini.pth"),
+            cached_sam(checkpoints / "sam_vit_mini.pth"),
             np.zeros((64, 64, 64), np.float32),
             image_size_hw=size,
         ),

@@ -39,7 +39,7 @@ def load_saliency(path):
 
 
 @functools.cache
-def load_sam(path):
+def cached_sam(path):
     return sam.load_sam(path)
 
 
@@ -68,7 +68,7 @@ def test_saliency_repeats_the_published_code(parity, checkpoints, case, variant)
     masks = None
     if text["object_number"] > 1:
         masks = object_masks(
-            load_sam(checkpoints / "sam_vit_mini.pth"),
+            cached_sam(checkpoints / "sam_vit_mini.pth"),
             image,
             arrays["pass0_boxes"],
             colour_order=order,
