@@ -22,12 +22,17 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from realitycheck.artifacts import image_file
-from realitycheck.datasets.synthetic_sat import SatSettings, draw_part, image_rng
-from realitycheck.images import write_png
-from realitycheck.models import clip, grounding_dino, miniature_clip, miniatures, saliency, sam
-from realitycheck.models.sam_decoder import ImageDecoder
-from realitycheck.provenance import digest_of
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
+from realitycheck.core.provenance import digest_of
+from realitycheck.datasets.synthetic.sat import SatSettings, draw_part, image_rng
+from realitycheck.models import miniature_clip, miniatures, saliency
+from realitycheck.models.clip import model as clip
+from realitycheck.models.grounding_dino import model as grounding_dino
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.decoder import ImageDecoder
+from realitycheck.models.sam.load import build_parts, load_sam
+from realitycheck.models.sam.model import SAM_VARIANTS, SamModel
 
 SIZES = ("vit_b", "vit_h", "miniature")
 DATASET = "drawn"
@@ -66,9 +71,9 @@ class Networks:
     precision: str = "float32"
     detector_precision: str = "float32"
 
-    def sam(self, *parts: str) -> sam.SamModel:
+    def sam(self, *parts: str) -> SamModel:
         """Load parts of SAM."""
-        return sam.load_sam(
+        return load_sam(
             self.paths["sam"],
             variant=self.variants["sam"],
             parts=parts,
@@ -158,8 +163,8 @@ def _sam_state(size: str, *, seed: int, device: str) -> dict[str, Any]:
     import torch
 
     torch.manual_seed(seed)
-    dimensions = sam.SAM_VARIANTS[size]
-    parts = sam.build_parts(dimensions)
+    dimensions = SAM_VARIANTS[size]
+    parts = build_parts(dimensions)
     # Encoders are initialised without positions; with them all windows would look alike.
     encoder = parts["image_encoder"]
     with torch.no_grad():
@@ -170,7 +175,7 @@ def _sam_state(size: str, *, seed: int, device: str) -> dict[str, Any]:
     for part in parts.values():
         part.to(device)
     decoder = parts["mask_decoder"]
-    model = sam.SamModel(parts, dimensions, device=torch.device(device))
+    model = SamModel(parts, dimensions, device=torch.device(device))
     side = dimensions.image_size_px
     image = drawn_image("calibration", image_size_px=side, seed=seed)
     embedding = sam.embedding_tensor(model, sam.encode_image(model, image))

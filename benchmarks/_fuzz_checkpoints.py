@@ -25,13 +25,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from realitycheck.models.clip import load_clip
-from realitycheck.models.files import SHIPPED_FOLDER
+from realitycheck.models.checkpoints.known import SHIPPED_FOLDER
+from realitycheck.models.checkpoints.pickled import CheckpointError
+from realitycheck.models.checkpoints.read import load_state
+from realitycheck.models.clip.model import load_clip
 from realitycheck.models.miniature_clip import write_miniature_clip, write_miniature_saliency
 from realitycheck.models.miniatures import write_miniature_sam
 from realitycheck.models.saliency import load_saliency
-from realitycheck.models.sam import PARTS, load_sam
-from realitycheck.models.weights import CheckpointError, load_state
+from realitycheck.models.sam.load import load_sam
+from realitycheck.models.sam.model import PARTS
 
 TIME_BOUND_S = 20
 MEMORY_BOUND = 1 << 30  # bytes of address space beyond what the process has at the start

@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from realitycheck.artifacts import VERDICTS, write_table
+from realitycheck.core.constants import VERDICT_STATUSES
+from realitycheck.core.schemas import VERDICTS
+from realitycheck.core.tables import write_table
 from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.gemini import GeminiBackend
 from realitycheck.lvlm.backends.openai_compatible import OpenAICompatibleBackend
@@ -30,8 +32,8 @@ from realitycheck.lvlm.backends.replay import ReplayBackend
 from realitycheck.lvlm.pricing import read_prices
 from realitycheck.lvlm.prompts import STUDY_PROMPTS
 from realitycheck.lvlm.questions import Question, Subject, picture_of, questions_for
-from realitycheck.lvlm.runner import STOP_REASONS, Pace, RunStoppedError, ask, quote
-from realitycheck.names import VERDICT_STATUSES
+from realitycheck.lvlm.run import Pace, RunStoppedError
+from realitycheck.lvlm.runner import STOP_REASONS, ask, quote
 
 SERVICES = ("gemini", "openai_compatible")
 BATCH = 10

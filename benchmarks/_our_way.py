@@ -19,19 +19,23 @@ import numpy as np
 import pandas as pd
 from _full_size import SIZES, Clock, Networks, write_images
 
-from realitycheck.artifacts import decode_mask
-from realitycheck.config import DETECTION_FLOOR
-from realitycheck.job import batch_size
-from realitycheck.methods.switches import switched
-from realitycheck.stages import automatic_masks, clip_encodings, saa_plus, saliency_maps
-from realitycheck.stages.clip_surgery_sam import clip_surgery_sam_segmenter
+from realitycheck.core.job import batch_size
+from realitycheck.core.masks import decode_mask
+from realitycheck.core.store import EncodingStore, FinishedRows
+from realitycheck.core.variants import switched
+from realitycheck.encoders import automatic_masks
+from realitycheck.encoders import clip as clip_encodings
+from realitycheck.encoders import saliency as saliency_maps
+from realitycheck.encoders.base import Lazily, keys_of
+from realitycheck.encoders.sam_embeddings import sam_embedder, sam_store
+from realitycheck.methods.clip_surgery_sam.segmenter import clip_surgery_sam_segmenter
+from realitycheck.methods.grounded_sam.segmenter import grounded_sam_segmenter
+from realitycheck.methods.saa_plus import segmenter as saa_plus
+from realitycheck.methods.sam_clip.segmenter import sam_clip_segmenter
+from realitycheck.models.settings import DETECTION_FLOOR
 from realitycheck.stages.detect import detect_shard
-from realitycheck.stages.encode import Lazily, encode_shard, image_reader, keys_of
-from realitycheck.stages.grounded_sam import grounded_sam_segmenter
-from realitycheck.stages.sam_clip import sam_clip_segmenter
-from realitycheck.stages.sam_embeddings import sam_embedder, sam_store
+from realitycheck.stages.encode import encode_shard, image_reader
 from realitycheck.stages.segment import segment_shard
-from realitycheck.store import EncodingStore, FinishedRows
 
 METHODS = ("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus")
 DECODER = ("prompt_encoder", "mask_decoder")

@@ -16,13 +16,16 @@ import numpy as np
 from _full_size import CATEGORY, Clock
 from _our_way import METHODS, Run
 
-from realitycheck.artifacts import image_file
-from realitycheck.images import read_image
-from realitycheck.methods import saa_plus
-from realitycheck.models import clip as our_clip
-from realitycheck.models import clip_surgery, grounding_dino, saliency
-from realitycheck.models.sam import PARTS, PIXEL_MEAN, PIXEL_STD
-from realitycheck.stages.saa_plus_prompts import prompts_of_category
+from realitycheck.core.files import image_file
+from realitycheck.core.images import read_image
+from realitycheck.methods.saa_plus import algorithm as saa_plus
+from realitycheck.methods.saa_plus.prompts import captions, prompts_of_category
+from realitycheck.models import saliency
+from realitycheck.models.clip import model as our_clip
+from realitycheck.models.clip import surgery as clip_surgery
+from realitycheck.models.grounding_dino import model as grounding_dino
+from realitycheck.models.sam.inference import PIXEL_MEAN, PIXEL_STD
+from realitycheck.models.sam.model import PARTS
 
 
 class PublishedWay:
@@ -181,7 +184,7 @@ class PublishedWay:
         network = self.run.networks.saliency()
         switches = self.run.switches("saa_plus")
         told = prompts_of_category(self.run.saa_plus, CATEGORY)
-        asked = saa_plus.captions(told, object_comma=switches.object_comma)
+        asked = captions(told, object_comma=switches.object_comma)
         settings = self.run.settings("saa_plus")
 
         def segment_one(image: np.ndarray) -> np.ndarray:

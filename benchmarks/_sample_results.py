@@ -14,36 +14,35 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import (
-    AUDIT,
-    BREAKDOWN,
-    COMPARISON,
+from realitycheck.core.constants import AREA_SUFFIX
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
+from realitycheck.core.masks import encode_mask
+from realitycheck.core.schemas import (
     DEFECTS,
-    DETECTION_BINS,
-    DETECTION_CURVE,
-    DETECTION_PROBABILITY,
     MANIFEST,
     MASKS,
     PANELS,
-    PIXEL_TABLE,
-    READINESS,
     SCORES,
     TRANSFORMS,
     TRUTH,
     VERDICTS,
-    encode_mask,
-    image_file,
-    write_table,
 )
-from realitycheck.images import write_png
-from realitycheck.names import AREA_SUFFIX
-from realitycheck.report.evidence import (
-    breakdown_table,
-    comparison_table,
+from realitycheck.core.tables import write_table
+from realitycheck.report.tables.audit import AUDIT
+from realitycheck.report.tables.base import KEYS
+from realitycheck.report.tables.breakdown import BREAKDOWN, breakdown_table
+from realitycheck.report.tables.classification import classification_table
+from realitycheck.report.tables.comparison import COMPARISON, comparison_table
+from realitycheck.report.tables.detection_probability import (
+    DETECTION_BINS,
+    DETECTION_CURVE,
+    DETECTION_PROBABILITY,
     detection_tables,
-    readiness_table,
 )
-from realitycheck.report.tables import KEYS, classification_table, segmentation_table
+from realitycheck.report.tables.pixel_scores import PIXEL_TABLE
+from realitycheck.report.tables.readiness import READINESS, readiness_table
+from realitycheck.report.tables.segmentation import segmentation_table
 from realitycheck.stages.evaluate import score_areas, score_defects, score_labels, score_masks
 
 DATASET = "plates"

@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from realitycheck.alignment import Aligner
-from realitycheck.datasets.synthetic_sat import DEFECT_TYPES, SatSettings, draw_part, image_rng
+from realitycheck.datasets.synthetic.sat import DEFECT_TYPES, SatSettings, draw_part, image_rng
 
 CASES = (
     ("ecc", "similarity"),

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from _full_size import SIZES, Clock, drawn_image, print_ratios, write_networks
 
-from realitycheck.models import sam
-from realitycheck.models.automatic_masks import MaskGrid, propose_masks
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.automatic_masks import MaskGrid, propose_masks
+from realitycheck.models.sam.model import PARTS
 
 #: Largest ratios to the package's time.
 AIMS = {"float32": 0.35, "bfloat16": 0.25}
@@ -77,7 +78,7 @@ def main() -> None:
             seed=options.seed,
             device=options.device,
         )
-        model = networks.sam(*sam.PARTS)
+        model = networks.sam(*PARTS)
         models = {
             precision: replace(networks, precision=precision).sam("prompt_encoder", "mask_decoder")
             for precision in AIMS

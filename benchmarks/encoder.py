@@ -18,7 +18,8 @@ from statistics import median
 import numpy as np
 from _full_size import SIZES, Clock, drawn_image, write_networks
 
-from realitycheck.models import sam
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.model import PARTS
 
 PACKAGE = "package, float32"
 N_BOXES = 12
@@ -60,7 +61,7 @@ def main() -> None:
             device=options.device,
         )
         models = {
-            precision: replace(networks, precision=precision).sam(*sam.PARTS)
+            precision: replace(networks, precision=precision).sam(*PARTS)
             for precision in ("float32", "bfloat16")
         }
         if options.compiled:

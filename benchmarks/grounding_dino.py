@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from _full_size import SIZES, Clock, drawn_image, print_ratios, write_networks
 
-from realitycheck.models import grounding_dino
+from realitycheck.models.grounding_dino import model as grounding_dino
 
 PROMPTS = ("defect", "void", "crack", "dark spot", "delamination")
 #: Largest ratios to the package's time.

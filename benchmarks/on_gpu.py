@@ -23,7 +23,7 @@ from typing import Any
 
 from _full_size import SIZES, drawn_image, write_networks
 
-from realitycheck.models import sam
+from realitycheck.models.sam import inference as sam
 
 #: Multiply-accumulates of one pass of SAM's image encoder, in 10^9.
 ENCODER_GMAC = {"vit_b": 486.0, "vit_h": 2981.0, "miniature": 0.1}

@@ -11,7 +11,7 @@ import pandas as pd
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from realitycheck.report.figures import STYLE, new_figure  # noqa: E402
+from realitycheck.report.figures.style import STYLE, new_figure  # noqa: E402
 
 COLOURS = {"float32": "#1f5a8a", "bfloat16": "#d98c1f"}
 _BAR = 0.36

@@ -21,7 +21,7 @@ import numpy as np
 from _full_size import CATEGORY, Clock, peak_memory_mb, write_networks
 from _our_way import METHODS, OurWay, add_run_arguments, drawn_run, run_steps, sums
 
-from realitycheck.methods.saa_plus_prompts import default_prompts
+from realitycheck.methods.saa_plus.prompts import default_prompts
 
 PHRASE, ONE_TEXT, ALL_TEXTS = "another phrase", "another text of SAA+", "all texts of SAA+"
 BEFORE = default_prompts(CATEGORY)

@@ -29,25 +29,14 @@ import pandas as pd
 import yaml
 from _full_size import Clock, peak_memory_mb
 
-from realitycheck.artifacts import (
-    MANIFEST,
-    MASKS,
-    REFERENCES,
-    SCORES,
-    TRUTH,
-    encode_mask,
-    gather,
-    image_file,
-    read_table,
-    read_together,
-    write_parts,
-    write_table,
-)
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
+from realitycheck.core.masks import MaskReading, encode_mask
+from realitycheck.core.provenance import in_shard, shard_names
+from realitycheck.core.schemas import MANIFEST, MASKS, REFERENCES, SCORES, TRUTH
+from realitycheck.core.tables import gather, read_table, read_together, write_parts, write_table
 from realitycheck.datasets.inventory import inventory
-from realitycheck.images import write_png
-from realitycheck.masks import MaskReading
-from realitycheck.provenance import in_shard, shard_names
-from realitycheck.report.tables import segmentation_table
+from realitycheck.report.tables.segmentation import segmentation_table
 from realitycheck.stages.evaluate import score_masks
 from realitycheck.stages.prepare import manifest_digests
 

@@ -18,9 +18,19 @@ from typing import Any
 import numpy as np
 from _full_size import SIZES, Networks, write_networks
 
-from realitycheck.images import read_image
-from realitycheck.methods import clip_surgery_sam, grounded_sam, saa_plus, sam_clip
-from realitycheck.models import automatic_masks, clip, clip_surgery, grounding_dino, saliency, sam
+from realitycheck.core.images import read_image
+from realitycheck.methods.clip_surgery_sam import algorithm as clip_surgery_sam
+from realitycheck.methods.grounded_sam import algorithm as grounded_sam
+from realitycheck.methods.saa_plus import algorithm as saa_plus
+from realitycheck.methods.saa_plus.prompts import captions, default_prompts
+from realitycheck.methods.sam_clip import algorithm as sam_clip
+from realitycheck.models import saliency
+from realitycheck.models.clip import model as clip
+from realitycheck.models.clip import surgery as clip_surgery
+from realitycheck.models.grounding_dino import model as grounding_dino
+from realitycheck.models.sam import automatic_masks
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.model import PARTS
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 FIXED_LEVEL = 0.5
@@ -151,8 +161,8 @@ def mask_clip_surgery_sam(picture: Picture, switches: Any) -> np.ndarray:
 
 def saa_plus_result(picture: Picture, switches: Any, *, product: str) -> saa_plus.SaaPlusResult:
     """What SAA+ says, before a threshold."""
-    told = saa_plus.default_prompts(product)
-    asked = saa_plus.captions(told, object_comma=switches.object_comma)
+    told = default_prompts(product)
+    asked = captions(told, object_comma=switches.object_comma)
     return saa_plus.segment(
         picture.detections([asked.object_caption])[0],
         picture.detections(list(asked.defect_captions)),
@@ -192,7 +202,7 @@ def variants(method: str) -> Iterator[tuple[str, Any]]:
 def load(networks: Networks) -> dict[str, Any]:
     """Load all four networks."""
     return {
-        "sam": networks.sam(*sam.PARTS),
+        "sam": networks.sam(*PARTS),
         "grounding_dino": networks.grounding_dino(),
         "clip": networks.clip(),
         "saliency": networks.saliency(),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from realitycheck.config import Settings
+    from realitycheck.settings.run import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("schema", help="print the JSON schema of the settings, for editors")
     parsed = parser.parse_args(arguments)
     if parsed.command == "schema":
-        from realitycheck.config import json_schema
+        from realitycheck.settings.load import json_schema
 
         print(json.dumps(json_schema(), indent=2, sort_keys=True))
         return 0
@@ -77,9 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _settings(file: str, *, thoroughly: bool) -> Settings | None:
     """Read a settings file; None, and every fault on standard error, if it has faults."""
-    from realitycheck.checking import checked_settings
-    from realitycheck.config import SettingsError, load_settings
-    from realitycheck.settings_file import SettingsFileError, read_settings_file
+    from realitycheck.core.settings import SettingsError
+    from realitycheck.planning.checking import checked_settings
+    from realitycheck.settings.file import SettingsFileError, read_settings_file
+    from realitycheck.settings.load import load_settings
 
     try:
         raw, faults = read_settings_file(file)
@@ -96,8 +97,8 @@ def _settings(file: str, *, thoroughly: bool) -> Settings | None:
 
 
 def _plan(asked: argparse.Namespace, settings: Settings | None) -> int:
-    from realitycheck.collecting import parts_at_hand, plan_lines
-    from realitycheck.config import EvaluationSettings, RequirementsSettings
+    from realitycheck.planning.sample_size import parts_at_hand, plan_lines
+    from realitycheck.settings.run import EvaluationSettings, RequirementsSettings
 
     limits = settings.requirements if settings else RequirementsSettings()
     evaluation = settings.evaluation if settings else EvaluationSettings()
@@ -159,7 +160,7 @@ def _ledger(asked: argparse.Namespace) -> int:
 
 def _quote(file: str, settings: Settings) -> int:
     from realitycheck.lvlm.ledger_locks import LedgerError
-    from realitycheck.quoting import quotes, total
+    from realitycheck.planning.lvlm_cost import quotes, total
 
     found = []
     try:
@@ -184,7 +185,7 @@ def _quote(file: str, settings: Settings) -> int:
 
 
 def _check(file: str, settings: Settings) -> int:
-    from realitycheck.checking import words_are_checked
+    from realitycheck.planning.checking import words_are_checked
 
     runs = settings.runs()
     counts = f"data sets: {len(settings.datasets)}, runs of methods: {len(runs)}"

@@ -16,9 +16,12 @@ Matrices map image pixels to reference pixels in homogeneous coordinates (x, y, 
 lie at whole numbers, as in OpenCV.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -893,3 +896,19 @@ def _fit_motion(source: np.ndarray, target: np.ndarray, *, motion: str) -> np.nd
         a, b = a - a_mean, b - b_mean
         angle = np.arctan2(np.sum(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]), np.sum(a * b))
     return _similarity(float(angle), 1.0, a_mean, b_mean)
+
+
+def matrix_of(row: Any) -> np.ndarray:
+    """Transform of a row of the transforms table, float64, (3, 3), reference ← image."""
+    return np.array([[getattr(row, f"m{r}{c}") for c in range(3)] for r in range(3)])
+
+
+def covered_pixels(transform: Any, manifest_row: Any) -> np.ndarray:
+    """Pixels of an aligned image that come from the image, bool (H, W); the rest was filled in."""
+    height, width = int(transform.height_px), int(transform.width_px)
+    return covered(
+        matrix_of(transform),
+        source_shape=(int(manifest_row.height_px), int(manifest_row.width_px)),
+        height_px=height,
+        width_px=width,
+    )

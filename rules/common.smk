@@ -9,15 +9,26 @@ from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
 from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, PersistenceBase
 
-from realitycheck.checking import checked_settings, word_faults, words_are_checked
-from realitycheck.config import DETECTION_FLOOR, SettingsError, load_settings
-from realitycheck.names import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
-from realitycheck.one_run import NoLocksError, ResultsInUse, check_owner, claim
-from realitycheck.planning import Plan
-from realitycheck.provenance import is_training, shard_names, source_digest
-from realitycheck.room import NoRoomError, check_folder, check_free
-from realitycheck.settings_file import SettingsFileError
-from realitycheck.writing import sweep
+from realitycheck.planning.checking import (
+    checked_settings,
+    word_faults,
+    words_are_checked,
+)
+from realitycheck.models.settings import DETECTION_FLOOR
+from realitycheck.core.settings import SettingsError
+from realitycheck.settings.load import load_settings
+from realitycheck.core.constants import (
+    AREA_SUFFIX,
+    LABEL_FLOORS,
+    MASK_FLOORS,
+    NO_PROMPT,
+)
+from realitycheck.core.one_run import NoLocksError, ResultsInUse, check_owner, claim
+from realitycheck.planning.plan import Plan
+from realitycheck.core.provenance import is_training, shard_names, source_digest
+from realitycheck.core.room import NoRoomError, check_folder, check_free
+from realitycheck.settings.file import SettingsFileError
+from realitycheck.core.files import sweep
 
 # A job on another machine, where keys and folders of this one may be missing, looks at types only.
 try:
@@ -340,7 +351,7 @@ def say_self_test():
     """Say at the end of a run what its self-test found, where there is one."""
     table = Path(cfg.results_dir, "tables", "self_test.parquet")
     if plan.self_tested() and table.is_file():
-        from realitycheck.artifacts import SELF_TEST, read_table
-        from realitycheck.report.self_test import verdict
+        from realitycheck.core.schemas import SELF_TEST, read_table
+        from realitycheck.report.tables.self_test import verdict
 
         print(verdict(read_table(table, schema=SELF_TEST)), file=sys.stderr)

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import TRANSFORMS, write_table
-from realitycheck.job import job_log, progress, run_facts
+from realitycheck.core.job import job_log, progress, run_facts
+from realitycheck.core.row_cache import finished_rows
+from realitycheck.core.schemas import TRANSFORMS
+from realitycheck.core.tables import write_table
 from realitycheck.stages.align import align_shard
-from realitycheck.stages.finished import finished_rows
 
 with job_log(snakemake.log[0]):
     settings, code = snakemake.params.settings, snakemake.params.code

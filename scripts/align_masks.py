@@ -3,15 +3,9 @@
 from itertools import chain
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    MANIFEST,
-    TRANSFORMS,
-    TRUTH,
-    read_table,
-    read_together,
-    write_parts,
-)
-from realitycheck.job import job_log, progress, run_facts
+from realitycheck.core.job import job_log, progress, run_facts
+from realitycheck.core.schemas import MANIFEST, TRANSFORMS, TRUTH
+from realitycheck.core.tables import read_table, read_together, write_parts
 from realitycheck.stages.align import align_truth
 
 with job_log(snakemake.log[0]):

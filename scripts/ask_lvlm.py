@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from realitycheck.artifacts import REFERENCES, TRANSFORMS, VERDICTS, read_table, write_table
-from realitycheck.job import job_log, run_facts
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import REFERENCES, TRANSFORMS, VERDICTS
+from realitycheck.core.tables import read_table, write_table
 from realitycheck.lvlm.progress import progress_bar
 from realitycheck.lvlm.runner import ask, quote
 from realitycheck.stages.lvlm import (

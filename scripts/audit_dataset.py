@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from realitycheck.artifacts import AUDIT_FINDINGS, MANIFEST, REFERENCES, read_table, write_table
-from realitycheck.images import read_image
-from realitycheck.job import job_log, run_facts
+from realitycheck.core.images import read_image
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import AUDIT_FINDINGS, MANIFEST, REFERENCES
+from realitycheck.core.tables import read_table, write_table
 from realitycheck.stages.audit import audit_dataset
 
 with job_log(snakemake.log[0]):

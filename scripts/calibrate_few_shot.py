@@ -2,19 +2,17 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    ENCODINGS,
-    MANIFEST,
-    THRESHOLDS,
-    TRANSFORMS,
-    read_shards,
-    read_table,
-    write_table,
+from realitycheck.core.job import job_log, progress, run_facts
+from realitycheck.core.schemas import ENCODINGS, MANIFEST, THRESHOLDS, TRANSFORMS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_shards, read_table, write_table
+from realitycheck.encoders.base import keys_of
+from realitycheck.methods.few_shot.segmenter import (
+    remember,
+    stored_patches,
+    threshold_rows,
+    write_banks,
 )
-from realitycheck.job import job_log, progress, run_facts
-from realitycheck.stages.encode import keys_of
-from realitycheck.stages.few_shot import remember, stored_patches, threshold_rows, write_banks
-from realitycheck.store import EncodingStore
 
 with job_log(snakemake.log[0]):
     params, inputs, dataset = snakemake.params, snakemake.input, snakemake.wildcards.dataset

@@ -4,18 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from realitycheck.artifacts import (
-    MANIFEST,
-    REFERENCES,
-    THRESHOLDS,
-    TRANSFORMS,
-    read_shards,
-    read_table,
-    write_table,
-)
-from realitycheck.job import job_log, progress, run_facts
-from realitycheck.stages.align import read_references
-from realitycheck.stages.pixel_difference import good_image_peaks, thresholds
+from realitycheck.core.job import job_log, progress, run_facts
+from realitycheck.core.references import read_references
+from realitycheck.core.schemas import MANIFEST, REFERENCES, THRESHOLDS, TRANSFORMS
+from realitycheck.core.tables import read_shards, read_table, write_table
+from realitycheck.methods.pixel_difference.segmenter import good_image_peaks, thresholds
 
 with job_log(snakemake.log[0]):
     settings, dataset = snakemake.params.settings, snakemake.wildcards.dataset

@@ -2,16 +2,10 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    ANOMALY_MAPS,
-    MANIFEST,
-    THRESHOLDS,
-    read_shards,
-    read_table,
-    write_table,
-)
-from realitycheck.job import job_log, run_facts
-from realitycheck.stages.saa_plus import thresholds
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import ANOMALY_MAPS, MANIFEST, THRESHOLDS
+from realitycheck.core.tables import read_shards, read_table, write_table
+from realitycheck.methods.saa_plus.segmenter import thresholds
 
 with job_log(snakemake.log[0]):
     settings, inputs = snakemake.params.settings, snakemake.input

@@ -2,8 +2,8 @@
 
 import json
 
-from realitycheck.artifacts import write_text
-from realitycheck.job import job_log
+from realitycheck.core.files import write_text
+from realitycheck.core.job import job_log
 from realitycheck.stages.prepare import check_inputs
 
 with job_log(snakemake.log[0]):

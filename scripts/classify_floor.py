@@ -1,7 +1,8 @@
 """Floors: the verdicts that need no model at all."""
 
-from realitycheck.artifacts import MANIFEST, VERDICTS, read_table, write_table
-from realitycheck.job import job_log, run_facts
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import MANIFEST, VERDICTS
+from realitycheck.core.tables import read_table, write_table
 from realitycheck.stages.classify import floor_verdicts
 
 with job_log(snakemake.log[0]):

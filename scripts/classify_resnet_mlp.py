@@ -3,19 +3,13 @@
 import time
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    ENCODINGS,
-    MANIFEST,
-    VERDICTS,
-    read_shards,
-    read_table,
-    write_table,
-)
-from realitycheck.job import job_log, run_facts
-from realitycheck.stages.classify import out_of_fold_verdicts
-from realitycheck.stages.encode import feature_maps_of
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import ENCODINGS, MANIFEST, VERDICTS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_shards, read_table, write_table
+from realitycheck.encoders.base import feature_maps_of
+from realitycheck.methods.resnet_mlp.classifier import out_of_fold_verdicts
 from realitycheck.stages.timing import OWN_STEP, seconds_before
-from realitycheck.store import EncodingStore
 
 with job_log(snakemake.log[0]):
     settings, inputs = snakemake.params.settings, snakemake.input

@@ -3,22 +3,16 @@
 import time
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    ENCODINGS,
-    MANIFEST,
-    VERDICTS,
-    read_shards,
-    read_table,
-    write_table,
-)
-from realitycheck.job import device_lease, job_log, run_facts
-from realitycheck.models.clip import load_clip
-from realitycheck.stages.classify import tuned_verdicts
-from realitycheck.stages.encode import features_of
+from realitycheck.core.job import device_lease, job_log, run_facts
+from realitycheck.core.schemas import ENCODINGS, MANIFEST, VERDICTS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_shards, read_table, write_table
+from realitycheck.encoders.base import features_of
+from realitycheck.methods.tuned_clip.classifier import tuned_verdicts
+from realitycheck.models.clip.model import load_clip
 from realitycheck.stages.lvlm import object_name
 from realitycheck.stages.timing import OWN_STEP, seconds_before
 from realitycheck.stages.weights import weights_path
-from realitycheck.store import EncodingStore
 
 with (
     job_log(snakemake.log[0]),

@@ -3,11 +3,12 @@
 from itertools import chain
 from pathlib import Path
 
-from realitycheck.artifacts import BOXES, TRANSFORMS, read_table, write_table
-from realitycheck.job import device_lease, job_log, progress, run_facts
-from realitycheck.models.grounding_dino import load_grounding_dino
+from realitycheck.core.job import device_lease, job_log, progress, run_facts
+from realitycheck.core.row_cache import finished_rows
+from realitycheck.core.schemas import BOXES, TRANSFORMS
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.models.grounding_dino.model import load_grounding_dino
 from realitycheck.stages.detect import detect_shard
-from realitycheck.stages.finished import finished_rows
 from realitycheck.stages.timing import median_seconds
 from realitycheck.stages.weights import weights_path
 

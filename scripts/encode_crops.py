@@ -3,14 +3,16 @@
 from functools import partial
 from pathlib import Path
 
-from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
-from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
-from realitycheck.models.clip import load_clip
-from realitycheck.stages.clip_encodings import clip_store, crop_encoder
-from realitycheck.stages.encode import Lazily, encode_shard, image_reader, keys_of
+from realitycheck.core.job import batch_size, device_lease, job_log, progress, run_facts
+from realitycheck.core.schemas import ENCODINGS, TRANSFORMS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.base import Lazily, keys_of
+from realitycheck.encoders.clip import clip_store, crop_encoder
+from realitycheck.models.clip.model import load_clip
+from realitycheck.stages.encode import encode_shard, image_reader
 from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
-from realitycheck.store import EncodingStore
 
 with (
     job_log(snakemake.log[0]),

@@ -3,11 +3,13 @@
 from functools import partial
 from pathlib import Path
 
-from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
-from realitycheck.job import device_lease, job_log, progress, run_facts
+from realitycheck.core.job import device_lease, job_log, progress, run_facts
+from realitycheck.core.schemas import ENCODINGS, TRANSFORMS
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.base import Lazily
+from realitycheck.encoders.saliency import saliency_encoder, saliency_store
 from realitycheck.models.saliency import load_saliency
-from realitycheck.stages.encode import Lazily, encode_shard, image_reader
-from realitycheck.stages.saliency_maps import saliency_encoder, saliency_store
+from realitycheck.stages.encode import encode_shard, image_reader
 from realitycheck.stages.weights import weights_path
 
 with (

@@ -1,8 +1,9 @@
 """Write the masks of a method in COCO's form."""
 
-from realitycheck.artifacts import MANIFEST, MASKS, TRANSFORMS, read_table
-from realitycheck.job import job_log
-from realitycheck.provenance import package_version
+from realitycheck.core.job import job_log
+from realitycheck.core.provenance import package_version
+from realitycheck.core.schemas import MANIFEST, MASKS, TRANSFORMS
+from realitycheck.core.tables import read_table
 from realitycheck.stages.export import aligned_images, mask_annotations, write_coco
 
 with job_log(snakemake.log[0]):

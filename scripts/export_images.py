@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import MANIFEST, SCORES, VERDICTS, read_table
-from realitycheck.job import job_log
+from realitycheck.core.job import job_log
+from realitycheck.core.schemas import MANIFEST, SCORES, VERDICTS
+from realitycheck.core.tables import read_table
 from realitycheck.stages.export import write_images_csv
 
 with job_log(snakemake.log[0]):

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import MANIFEST, TRANSFORMS, TRUTH, read_table
-from realitycheck.job import job_log
-from realitycheck.provenance import package_version
+from realitycheck.core.job import job_log
+from realitycheck.core.provenance import package_version
+from realitycheck.core.schemas import MANIFEST, TRANSFORMS, TRUTH
+from realitycheck.core.tables import read_table
 from realitycheck.stages.export import aligned_images, truth_annotations, write_coco
 
 with job_log(snakemake.log[0]):

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from realitycheck.artifacts import write_text
-from realitycheck.download import DATASET_FILES, fetch_dataset
-from realitycheck.job import job_log
+from realitycheck.core.files import write_text
+from realitycheck.core.job import job_log
+from realitycheck.datasets.download import DATASET_FILES, fetch_dataset
 
 with job_log(snakemake.log[0]):
     name, root = snakemake.params.format, Path(snakemake.params.root)

@@ -1,7 +1,8 @@
 """Put the shards' boxes together."""
 
-from realitycheck.artifacts import BOXES, gather
-from realitycheck.job import job_log
+from realitycheck.core.job import job_log
+from realitycheck.core.schemas import BOXES
+from realitycheck.core.tables import gather
 
 with job_log(snakemake.log[0]):
     gather(snakemake.input.shards, snakemake.output.table, schema=BOXES)

@@ -3,16 +3,10 @@
 from itertools import chain
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    MASKS,
-    TRANSFORMS,
-    check_rows,
-    gather,
-    masks_of,
-    read_parts,
-    read_table,
-)
-from realitycheck.job import job_log
+from realitycheck.core.job import job_log
+from realitycheck.core.masks import masks_of
+from realitycheck.core.schemas import MASKS, TRANSFORMS
+from realitycheck.core.tables import check_rows, gather, read_parts, read_table
 from realitycheck.stages.segment import write_mask_images
 
 with job_log(snakemake.log[0]):

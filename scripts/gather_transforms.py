@@ -1,7 +1,8 @@
 """Put the shards' transforms together, one row an image of the manifest."""
 
-from realitycheck.artifacts import MANIFEST, TRANSFORMS, check_rows, gather, read_table
-from realitycheck.job import job_log
+from realitycheck.core.job import job_log
+from realitycheck.core.schemas import MANIFEST, TRANSFORMS
+from realitycheck.core.tables import check_rows, gather, read_table
 
 with job_log(snakemake.log[0]):
     output = snakemake.output.table

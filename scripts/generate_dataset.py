@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from realitycheck.datasets.generators import generate
-from realitycheck.job import counting, job_log
+from realitycheck.core.job import counting, job_log
+from realitycheck.datasets.synthetic.generators import generate
 
 with job_log(snakemake.log[0]):
     folder = Path(snakemake.output.truth).parent

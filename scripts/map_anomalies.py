@@ -2,23 +2,17 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    ANOMALY_MAPS,
-    BOXES,
-    ENCODINGS,
-    TRANSFORMS,
-    read_table,
-    write_table,
-)
-from realitycheck.job import device_lease, job_log, progress, run_facts
+from realitycheck.core.job import device_lease, job_log, progress, run_facts
+from realitycheck.core.row_cache import finished_rows
+from realitycheck.core.schemas import ANOMALY_MAPS, BOXES, ENCODINGS, TRANSFORMS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.base import Lazily, keys_of
+from realitycheck.methods.saa_plus.segmenter import map_anomalies
 from realitycheck.models.saliency import load_saliency
-from realitycheck.models.sam import load_sam
-from realitycheck.stages.encode import Lazily, keys_of
-from realitycheck.stages.finished import finished_rows
-from realitycheck.stages.saa_plus import map_anomalies
+from realitycheck.models.sam.load import load_sam
 from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
-from realitycheck.store import EncodingStore
 
 with (
     job_log(snakemake.log[0]),

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
+from realitycheck.core.job import job_log
+from realitycheck.core.tables import read_table
+from realitycheck.report.figures.detection_probability import plot_detection_probability
+from realitycheck.report.figures.style import save_figure
+from realitycheck.report.page.words import FIGURE_WORDS
+from realitycheck.report.tables.detection_probability import (
     DETECTION_BINS,
     DETECTION_CURVE,
     DETECTION_PROBABILITY,
-    read_table,
 )
-from realitycheck.job import job_log
-from realitycheck.report.evidence_figures import plot_detection_probability
-from realitycheck.report.figures import save_figure
-from realitycheck.report.page_words import FIGURE_WORDS
 from realitycheck.stages.report import untrained_banner
 
 with job_log(snakemake.log[0]):

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import DOMAIN_GAP, read_table
-from realitycheck.job import job_log
-from realitycheck.parquet import read_frame
-from realitycheck.report.domain_gap import plot_domain_gap
-from realitycheck.report.figures import save_figure
-from realitycheck.report.page_words import FIGURE_WORDS
+from realitycheck.core.job import job_log
+from realitycheck.core.parquet import read_frame
+from realitycheck.core.tables import read_table
+from realitycheck.report.figures.domain_gap import plot_domain_gap
+from realitycheck.report.figures.style import save_figure
+from realitycheck.report.page.words import FIGURE_WORDS
+from realitycheck.report.tables.domain_gap import DOMAIN_GAP
 from realitycheck.stages.report import untrained_banner
 
 with job_log(snakemake.log[0]):

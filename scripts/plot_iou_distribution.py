@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from realitycheck.job import job_log
-from realitycheck.parquet import read_frame
-from realitycheck.report.figures import plot_iou_distribution, save_figure
-from realitycheck.report.page_words import FIGURE_WORDS
+from realitycheck.core.job import job_log
+from realitycheck.core.parquet import read_frame
+from realitycheck.report.figures.iou_distribution import plot_iou_distribution
+from realitycheck.report.figures.style import save_figure
+from realitycheck.report.page.words import FIGURE_WORDS
 from realitycheck.stages.report import read_scores, untrained_banner
 
 with job_log(snakemake.log[0]):

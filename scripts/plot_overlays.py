@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from realitycheck.job import job_log
-from realitycheck.report.figures import save_figure
+from realitycheck.core.job import job_log
+from realitycheck.report.figures.style import save_figure
 from realitycheck.stages.overlays import overlay_figure
 from realitycheck.stages.report import read_scores
 

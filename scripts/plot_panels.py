@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import PANELS, write_table
-from realitycheck.job import job_log, progress, run_facts
-from realitycheck.models.clip import load_clip
-from realitycheck.stages.clip_encodings import TextFeatures, clip_store
-from realitycheck.stages.encode import Lazily
+from realitycheck.core.job import job_log, progress, run_facts
+from realitycheck.core.schemas import PANELS
+from realitycheck.core.tables import write_table
+from realitycheck.encoders.base import Lazily
+from realitycheck.encoders.clip import TextFeatures, clip_store
+from realitycheck.models.clip.model import load_clip
 from realitycheck.stages.panels import draw_panels, panel_head, panel_images
 from realitycheck.stages.weights import weights_path
 

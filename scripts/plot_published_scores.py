@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from realitycheck.job import job_log
-from realitycheck.parquet import read_frame
-from realitycheck.report.evidence_figures import plot_published_scores
-from realitycheck.report.figures import save_figure
-from realitycheck.report.page_words import FIGURE_WORDS
+from realitycheck.core.job import job_log
+from realitycheck.core.parquet import read_frame
+from realitycheck.report.figures.published_scores import plot_published_scores
+from realitycheck.report.figures.style import save_figure
+from realitycheck.report.page.words import FIGURE_WORDS
 from realitycheck.stages.report import untrained_banner
 
 with job_log(snakemake.log[0]):

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import READINESS, read_table
-from realitycheck.job import job_log
-from realitycheck.report.evidence_figures import plot_slip_overkill
-from realitycheck.report.figures import save_figure
-from realitycheck.report.page_words import FIGURE_WORDS
+from realitycheck.core.job import job_log
+from realitycheck.core.tables import read_table
+from realitycheck.report.figures.slip_overkill import plot_slip_overkill
+from realitycheck.report.figures.style import save_figure
+from realitycheck.report.page.words import FIGURE_WORDS
+from realitycheck.report.tables.readiness import READINESS
 from realitycheck.stages.report import untrained_banner
 
 with job_log(snakemake.log[0]):

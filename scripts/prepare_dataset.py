@@ -1,7 +1,7 @@
 """Check every image and mask of a data set and list them in a manifest."""
 
+from realitycheck.core.job import job_log
 from realitycheck.datasets.inventory import inventory
-from realitycheck.job import job_log
 from realitycheck.stages.prepare import prepare_dataset
 
 with job_log(snakemake.log[0]):

@@ -3,14 +3,16 @@
 from functools import partial
 from pathlib import Path
 
-from realitycheck.artifacts import ENCODINGS, TRANSFORMS, read_table, write_table
-from realitycheck.job import batch_size, device_lease, job_log, progress, run_facts
-from realitycheck.models.sam import load_sam
-from realitycheck.stages.automatic_masks import mask_proposer, masks_store
-from realitycheck.stages.encode import Lazily, encode_shard, keys_of
+from realitycheck.core.job import batch_size, device_lease, job_log, progress, run_facts
+from realitycheck.core.schemas import ENCODINGS, TRANSFORMS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.automatic_masks import mask_proposer, masks_store
+from realitycheck.encoders.base import Lazily, keys_of
+from realitycheck.models.sam.load import load_sam
+from realitycheck.stages.encode import encode_shard
 from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
-from realitycheck.store import EncodingStore
 
 with (
     job_log(snakemake.log[0]),

@@ -2,7 +2,7 @@
 
 import logging
 
-from realitycheck.job import job_log
+from realitycheck.core.job import job_log
 from realitycheck.stages.page import write_page
 
 with job_log(snakemake.log[0]):

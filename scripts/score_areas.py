@@ -1,8 +1,9 @@
 """Judge by the area of a method's masks, with a threshold from good images of other folds."""
 
-from realitycheck.artifacts import SCORES, read_table, write_table
-from realitycheck.job import job_log, run_facts
-from realitycheck.names import AREA_SUFFIX
+from realitycheck.core.constants import AREA_SUFFIX
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import SCORES
+from realitycheck.core.tables import read_table, write_table
 from realitycheck.stages.evaluate import score_areas
 
 with job_log(snakemake.log[0]):

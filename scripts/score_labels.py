@@ -1,7 +1,8 @@
 """Put the verdicts of a method beside the labels."""
 
-from realitycheck.artifacts import MANIFEST, SCORES, VERDICTS, read_table, write_table
-from realitycheck.job import job_log, run_facts
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import MANIFEST, SCORES, VERDICTS
+from realitycheck.core.tables import read_table, write_table
 from realitycheck.stages.evaluate import score_labels
 
 with job_log(snakemake.log[0]):

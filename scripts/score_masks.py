@@ -3,16 +3,9 @@
 from itertools import chain
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    DEFECTS,
-    MANIFEST,
-    MASKS,
-    SCORES,
-    TRUTH,
-    read_together,
-    write_parts,
-)
-from realitycheck.job import job_log, run_facts
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import DEFECTS, MANIFEST, MASKS, SCORES, TRUTH
+from realitycheck.core.tables import read_together, write_parts
 from realitycheck.stages.evaluate import score_defects, score_masks
 
 with job_log(snakemake.log[0]):

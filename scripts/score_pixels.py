@@ -2,19 +2,13 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    MANIFEST,
-    PIXEL_SCORES,
-    TRANSFORMS,
-    TRUTH,
-    read_table,
-    write_table,
-)
-from realitycheck.job import job_log, run_facts
-from realitycheck.models.clip import load_clip
-from realitycheck.stages.clip_encodings import TextFeatures, clip_store
-from realitycheck.stages.encode import Lazily
-from realitycheck.stages.score_maps import map_reader, score_pixels
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import MANIFEST, PIXEL_SCORES, TRANSFORMS, TRUTH
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.base import Lazily
+from realitycheck.encoders.clip import TextFeatures, clip_store
+from realitycheck.models.clip.model import load_clip
+from realitycheck.stages.score_pixels import map_reader, score_pixels
 from realitycheck.stages.weights import weights_path
 
 with job_log(snakemake.log[0]):

@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import ENCODINGS, MASKS, THRESHOLDS, TRANSFORMS, read_table, write_table
-from realitycheck.job import device_lease, job_log, progress, run_facts
-from realitycheck.models.adapted_sam import read_adapted
-from realitycheck.stages.adapted_sam import (
+from realitycheck.core.job import device_lease, job_log, progress, run_facts
+from realitycheck.core.schemas import ENCODINGS, MASKS, THRESHOLDS, TRANSFORMS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.base import keys_of
+from realitycheck.methods.adapted_sam.algorithm import read_adapted
+from realitycheck.methods.adapted_sam.segmenter import (
     adapted_sam_maps,
     adapted_sam_segmenter,
     stored_embeddings,
 )
-from realitycheck.stages.encode import keys_of
 from realitycheck.stages.segment import segment_shard
 from realitycheck.stages.timing import seconds_before
-from realitycheck.store import EncodingStore
 
 with (
     job_log(snakemake.log[0]),

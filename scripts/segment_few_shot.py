@@ -2,18 +2,12 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    ENCODINGS,
-    MANIFEST,
-    MASKS,
-    THRESHOLDS,
-    TRANSFORMS,
-    read_table,
-    write_table,
-)
-from realitycheck.job import job_log, progress, run_facts
-from realitycheck.stages.encode import keys_of
-from realitycheck.stages.few_shot import (
+from realitycheck.core.job import job_log, progress, run_facts
+from realitycheck.core.schemas import ENCODINGS, MANIFEST, MASKS, THRESHOLDS, TRANSFORMS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.base import keys_of
+from realitycheck.methods.few_shot.segmenter import (
     few_shot_maps,
     few_shot_segmenter,
     read_banks,
@@ -21,7 +15,6 @@ from realitycheck.stages.few_shot import (
 )
 from realitycheck.stages.segment import segment_shard
 from realitycheck.stages.timing import seconds_before
-from realitycheck.store import EncodingStore
 
 with job_log(snakemake.log[0]):
     params, inputs, wildcards = snakemake.params, snakemake.input, snakemake.wildcards

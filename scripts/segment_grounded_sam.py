@@ -2,24 +2,17 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    BOXES,
-    ENCODINGS,
-    MASKS,
-    TRANSFORMS,
-    read_facts,
-    read_table,
-    write_table,
-)
-from realitycheck.job import device_lease, job_log, progress, run_facts
-from realitycheck.models.sam import load_sam
-from realitycheck.stages.encode import keys_of
-from realitycheck.stages.finished import finished_rows
-from realitycheck.stages.grounded_sam import grounded_sam_segmenter
+from realitycheck.core.job import device_lease, job_log, progress, run_facts
+from realitycheck.core.row_cache import finished_rows
+from realitycheck.core.schemas import BOXES, ENCODINGS, MASKS, TRANSFORMS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_facts, read_table, write_table
+from realitycheck.encoders.base import keys_of
+from realitycheck.methods.grounded_sam.segmenter import grounded_sam_segmenter
+from realitycheck.models.sam.load import load_sam
 from realitycheck.stages.segment import segment_shard
 from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
-from realitycheck.store import EncodingStore
 
 with (
     job_log(snakemake.log[0]),

@@ -2,17 +2,11 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    MANIFEST,
-    MASKS,
-    THRESHOLDS,
-    TRANSFORMS,
-    read_table,
-    write_table,
-)
-from realitycheck.job import job_log, progress, run_facts
-from realitycheck.stages.align import read_references
-from realitycheck.stages.pixel_difference import pixel_difference_segmenter
+from realitycheck.core.job import job_log, progress, run_facts
+from realitycheck.core.references import read_references
+from realitycheck.core.schemas import MANIFEST, MASKS, THRESHOLDS, TRANSFORMS
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.methods.pixel_difference.segmenter import pixel_difference_segmenter
 from realitycheck.stages.segment import segment_shard
 
 with job_log(snakemake.log[0]):

@@ -1,15 +1,9 @@
 """Turn SAA+'s anomaly maps into masks."""
 
-from realitycheck.artifacts import (
-    ANOMALY_MAPS,
-    MASKS,
-    THRESHOLDS,
-    TRANSFORMS,
-    read_table,
-    write_table,
-)
-from realitycheck.job import job_log, progress, run_facts
-from realitycheck.stages.saa_plus import saa_plus_segmenter
+from realitycheck.core.job import job_log, progress, run_facts
+from realitycheck.core.schemas import ANOMALY_MAPS, MASKS, THRESHOLDS, TRANSFORMS
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.methods.saa_plus.segmenter import saa_plus_segmenter
 from realitycheck.stages.segment import segment_shard
 from realitycheck.stages.timing import seconds_before
 

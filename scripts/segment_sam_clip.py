@@ -3,17 +3,18 @@
 from functools import partial
 from pathlib import Path
 
-from realitycheck.artifacts import ENCODINGS, MASKS, TRANSFORMS, read_table, write_table
-from realitycheck.job import device_lease, job_log, progress, run_facts
-from realitycheck.models.clip import load_clip
-from realitycheck.stages.clip_encodings import TextFeatures, clip_store
-from realitycheck.stages.encode import Lazily, keys_of
-from realitycheck.stages.finished import finished_rows
-from realitycheck.stages.sam_clip import sam_clip_segmenter
+from realitycheck.core.job import device_lease, job_log, progress, run_facts
+from realitycheck.core.row_cache import finished_rows
+from realitycheck.core.schemas import ENCODINGS, MASKS, TRANSFORMS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.base import Lazily, keys_of
+from realitycheck.encoders.clip import TextFeatures, clip_store
+from realitycheck.methods.sam_clip.segmenter import sam_clip_segmenter
+from realitycheck.models.clip.model import load_clip
 from realitycheck.stages.segment import segment_shard
 from realitycheck.stages.timing import seconds_before
 from realitycheck.stages.weights import weights_path
-from realitycheck.store import EncodingStore
 
 with (
     job_log(snakemake.log[0]),

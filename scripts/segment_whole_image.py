@@ -1,9 +1,10 @@
 """Floor: the whole image as the mask."""
 
-from realitycheck.artifacts import MASKS, TRANSFORMS, read_table, write_table
-from realitycheck.job import job_log, run_facts
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import MASKS, TRANSFORMS
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.methods.whole_image import whole_image_segmenter
 from realitycheck.stages.segment import segment_shard
-from realitycheck.stages.whole_image import whole_image_segmenter
 
 with job_log(snakemake.log[0]):
     rows = segment_shard(

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import AUDIT, AUDIT_FINDINGS, MANIFEST, TRUTH, read_table
-from realitycheck.job import job_log, run_facts
-from realitycheck.report.evidence_text import audit_text, write_evidence
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import AUDIT_FINDINGS, MANIFEST, TRUTH
+from realitycheck.core.tables import read_table
+from realitycheck.report.tables.audit import AUDIT, audit_text
+from realitycheck.report.text import write_evidence
 from realitycheck.stages.audit import audit_table
 from realitycheck.stages.report import audited_runs, read_folds, read_tables, untrained_notes
 

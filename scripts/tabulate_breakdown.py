@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import BREAKDOWN
-from realitycheck.job import job_log, run_facts
-from realitycheck.report.evidence import breakdown_table
-from realitycheck.report.evidence_text import breakdown_text, write_evidence
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.report.tables.breakdown import BREAKDOWN, breakdown_table, breakdown_text
+from realitycheck.report.text import write_evidence
 from realitycheck.stages.report import mask_sizes, read_scores, untrained_notes
 
 with job_log(snakemake.log[0]):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from realitycheck.job import job_log, run_facts
-from realitycheck.provenance import package_version
-from realitycheck.report.table_text import write_table
-from realitycheck.report.tables import classification_table
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.provenance import package_version
+from realitycheck.report.tables.classification import classification_table
+from realitycheck.report.tables.study_text import write_table
 from realitycheck.stages.report import answer_facts, read_scores, untrained_notes
 
 with job_log(snakemake.log[0]):

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import COMPARISON
-from realitycheck.job import job_log, run_facts
-from realitycheck.report.evidence import comparison_table
-from realitycheck.report.evidence_text import comparison_text, write_evidence
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.report.tables.comparison import COMPARISON, comparison_table, comparison_text
+from realitycheck.report.text import write_evidence
 from realitycheck.stages.report import read_scores, untrained_notes
 
 with job_log(snakemake.log[0]):

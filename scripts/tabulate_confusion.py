@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from realitycheck.job import job_log, run_facts
-from realitycheck.parquet import read_frame
-from realitycheck.provenance import package_version
-from realitycheck.report.table_text import write_confusion_table
-from realitycheck.report.tables import confusion_table
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.parquet import read_frame
+from realitycheck.core.provenance import package_version
+from realitycheck.report.tables.classification import confusion_table
+from realitycheck.report.tables.study_text import write_confusion_table
 from realitycheck.stages.report import untrained_notes
 
 with job_log(snakemake.log[0]):

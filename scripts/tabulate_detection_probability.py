@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    DEFECTS,
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import DEFECTS
+from realitycheck.report.tables.detection_probability import (
     DETECTION_BINS,
     DETECTION_CURVE,
     DETECTION_PROBABILITY,
+    detection_tables,
+    detection_texts,
 )
-from realitycheck.job import job_log, run_facts
-from realitycheck.report.evidence import detection_tables
-from realitycheck.report.evidence_text import detection_texts, write_evidence
+from realitycheck.report.text import write_evidence
 from realitycheck.stages.report import read_tables, untrained_notes
 
 with job_log(snakemake.log[0]):

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import DOMAIN_GAP
-from realitycheck.job import device_lease, job_log, run_facts
+from realitycheck.core.job import device_lease, job_log, run_facts
 from realitycheck.models.saliency import load_saliency
-from realitycheck.report.domain_gap import domain_gap_text
-from realitycheck.report.evidence_text import write_evidence
+from realitycheck.report.tables.domain_gap import DOMAIN_GAP, domain_gap_text
+from realitycheck.report.text import write_evidence
 from realitycheck.stages.domain_gap import domain_gap_table
 from realitycheck.stages.weights import weights_path
 

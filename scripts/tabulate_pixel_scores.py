@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import PIXEL_SCORES, PIXEL_TABLE
-from realitycheck.job import job_log, run_facts
-from realitycheck.report.evidence import pixel_table
-from realitycheck.report.evidence_text import pixel_text, write_evidence
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.schemas import PIXEL_SCORES
+from realitycheck.report.tables.pixel_scores import PIXEL_TABLE, pixel_table, pixel_text
+from realitycheck.report.text import write_evidence
 from realitycheck.stages.report import read_tables, untrained_notes
 
 with job_log(snakemake.log[0]):

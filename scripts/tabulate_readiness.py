@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import READINESS
-from realitycheck.job import job_log, run_facts
-from realitycheck.parquet import read_frame
-from realitycheck.report.evidence import readiness_table
-from realitycheck.report.evidence_text import readiness_text, write_evidence
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.parquet import read_frame
+from realitycheck.report.tables.readiness import READINESS, readiness_table, readiness_text
+from realitycheck.report.text import write_evidence
 from realitycheck.stages.report import part_times, untrained_notes
 
 with job_log(snakemake.log[0]):

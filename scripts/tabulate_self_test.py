@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import SELF_TEST
-from realitycheck.job import job_log, run_facts
-from realitycheck.parquet import read_frame
-from realitycheck.report.evidence_text import write_evidence
-from realitycheck.report.self_test import self_test, self_test_text
+from realitycheck.core.job import job_log, run_facts
+from realitycheck.core.parquet import read_frame
+from realitycheck.report.tables.self_test import SELF_TEST, self_test, self_test_text
+from realitycheck.report.text import write_evidence
 
 with job_log(snakemake.log[0]):
     params = snakemake.params

@@ -2,19 +2,12 @@
 
 from pathlib import Path
 
-from realitycheck.artifacts import (
-    ENCODINGS,
-    MANIFEST,
-    THRESHOLDS,
-    TRANSFORMS,
-    TRUTH,
-    read_shards,
-    read_table,
-    write_table,
-)
-from realitycheck.job import counting, device_lease, job_log, run_facts
-from realitycheck.models.sam import load_sam
-from realitycheck.stages.adapted_sam import (
+from realitycheck.core.job import counting, device_lease, job_log, run_facts
+from realitycheck.core.schemas import ENCODINGS, MANIFEST, THRESHOLDS, TRANSFORMS, TRUTH
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_shards, read_table, write_table
+from realitycheck.encoders.base import keys_of
+from realitycheck.methods.adapted_sam.segmenter import (
     adapt_out_of_fold,
     fold_rows,
     labelled_folds,
@@ -22,9 +15,8 @@ from realitycheck.stages.adapted_sam import (
     stored_embeddings,
     write_decoders,
 )
-from realitycheck.stages.encode import keys_of
+from realitycheck.models.sam.load import load_sam
 from realitycheck.stages.weights import weights_path
-from realitycheck.store import EncodingStore
 
 with (
     job_log(snakemake.log[0]),

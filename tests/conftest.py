@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from realitycheck.processor import describe
+from realitycheck.core.processor import describe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

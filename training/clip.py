@@ -23,15 +23,15 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch.nn import functional
 
-from realitycheck.datasets.everyday import Instance
-from realitycheck.models.clip import (
+from realitycheck.datasets.synthetic.everyday import Instance
+from realitycheck.models.clip.model import (
     CLIP_MEAN,
     CLIP_STD,
     EVERYDAY_SIZES,
     build_clip,
     surgery_templates,
 )
-from realitycheck.models.clip_surgery import N_SURGERY_BLOCKS
+from realitycheck.models.clip.surgery import N_SURGERY_BLOCKS
 from training import loop, scenes, words
 from training.crops import around, cut
 from training.sam import box_of

@@ -5,7 +5,7 @@
 FOLDER holds the output folders of the four trainings, by their names. Written are half-precision
 safetensors in the official key layouts, small enough for a repository: rows of CLIP's vocabulary
 that no training text uses are left out and come back as zeros, and a tensor that appears under
-several names is stored once (`realitycheck.models.weights.save_compact`).
+several names is stored once (`realitycheck.models.checkpoints.read.save_compact`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 
 import torch
 
-from realitycheck.models.clip import surgery_templates
-from realitycheck.models.files import SHIPPED_FOLDER
-from realitycheck.models.weights import save_compact
+from realitycheck.models.checkpoints.known import SHIPPED_FOLDER
+from realitycheck.models.checkpoints.read import save_compact
+from realitycheck.models.clip.model import surgery_templates
 from training import words
 from training.clip import PART
 from training.grounding_dino import write_text_encoder

@@ -25,9 +25,9 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn import functional
 from torchvision.ops import box_convert
 
-from realitycheck.datasets.everyday import Instance
+from realitycheck.datasets.synthetic.everyday import Instance
 from realitycheck.models import miniatures
-from realitycheck.models.grounding_dino import (
+from realitycheck.models.grounding_dino.model import (
     GROUNDING_DINO_VARIANTS,
     IMAGENET_MEAN,
     IMAGENET_STD,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from realitycheck.models.weights import load_state
+from realitycheck.models.checkpoints.read import load_state
 
 #: A step: what was prepared for it, a source of chance on the device → the losses by name.
 Step = Callable[[Any, torch.Generator], dict[str, torch.Tensor]]

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from realitycheck.datasets.everyday import Scene
-from realitycheck.datasets.everyday_parts import NOUNS
-from realitycheck.models import clip, grounding_dino, sam
-from realitycheck.models.files import SHIPPED_FOLDER
-from realitycheck.models.weights import load_state
+from realitycheck.datasets.synthetic.everyday import Scene
+from realitycheck.datasets.synthetic.everyday_parts import NOUNS
+from realitycheck.models.checkpoints.known import SHIPPED_FOLDER
+from realitycheck.models.checkpoints.read import load_state
+from realitycheck.models.clip import model as clip
+from realitycheck.models.grounding_dino import model as grounding_dino
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.load import load_sam
 from training import resnet, words
 from training.scenes import FIRST_HELD_OUT_SEED, scene_of
 
@@ -41,7 +44,7 @@ def _box_iou(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 def measure_sam(scenes: Sequence[Scene], folder: Path) -> dict[str, float]:
     """Mean IoU of masks from the true boxes, and from one point each."""
-    model = sam.load_sam(folder / "sam.safetensors", variant="everyday")
+    model = load_sam(folder / "sam.safetensors", variant="everyday")
     by_box, by_point = [], []
     for scene in scenes:
         if not scene.instances:

@@ -3,7 +3,8 @@
     python -m training.measure_bands --n-cats 24
 
 The pets come from a seed that the demo does not use. A band is the mean IoU less three standard
-errors of a set of 10 cats, the demo's; `realitycheck/report/self_test.yaml` holds the result.
+errors of a set of 10 cats, the demo's; `realitycheck/report/tables/self_test.yaml` holds the
+result.
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from realitycheck.datasets.drawn_sets import image_rng
-from realitycheck.datasets.synthetic_pets import SET_NAME, draw_pet
-from realitycheck.methods import clip_surgery_sam, grounded_sam, saa_plus, sam_clip
-from realitycheck.models import clip, clip_surgery, grounding_dino, saliency, sam
-from realitycheck.models.automatic_masks import MaskGrid, propose_masks
-from realitycheck.models.files import SHIPPED_FOLDER
+from realitycheck.datasets.synthetic.drawn_sets import image_rng
+from realitycheck.datasets.synthetic.pets import SET_NAME, draw_pet
+from realitycheck.methods.clip_surgery_sam import algorithm as clip_surgery_sam
+from realitycheck.methods.grounded_sam import algorithm as grounded_sam
+from realitycheck.methods.saa_plus import algorithm as saa_plus
+from realitycheck.methods.sam_clip import algorithm as sam_clip
+from realitycheck.models import saliency
+from realitycheck.models.checkpoints.known import SHIPPED_FOLDER
+from realitycheck.models.clip import model as clip
+from realitycheck.models.clip import surgery as clip_surgery
+from realitycheck.models.grounding_dino import model as grounding_dino
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.automatic_masks import MaskGrid, propose_masks
+from realitycheck.models.sam.load import load_sam
 
 SEED = 2000
 #: As in the demo's settings, but for SAA+'s rule `union`, which looks at no truth; how they were
@@ -32,7 +41,7 @@ _SIZE = (256, 256)
 
 def measure(n_cats: int) -> dict[str, list[float]]:
     """IoU of every method on every cat."""
-    segmenter = sam.load_sam(SHIPPED_FOLDER / "sam.safetensors", variant="everyday")
+    segmenter = load_sam(SHIPPED_FOLDER / "sam.safetensors", variant="everyday")
     detector = grounding_dino.load_grounding_dino(
         SHIPPED_FOLDER / "grounding_dino.safetensors",
         text_encoder=SHIPPED_FOLDER / "bert",

@@ -14,8 +14,8 @@ import timm
 import torch
 from torch.nn import functional
 
-from realitycheck.datasets.everyday import COAT_FINISHES, COLOURS, FINISHES
-from realitycheck.datasets.everyday_parts import NOUNS
+from realitycheck.datasets.synthetic.everyday import COAT_FINISHES, COLOURS, FINISHES
+from realitycheck.datasets.synthetic.everyday_parts import NOUNS
 from realitycheck.models.saliency import (
     ARCHITECTURE,
     IMAGENET_MEAN,

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from realitycheck.models.sam import PIXEL_MEAN, PIXEL_STD, SAM_VARIANTS, build_parts
+from realitycheck.models.sam.inference import PIXEL_MEAN, PIXEL_STD
+from realitycheck.models.sam.load import build_parts
+from realitycheck.models.sam.model import SAM_VARIANTS
 from training import loop, scenes
 
 PROMPTS = 6

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from realitycheck.datasets.everyday import Instance, Scene, draw_scene
+from realitycheck.datasets.synthetic.everyday import Instance, Scene, draw_scene
 
 #: Scenes of a file.
 CHUNK = 250

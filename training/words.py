@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from realitycheck.datasets.everyday import COAT_FINISHES, COLOURS, FINISHES, Instance
-from realitycheck.datasets.everyday_parts import ANIMALS, NOUNS, SHAPES, THINGS
+from realitycheck.datasets.synthetic.everyday import COAT_FINISHES, COLOURS, FINISHES, Instance
+from realitycheck.datasets.synthetic.everyday_parts import ANIMALS, NOUNS, SHAPES, THINGS
 
 #: More general words, and the nouns that they are true of.
 GENERAL: dict[str, frozenset[str]] = {

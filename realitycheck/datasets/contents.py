@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from realitycheck.core.images import IMAGE_SUFFIXES
 from realitycheck.datasets.groups import GROUPS, looks_like_groups
 from realitycheck.datasets.mask_names import is_mask_folder
 from realitycheck.datasets.records import (
@@ -17,7 +18,6 @@ from realitycheck.datasets.records import (
     is_system,
     nfc,
 )
-from realitycheck.images import IMAGE_SUFFIXES
 
 #: Endings of pictures and arrays that no rule reads; whoever has them means them as data.
 _OTHER_PICTURES = (

@@ -18,11 +18,21 @@ directly in OK. Images that lie in no category folder belong to the category `pr
 without a single good image is refused: most often it is a defect type in the wrong place.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from realitycheck.core.images import IMAGE_SUFFIXES
+from realitycheck.core.settings import FilePath
 from realitycheck.datasets.groups import GROUPS, attach_groups, check_groups
 from realitycheck.datasets.mask_names import MASK_FOLDERS, image_stems, is_mask_folder
 from realitycheck.datasets.records import (
@@ -39,7 +49,7 @@ from realitycheck.datasets.records import (
     nfc,
     with_unique_ids,
 )
-from realitycheck.images import IMAGE_SUFFIXES
+from realitycheck.datasets.settings import _DatasetSettings
 
 DEFAULT_CATEGORY = "product"
 
@@ -527,3 +537,18 @@ def _is_image(name: str) -> bool:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "nothing"
+
+
+class FolderDataset(_DatasetSettings):
+    """Images of one's own: `OK/` and `NOK/[defect type]/`, with `masks/` beside them."""
+
+    format: Literal["folder"]
+    root: FilePath = Field(description="folder that holds the images")
+
+    @model_validator(mode="after")
+    def _check_split(self) -> FolderDataset:
+        if self.split.kind == "paper":
+            raise ValueError(
+                "split kind 'paper' is defined for the study's data sets only; use all"
+            )
+        return self

@@ -12,22 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from realitycheck.core.constants import MAX_DECODED_MB
+from realitycheck.core.decoding.decoded import ImageError
+from realitycheck.core.images import IDENTITY, ImageFacts, image_facts, intensity_problem
+from realitycheck.core.masks import MaskFacts, MaskReading, look_at_mask, shape_turned
 from realitycheck.datasets.mask_rules import Mask, MaskValues, decide_readings, threshold_of
 from realitycheck.datasets.records import LABELS, Fault, Record
-from realitycheck.images import (
-    IDENTITY,
-    ImageError,
-    ImageFacts,
-    image_facts,
-    intensity_problem,
-)
-from realitycheck.masks import (
-    MaskFacts,
-    MaskReading,
-    look_at_mask,
-    shape_turned,
-)
-from realitycheck.names import MAX_DECODED_MB
 
 COLUMNS = (
     "image_id",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from realitycheck.artifacts import INVENTORY
+from realitycheck.core.schemas import INVENTORY
 from realitycheck.datasets.records import Listing, printable
 
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from realitycheck.core.masks import TRANSPARENT, MaskFacts, MaskReading, ValueFacts, shape_turned
 from realitycheck.datasets.records import Fault
-from realitycheck.masks import TRANSPARENT, MaskFacts, MaskReading, ValueFacts, shape_turned
 
 #: A value that holds this share of a mask's border, and more than half of its area, looks like
 #: its background.

@@ -6,11 +6,20 @@ name of their image or with an ending (`_mask`, `_GT`), of any kind.
 Source: Bergmann et al. (2019), "MVTec AD"; the subset of the study, section 3.1.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar, Literal
 
+from pydantic import (
+    Field,
+)
+
+from realitycheck.core.images import IMAGE_SUFFIXES
+from realitycheck.core.settings import FilePath
 from realitycheck.datasets.mask_names import image_stems
 from realitycheck.datasets.records import (
     Fault,
@@ -24,7 +33,7 @@ from realitycheck.datasets.records import (
     nfc,
     with_unique_ids,
 )
-from realitycheck.images import IMAGE_SUFFIXES
+from realitycheck.datasets.settings import _DatasetSettings
 
 TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
 """The five texture categories, which the study uses."""
@@ -249,3 +258,16 @@ def _stray(path: Path) -> Fault:
     return Fault(
         path, "expected nothing but the set's own files, found this", "move it out of the data set"
     )
+
+
+class MvtecAdDataset(_DatasetSettings):
+    """MVTec AD in its own layout."""
+
+    format: Literal["mvtec_ad"]
+    root: FilePath = Field(
+        "resources/datasets/mvtec_ad", description="folder with one folder a category"
+    )
+    categories: tuple[str, ...] = Field(
+        ("carpet", "grid", "leather", "tile", "wood"), min_length=1, description="categories used"
+    )
+    fetchable: ClassVar[bool] = True

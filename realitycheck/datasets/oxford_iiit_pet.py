@@ -6,8 +6,16 @@ Source: Parkhi et al. (2012), "Cats and Dogs", and the archive's annotations/REA
 the study, section 3.1.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import (
+    Field,
+)
+
+from realitycheck.core.settings import Category, FilePath
 from realitycheck.datasets.records import (
     Fault,
     Listing,
@@ -19,6 +27,7 @@ from realitycheck.datasets.records import (
     missing_root,
     with_unique_ids,
 )
+from realitycheck.datasets.settings import _DatasetSettings
 
 SPLITS = ("official", "paper", "all")
 PAPER_N_OK = 140
@@ -192,3 +201,19 @@ def _record(root: Path, name: str, kind: str, split: str) -> Record:
         image_path=root / "images" / f"{name}.jpg",
         mask_path=root / "annotations" / "trimaps" / f"{name}.png" if is_cat else None,
     )
+
+
+class OxfordPetDataset(_DatasetSettings):
+    """Oxford-IIIT-Pet: cats are NOK, dogs are OK."""
+
+    format: Literal["oxford_iiit_pet"]
+    root: FilePath = Field(
+        "resources/datasets/oxford_iiit_pet", description="holds images/, annotations/"
+    )
+    reference: FilePath | dict[Category, FilePath] = "none"
+    mask_values: Literal["auto", "nonzero"] | dict[str, float | str] = {
+        "1": "defect",  # the animal
+        "2": "background",
+        "3": "ignore",  # its border
+    }
+    fetchable: ClassVar[bool] = True

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from realitycheck.special_files import special_kind
+from realitycheck.core.special_files import special_kind
 
 LABELS = ("OK", "NOK")
 SPLITS = ("train", "test")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from realitycheck.artifacts import write_atomically
+from realitycheck.core.files import write_atomically
 from realitycheck.lvlm.ledger import STATES, Ledger
 from realitycheck.lvlm.ledger_locks import LedgerError
 from realitycheck.lvlm.ledger_schema import digest_of

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from realitycheck.lvlm.runner import Progress
+from realitycheck.lvlm.run import Progress
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""One module per way to decide where a defect is, or whether there is one."""
+"""One folder per way to decide where a defect is, or whether there is one."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from realitycheck.methods import resnet_mlp
+from realitycheck.methods.resnet_mlp import algorithm as resnet_mlp
 from realitycheck.methods.thresholds import besides_references
 from realitycheck.metrics.folds import assign_folds
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from realitycheck.methods.base import Segmentation
+
 
 def fit_threshold(peaks: Iterable[float], *, max_overkill_rate: float) -> float:
     """Set the threshold by good images: at most a given share of them may get a mask.
@@ -119,3 +121,68 @@ def besides_references(images: pd.DataFrame, references: pd.DataFrame) -> pd.Dat
     )
     of_part = images["group"].isin(images.loc[is_reference, "group"].dropna())
     return images[~(is_reference | of_part)]
+
+
+def peak_level(difference: np.ndarray, *, min_area_px: int = 1) -> float:
+    """Find the highest level at which a map still shows a region of the smallest allowed size.
+
+    A threshold below this level gives a mask, one at or above it none. With a smallest size of one
+    pixel it is the map's maximum.
+
+    Args:
+        difference: float, (H, W), at least 0.
+        min_area_px: Smallest size of a region (8-connected) in pixels.
+
+    Returns:
+        The level; 0 where the map has fewer pixels than a region needs.
+    """
+    values = difference.ravel()
+    if min_area_px <= 1:
+        return float(values.max())
+    if len(values) < min_area_px:
+        return 0.0
+    # A region of A pixels needs A values at or above the level, so the search begins there. It
+    # halves the list of values: the lower the level, the larger the regions.
+    levels = np.unique(values)
+    top = int(np.searchsorted(levels, np.partition(values, -min_area_px)[-min_area_px]))
+    bottom = 0
+    while bottom < top:
+        middle = (bottom + top + 1) // 2
+        if _largest_region_px(difference >= levels[middle]) >= min_area_px:
+            bottom = middle
+        else:
+            top = middle - 1
+    return float(levels[bottom])
+
+
+def _regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Label 8-connected regions; labels (H, W) and the size of each, label 0 being background."""
+    import cv2
+
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return labels, stats[:, cv2.CC_STAT_AREA]
+
+
+def _largest_region_px(mask: np.ndarray) -> int:
+    sizes = _regions(mask)[1][1:]
+    return int(sizes.max()) if len(sizes) else 0
+
+
+def segment(difference: np.ndarray, threshold: float, *, min_area_px: int = 1) -> Segmentation:
+    """Mark the regions that differ from the reference by more than the threshold.
+
+    Args:
+        difference: From `difference_map`, (H, W), 0 to 1.
+        threshold: A pixel belongs to the mask if its difference is above this.
+        min_area_px: Regions (8-connected) with fewer pixels are dust and left out.
+
+    Returns:
+        The mask. Its score is the peak level, 0 to 1, whatever the threshold; its regions are
+        connected ones. Status `empty` where no region is left.
+    """
+    score = peak_level(difference, min_area_px=min_area_px)
+    labels, sizes = _regions(difference > threshold)
+    kept = sizes >= min_area_px
+    kept[0] = False
+    mask = kept[labels]
+    return Segmentation(mask, min(1.0, score), int(kept.sum()), "ok" if kept.any() else "empty")

@@ -8,6 +8,21 @@ import numpy as np
 import pandas as pd
 
 
+def fleiss_kappa(counts: np.ndarray) -> float:
+    """Fleiss' kappa, NaN where it is undefined.
+
+    Source: Fleiss (1971), "Measuring nominal scale agreement among many raters".
+
+    Args:
+        counts: How often each image got each label, int, shape (N, K); equal row sums, 2 or more.
+    """
+    from statsmodels.stats.inter_rater import fleiss_kappa as kappa
+
+    if len(counts) == 0 or np.count_nonzero(counts.sum(axis=0)) < 2:
+        return float("nan")
+    return float(kappa(counts))
+
+
 class Agreement(NamedTuple):
     """Agreement of repeats.
 
@@ -72,18 +87,3 @@ def agreement_of(verdicts: pd.DataFrame) -> Agreement:
         float((complete.max(axis=1) < n_samples).mean()),
         float(differing.mean()),
     )
-
-
-def fleiss_kappa(counts: np.ndarray) -> float:
-    """Fleiss' kappa, NaN where it is undefined.
-
-    Source: Fleiss (1971), "Measuring nominal scale agreement among many raters".
-
-    Args:
-        counts: How often each image got each label, int, shape (N, K); equal row sums, 2 or more.
-    """
-    from statsmodels.stats.inter_rater import fleiss_kappa as kappa
-
-    if len(counts) == 0 or np.count_nonzero(counts.sum(axis=0)) < 2:
-        return float("nan")
-    return float(kappa(counts))

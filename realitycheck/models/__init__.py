@@ -1,1 +1,1 @@
-"""One module per network: it loads official checkpoints and hides the package behind it."""
+"""One folder per network: it loads official checkpoints and hides the package behind it."""

@@ -34,7 +34,7 @@ def write_miniature_clip(folder: Path | str, *, seed: int = 0) -> Path:
     Returns:
         The file, safetensors, for `clip.load_clip(path, variant="miniature")`.
     """
-    from realitycheck.models.clip import MINIATURE_SIZES, build_clip
+    from realitycheck.models.clip.model import MINIATURE_SIZES, build_clip
 
     def deviation_and_mean(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
         if name == "visual.ln_post.bias":

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realitycheck.models.grounding_dino import (
+from realitycheck.models.grounding_dino.model import (
     GROUNDING_DINO_VARIANTS,
     GroundingDinoModel,
     build_network,
     detect,
 )
-from realitycheck.models.sam import SAM_VARIANTS, build_parts
+from realitycheck.models.sam.load import build_parts
+from realitycheck.models.sam.model import SAM_VARIANTS
 
 if TYPE_CHECKING:
     from torch import Tensor

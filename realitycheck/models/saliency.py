@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realitycheck.core.images import check_image
+from realitycheck.core.imports import lean_imports
 from realitycheck.models import cpu_linear
-from realitycheck.models.imports import lean_imports
+from realitycheck.models.checkpoints.read import check_keys, check_shapes, load_state
 from realitycheck.models.precision import arithmetic
-from realitycheck.models.sam import check_image
-from realitycheck.models.weights import check_keys, check_shapes, load_state
 
 if TYPE_CHECKING:
     import torch

@@ -12,43 +12,25 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from realitycheck.alignment import Aligner, covered, warp_image, warp_whole_mask
-from realitycheck.artifacts import (
-    MANIFEST,
-    REFERENCES,
-    check_rows,
-    encode_mask,
-    image_file,
-    read_table,
-)
-from realitycheck.images import read_image, write_png
-from realitycheck.masks import DEFECT, UNDECIDED, MaskReading, read_truth
-from realitycheck.provenance import in_shard
-from realitycheck.stages.finished import finished_first
-from realitycheck.stages.pictures import is_sound_png
-from realitycheck.store import FinishedRows
+from realitycheck.alignment import Aligner, matrix_of, warp_image, warp_whole_mask
+from realitycheck.core.files import image_file
+from realitycheck.core.images import read_image, write_png
+from realitycheck.core.masks import DEFECT, UNDECIDED, MaskReading, encode_mask, read_truth
+from realitycheck.core.pictures import is_sound_png
+from realitycheck.core.provenance import in_shard
+from realitycheck.core.references import read_references
+from realitycheck.core.row_cache import finished_first
+from realitycheck.core.schemas import MANIFEST, REFERENCES
+from realitycheck.core.store import FinishedRows
+from realitycheck.core.tables import check_rows, read_table
 
 _IDENTITY = np.eye(3)
-
-
-def matrix_of(row: Any) -> np.ndarray:
-    """Transform of a row of the transforms table, float64, (3, 3), reference ← image."""
-    return np.array([[getattr(row, f"m{r}{c}") for c in range(3)] for r in range(3)])
 
 
 def pixels_digest(array: np.ndarray) -> str:
     """Digest of an array's shape and values."""
     head = f"{array.dtype}/{array.shape}/".encode()
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def read_references(path: str | Path, *, intensity: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Reference image, uint8 RGB (H, W, 3), of each category that has one."""
-    table = read_table(path, schema=REFERENCES)
-    return {
-        row.category: read_image(Path(row.image_path), intensity=intensity)
-        for row in table.itertuples()
-    }
 
 
 def align_shard(
@@ -145,17 +127,6 @@ def align_shard(
             yield from pool.map(align_or_find, images.itertuples())
 
     return len(images), rows()
-
-
-def covered_pixels(transform: Any, manifest_row: Any) -> np.ndarray:
-    """Pixels of an aligned image that come from the image, bool (H, W); the rest was filled in."""
-    height, width = int(transform.height_px), int(transform.width_px)
-    return covered(
-        matrix_of(transform),
-        source_shape=(int(manifest_row.height_px), int(manifest_row.width_px)),
-        height_px=height,
-        width_px=width,
-    )
 
 
 def align_truth(

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import AUDIT, WHOLE_DATASET
+from realitycheck.core.constants import AUDIT_CHECKS
+from realitycheck.core.masks import MaskReading
+from realitycheck.core.schemas import WHOLE_DATASET
 from realitycheck.datasets.near_duplicates import near_duplicates, thumbnail
-from realitycheck.masks import MaskReading
 from realitycheck.methods.needs import lacking, lacking_files
-from realitycheck.names import AUDIT_CHECKS
+from realitycheck.report.tables.audit import AUDIT
 
 Read = Callable[[str], np.ndarray]
 

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import DOMAIN_GAP, ENCODINGS, MANIFEST, read_table
-from realitycheck.datasets.everyday import draw_scene
+from realitycheck.core.pictures import read_aligned
+from realitycheck.core.schemas import ENCODINGS, MANIFEST
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table
+from realitycheck.datasets.synthetic.everyday import draw_scene
+from realitycheck.encoders.base import keys_of
 from realitycheck.metrics.domain_gap import (
     BANK_SIZE,
     FeatureBank,
@@ -19,9 +23,7 @@ from realitycheck.metrics.domain_gap import (
     nearest_neighbour_ratio,
 )
 from realitycheck.models.resnet_features import feature_maps
-from realitycheck.stages.encode import keys_of
-from realitycheck.stages.pictures import read_aligned
-from realitycheck.store import EncodingStore
+from realitycheck.report.tables.domain_gap import DOMAIN_GAP
 
 if TYPE_CHECKING:
     import torch

@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import NOT_JUDGED, check_rows, decode_mask, masks_of
+from realitycheck.core.masks import decode_mask, masks_of
+from realitycheck.core.pictures import read_warped
+from realitycheck.core.schemas import NOT_JUDGED
+from realitycheck.core.tables import check_rows
 from realitycheck.methods.thresholds import cross_fit_thresholds
 from realitycheck.metrics.iou import DEFECT, UNDECIDED, score_mask, with_lost_truth
-from realitycheck.stages.pictures import read_warped
 
 
 def score_masks(

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import masks_of, write_atomically
-from realitycheck.images import mask_like
+from realitycheck.core.files import write_atomically
+from realitycheck.core.masks import mask_like, masks_of
+from realitycheck.core.pictures import read_warped
 from realitycheck.report.csv_text import csv_text
-from realitycheck.report.outlines import regions_of
-from realitycheck.report.tables import method_name
-from realitycheck.stages.pictures import read_warped
+from realitycheck.report.page.outlines import regions_of
+from realitycheck.report.tables.base import method_name
 
 #: What the CSV file says of an answer.
 ANSWER_COLUMNS = (

@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from realitycheck.images import read_image
+from realitycheck.core.constants import MAX_DECODED_MB
+from realitycheck.core.images import read_image
+from realitycheck.core.pictures import read_aligned
 from realitycheck.lvlm.backends.base import Backend
-from realitycheck.lvlm.backends.choose import backend_for
 from realitycheck.lvlm.backends.gemini import vertex_address
+from realitycheck.lvlm.backends.registry import backend_for
 from realitycheck.lvlm.backends.replay import ReplayBackend
 from realitycheck.lvlm.gates import (
     DEFAULT_ADDRESS,
@@ -25,9 +27,9 @@ from realitycheck.lvlm.gates import (
 from realitycheck.lvlm.pricing import PriceTable, read_prices
 from realitycheck.lvlm.prompts import SYSTEM_TEXT, PromptTemplate
 from realitycheck.lvlm.questions import Picture, Question, Subject, picture_of, questions_for
-from realitycheck.lvlm.runner import Pace, ask, unasked_rows
-from realitycheck.names import MAX_DECODED_MB
-from realitycheck.stages.pictures import read_aligned
+from realitycheck.lvlm.run import Pace
+from realitycheck.lvlm.runner import ask
+from realitycheck.lvlm.verdict_rows import unasked_rows
 
 #: Words for {defects} where the settings name none.
 NO_DEFECT_NAMED = "any deviation from a flawless part"

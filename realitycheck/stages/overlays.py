@@ -10,12 +10,15 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import MASKS, decode_mask, image_file, read_table
-from realitycheck.images import mask_like
-from realitycheck.names import NO_PROMPT
-from realitycheck.report.figures import choose_images, iou_notes, plot_overlays
-from realitycheck.report.tables import METHOD_NAMES
-from realitycheck.stages.pictures import read_aligned, read_warped
+from realitycheck.core.constants import NO_PROMPT
+from realitycheck.core.files import image_file
+from realitycheck.core.masks import decode_mask, mask_like
+from realitycheck.core.pictures import read_aligned, read_warped
+from realitycheck.core.schemas import MASKS
+from realitycheck.core.tables import read_table
+from realitycheck.report.figures.iou_distribution import iou_notes
+from realitycheck.report.figures.overlays import choose_images, plot_overlays
+from realitycheck.report.tables.base import METHOD_NAMES
 from realitycheck.stages.report import untrained_banner, untrained_notes
 
 

@@ -11,46 +11,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import (
-    AUDIT,
-    BREAKDOWN,
-    COMPARISON,
-    DETECTION_BINS,
-    DETECTION_PROBABILITY,
-    DOMAIN_GAP,
-    MANIFEST,
-    MASKS,
-    PANELS,
-    PIXEL_TABLE,
-    READINESS,
-    SCORES,
-    SELF_TEST,
-    TRANSFORMS,
-    TRUTH,
-    VERDICTS,
-    decode_mask,
-    read_facts,
-    read_parts,
-    read_table,
-    write_text,
-)
-from realitycheck.images import mask_like, read_image
-from realitycheck.parquet import ArtifactError, read_frame, removed
-from realitycheck.provenance import package_version, read_record, versions
-from realitycheck.report.gallery import Gallery, Run
-from realitycheck.report.outlines import screen_path
-from realitycheck.report.page import FigureOnPage, PageTables, render_page
-from realitycheck.report.page_words import FIGURE_WORDS, NETWORK_NAMES, licences_of
-from realitycheck.report.pictures import (
+from realitycheck.core.files import write_text
+from realitycheck.core.images import read_image
+from realitycheck.core.masks import decode_mask, mask_like
+from realitycheck.core.parquet import ArtifactError, read_frame, removed
+from realitycheck.core.pictures import check_listed, is_sound_png, read_aligned, read_warped
+from realitycheck.core.provenance import package_version, read_record, versions
+from realitycheck.core.schemas import MANIFEST, MASKS, PANELS, SCORES, TRANSFORMS, TRUTH, VERDICTS
+from realitycheck.core.tables import read_facts, read_parts, read_table
+from realitycheck.report.page.gallery import Gallery, Run
+from realitycheck.report.page.outlines import screen_path
+from realitycheck.report.page.page import FigureOnPage, PageTables, render_page
+from realitycheck.report.page.pictures import (
     MAX_PAGE_BYTES,
     PictureShelf,
     as_data,
     choose_side,
     encode_picture,
 )
-from realitycheck.report.tables import dataset_name, method_name
+from realitycheck.report.page.words import FIGURE_WORDS, NETWORK_NAMES, licences_of
+from realitycheck.report.tables.audit import AUDIT
+from realitycheck.report.tables.base import dataset_name, method_name
+from realitycheck.report.tables.breakdown import BREAKDOWN
+from realitycheck.report.tables.comparison import COMPARISON
+from realitycheck.report.tables.detection_probability import DETECTION_BINS, DETECTION_PROBABILITY
+from realitycheck.report.tables.domain_gap import DOMAIN_GAP
+from realitycheck.report.tables.pixel_scores import PIXEL_TABLE
+from realitycheck.report.tables.readiness import READINESS
+from realitycheck.report.tables.self_test import SELF_TEST
 from realitycheck.stages.export import aligned_images
-from realitycheck.stages.pictures import check_listed, is_sound_png, read_aligned, read_warped
 from realitycheck.stages.report import untrained_notes
 
 _PANEL_SIDE_PX = 1280

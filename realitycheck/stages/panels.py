@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import (
+from realitycheck.core.constants import NO_PROMPT, UNTRAINED_NOTE
+from realitycheck.core.files import image_file, write_atomically
+from realitycheck.core.masks import decode_mask
+from realitycheck.core.pictures import read_aligned
+from realitycheck.core.references import read_references
+from realitycheck.core.schemas import (
     ANOMALY_MAPS,
     BOXES,
     ENCODINGS,
@@ -19,42 +24,27 @@ from realitycheck.artifacts import (
     SCORES,
     THRESHOLDS,
     TRANSFORMS,
-    decode_mask,
-    image_file,
-    read_table,
-    write_atomically,
 )
-from realitycheck.models.adapted_sam import read_adapted
-from realitycheck.names import NO_PROMPT, UNTRAINED_NOTE
-from realitycheck.report.panels import (
-    View,
-    image_view,
-    mask_view,
-    plot_panel,
-    result_words,
-    save_panel,
-)
-from realitycheck.report.tables import METHOD_NAMES
-from realitycheck.stages.adapted_sam import adapted_sam_maps, stored_embeddings
-from realitycheck.stages.align import read_references
-from realitycheck.stages.clip_encodings import TextFeatures
-from realitycheck.stages.encode import keys_of
-from realitycheck.stages.few_shot import few_shot_maps, read_banks, stored_patches
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table
+from realitycheck.core.views import View, image_view, mask_view
+from realitycheck.encoders.base import keys_of
+from realitycheck.encoders.clip import TextFeatures
+from realitycheck.methods.adapted_sam.algorithm import read_adapted
+from realitycheck.methods.adapted_sam.segmenter import adapted_sam_maps, stored_embeddings
+from realitycheck.methods.adapted_sam.views import adapted_sam_viewer
+from realitycheck.methods.clip_surgery_sam.views import clip_surgery_sam_viewer
+from realitycheck.methods.few_shot.segmenter import few_shot_maps, read_banks, stored_patches
+from realitycheck.methods.few_shot.views import few_shot_viewer
+from realitycheck.methods.grounded_sam.views import grounded_sam_viewer
+from realitycheck.methods.pixel_difference.views import pixel_difference_viewer
+from realitycheck.methods.saa_plus.views import saa_plus_viewer
+from realitycheck.methods.sam_clip.views import sam_clip_viewer
+from realitycheck.methods.views import Viewer, truth_of
+from realitycheck.report.panels import plot_panel, result_words, save_panel
+from realitycheck.report.tables.base import METHOD_NAMES
 from realitycheck.stages.overlays import shown_images
-from realitycheck.stages.panel_views import (
-    Viewer,
-    adapted_sam_viewer,
-    clip_surgery_sam_viewer,
-    few_shot_viewer,
-    grounded_sam_viewer,
-    pixel_difference_viewer,
-    saa_plus_viewer,
-    sam_clip_viewer,
-    truth_of,
-)
-from realitycheck.stages.pictures import read_aligned
 from realitycheck.stages.report import UNTRAINED, read_scores
-from realitycheck.store import EncodingStore
 
 # ------------------------------------------------------------------------------------- whole panels
 

@@ -13,14 +13,17 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.alignment import choose_reference
-from realitycheck.artifacts import INVENTORY, MANIFEST, REFERENCES, write_table, write_text
-from realitycheck.datasets.formats import list_records
+from realitycheck.core.decoding.decoded import ImageError
+from realitycheck.core.files import write_text
+from realitycheck.core.images import image_facts, intensity_problem, read_image
+from realitycheck.core.job import counting, log, run_facts
+from realitycheck.core.provenance import bucket_digests, digest_of, read_record
+from realitycheck.core.schemas import INVENTORY, MANIFEST, REFERENCES
+from realitycheck.core.tables import write_table
 from realitycheck.datasets.ingest import check_records
 from realitycheck.datasets.inventory_table import describe, inventory_table
 from realitycheck.datasets.records import DatasetError, Fault
-from realitycheck.images import ImageError, image_facts, intensity_problem, read_image
-from realitycheck.job import counting, log, run_facts
-from realitycheck.provenance import bucket_digests, digest_of, read_record
+from realitycheck.datasets.registry import list_records
 
 #: Side of the thumbnails among which the medoid is looked for; details below 1/96 do not matter.
 _THUMBNAIL_PX = 96

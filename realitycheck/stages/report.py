@@ -8,22 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from realitycheck.artifacts import (
-    MASKS,
-    SCORES,
-    VERDICTS,
-    Schema,
-    read_table,
-)
+from realitycheck.core.constants import AREA_SUFFIX, UNTRAINED_NOTE
+from realitycheck.core.parquet import read_frame
+from realitycheck.core.schemas import MASKS, SCORES, VERDICTS
+from realitycheck.core.tables import Schema, read_table
 from realitycheck.metrics.agreement import agreement_of
-from realitycheck.names import AREA_SUFFIX, UNTRAINED_NOTE
-from realitycheck.parquet import read_frame
-from realitycheck.report.tables import (
-    ANSWER_COLUMNS,
-    KEYS,
-    dataset_name,
-    method_name,
-)
+from realitycheck.report.tables.base import ANSWER_COLUMNS, KEYS, dataset_name, method_name
 from realitycheck.stages.timing import part_time
 
 UNTRAINED = "untrained miniature networks, whose scores mean nothing"
@@ -149,7 +139,7 @@ def audited_runs(
     for run in runs:
         told = run["told"]
         if run["saa_plus"] is not None:
-            from realitycheck.stages.saa_plus_prompts import used_captions
+            from realitycheck.methods.saa_plus.prompts import used_captions
 
             categories = sorted(set(manifests[run["dataset"]]["category"]))
             told = ". ".join(used_captions(run["saa_plus"], categories, forms=[False]))

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.artifacts import encode_mask, image_file
-from realitycheck.images import write_png
-from realitycheck.methods.segmentation import Segmentation
-from realitycheck.stages.finished import finished_first, image_content
-from realitycheck.store import FinishedRows
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
+from realitycheck.core.masks import encode_mask
+from realitycheck.core.row_cache import finished_first, image_content
+from realitycheck.core.store import FinishedRows
+from realitycheck.methods.base import Segmentation
 
 
 def segment_shard(

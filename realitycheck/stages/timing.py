@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
-from realitycheck.artifacts import read_facts
-from realitycheck.parquet import open_parquet, read_frame
+from realitycheck.core.parquet import open_parquet, read_frame
+from realitycheck.core.tables import read_facts
 
 #: Name of a run's own step, the last one.
 OWN_STEP = "mask or verdict"

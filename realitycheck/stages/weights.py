@@ -10,11 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from realitycheck.download import DownloadError, fetch
-from realitycheck.models.files import SHIPPED_FOLDER, shipped_files
-from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
-from realitycheck.provenance import digest_of, read_record, stat_signature
-from realitycheck.writing import write_atomically
+from realitycheck.core.files import write_atomically
+from realitycheck.core.provenance import digest_of, read_record, stat_signature
+from realitycheck.datasets.download import DownloadError, fetch
+from realitycheck.models.checkpoints.known import (
+    KNOWN_WEIGHTS,
+    SHIPPED_FOLDER,
+    shipped_files,
+    weights_digest,
+)
 
 #: Seed of the miniature networks' random weights.
 MINIATURE_SEED = 0
@@ -25,7 +29,7 @@ def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) ->
 
     Args:
         network: Name of the network.
-        files: Its files, the fields of `realitycheck.models.files.NetworkFile`.
+        files: Its files, the fields of `realitycheck.models.checkpoints.known.NetworkFile`.
         trigger: Signature of the files that the job was planned under.
 
     Returns:

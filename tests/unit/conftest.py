@@ -46,7 +46,7 @@ def recorded_detector(maker, known, text_encoder, tmp_path_factory):
     """
     import torch
 
-    from realitycheck.models.grounding_dino import load_grounding_dino
+    from realitycheck.models.grounding_dino.model import load_grounding_dino
 
     folder = tmp_path_factory.mktemp("recorded_detector")
     (folder / "config.py").write_text(maker.GDINO_CFG)

@@ -13,7 +13,7 @@ from realitycheck.alignment import (
     warp_image,
     warp_mask,
 )
-from realitycheck.datasets.synthetic_sat import SatSettings, draw_part, image_rng
+from realitycheck.datasets.synthetic.sat import SatSettings, draw_part, image_rng
 
 STILL = SatSettings(
     image_size_px=256, max_rotation_deg=0, max_shift_fraction=0, max_scale_fraction=0

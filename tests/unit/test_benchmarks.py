@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from realitycheck.config import load_settings
-from realitycheck.images import write_png
-from realitycheck.report.tables import MASK_KINDS
+from realitycheck.core.images import write_png
+from realitycheck.report.tables.base import MASK_KINDS
+from realitycheck.settings.load import load_settings
 
 COMMON = ["--n-images", "1", "--image-size-px", "96", "--points-per-side", "3", "--threads", "1"]
 
@@ -187,7 +187,7 @@ def test_variants_page_names_every_switch(repository):
 
     page = (repository / "docs" / "variants.md").read_text(encoding="utf-8")
     for kind in ("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus"):
-        module = importlib.import_module(f"realitycheck.methods.{kind}")
+        module = importlib.import_module(f"realitycheck.methods.{kind}.algorithm")
         for field in fields(module.PUBLISHED):
             assert f"| `{field.name}` (" in page
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from realitycheck.__main__ import main
-from realitycheck.config import json_schema
+from realitycheck.settings.load import json_schema
 
 GOOD = """
 datasets:

@@ -12,8 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from realitycheck.methods import clip_surgery_sam, sam_clip
-from realitycheck.models import clip, clip_surgery, sam
+from realitycheck.methods.clip_surgery_sam import algorithm as clip_surgery_sam
+from realitycheck.methods.sam_clip import algorithm as sam_clip
+from realitycheck.models.clip import model as clip
+from realitycheck.models.clip import surgery as clip_surgery
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.load import load_sam
 
 CASES = ("truck", "catdog", "candle", "dogsgrey")
 
@@ -56,7 +60,7 @@ def load_clip(path):
 
 @functools.cache
 def cached_sam(path):
-    return sam.load_sam(path)
+    return load_sam(path)
 
 
 @functools.cache

@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from realitycheck.methods import grounded_sam
-from realitycheck.models import grounding_dino as gd
-from realitycheck.models import sam
-from realitycheck.models.automatic_masks import MaskGrid, propose_masks
+from realitycheck.methods.grounded_sam import algorithm as grounded_sam
+from realitycheck.models.grounding_dino import model as gd
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.automatic_masks import MaskGrid, propose_masks
+from realitycheck.models.sam.load import load_sam
 
 CASES = ("truck", "catdog", "candle", "dogsgrey")
 
@@ -41,7 +42,7 @@ def segmenter(maker, known, folder):
 
 @functools.cache
 def cached_sam(path):
-    return sam.load_sam(path)
+    return load_sam(path)
 
 
 @functools.cache

@@ -13,9 +13,12 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from realitycheck.methods import saa_plus
-from realitycheck.models import saliency, sam
-from realitycheck.models.grounding_dino import Detection, boxes_to_pixels, detect
+from realitycheck.methods.saa_plus import algorithm as saa_plus
+from realitycheck.methods.saa_plus.prompts import SaaPlusPrompts, captions
+from realitycheck.models import saliency
+from realitycheck.models.grounding_dino.model import Detection, boxes_to_pixels, detect
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.load import load_sam
 
 CASES = ("truck", "catdog", "candle", "dogsgrey")
 VARIANTS = {"faithful": saa_plus.PUBLISHED, "fixed": saa_plus.REPAIRED}
@@ -40,7 +43,7 @@ def checkpoints(maker, known, tmp_path_factory):
 
 @functools.cache
 def cached_sam(path):
-    return sam.load_sam(path)
+    return load_sam(path)
 
 
 @functools.cache
@@ -87,7 +90,7 @@ def prompts_of(text):
     """The recorded prompts as ours; the recorded filter "PlaceHolder" drops none."""
     pairs = [(c, "" if f == "PlaceHolder" else f) for c, f in text["text_prompts"]]
     general = [pair for pair in pairs if pair[0] == f"flaw on {text['class_name']}"]
-    return saa_plus.SaaPlusPrompts(
+    return SaaPlusPrompts(
         text["class_name"],
         text["object_prompt"].removesuffix(","),
         tuple(pairs[3:] if general else pairs),
@@ -103,7 +106,7 @@ def prompts_of(text):
 def test_captions_are_those_recorded(parity, case, variant):
     """With the comma left behind in the published variant (oddity D2)."""
     _, _, text = read_case(parity, case, variant)
-    found = saa_plus.captions(prompts_of(text), object_comma=VARIANTS[variant].object_comma)
+    found = captions(prompts_of(text), object_comma=VARIANTS[variant].object_comma)
     recorded = [each["caption"] for each in text["passes"]]
     assert [found.object_caption, *found.defect_captions] == recorded
     filters = [each["filtered_phrase"] for each in text["passes"][1:]]
@@ -158,7 +161,7 @@ def test_map_and_masks_of_recorded_boxes(parity, checkpoints, case, variant):
         return found
 
     prompts = prompts_of(text)
-    asked = saa_plus.captions(prompts, object_comma=VARIANTS[variant].object_comma)
+    asked = captions(prompts, object_comma=VARIANTS[variant].object_comma)
     n_passes = len(text["passes"])
     found = saa_plus.segment(
         recorded_pass(arrays, text, 0),
@@ -200,7 +203,7 @@ def whole_run(image, prompts, *, checkpoints, detector, variant, box_threshold, 
     segmenter = cached_sam(checkpoints / "sam_vit_mini.pth")
     backbone = load_saliency(checkpoints / "wide_resnet50_2_mini.pth")
     embedding = sam.encode_image(segmenter, image, colour_order="bgr" if bgr else "rgb")
-    asked = saa_plus.captions(prompts, object_comma=variant.object_comma)
+    asked = captions(prompts, object_comma=variant.object_comma)
     detections = detect(detector, image, [asked.object_caption, *asked.defect_captions])
     thresholds = {"box_threshold": box_threshold, "text_threshold": text_threshold}
     limit, passes = 1.0 / prompts.n_objects, []
@@ -253,7 +256,7 @@ def test_whole_run_from_the_image(parity, checkpoints, recorded_detector, case, 
 def test_images_on_which_the_published_code_raises(parity, checkpoints, recorded_detector, number):
     """No object box, or no box at all: what the code would give if it did not raise."""
     entry = json.loads((parity / "_edge" / "saa.json").read_text())[number]
-    prompts = saa_plus.SaaPlusPrompts(
+    prompts = SaaPlusPrompts(
         "candle",
         entry["object_prompt"],
         tuple((caption, phrase) for caption, phrase in entry["text_prompts"]),

@@ -11,7 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from realitycheck.models import saliency, sam
+from realitycheck.models import saliency
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.load import load_sam
 
 CASES = ("truck", "catdog", "candle", "dogsgrey")
 COLOUR_ORDER = {"faithful": "bgr", "fixed": "rgb"}
@@ -40,7 +42,7 @@ def load_saliency(path):
 
 @functools.cache
 def cached_sam(path):
-    return sam.load_sam(path)
+    return load_sam(path)
 
 
 def read_image(path):

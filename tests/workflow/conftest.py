@@ -25,7 +25,7 @@ import yaml
 from filelock import FileLock
 from PIL import Image, ImageDraw
 
-from realitycheck.provenance import bucket_of, buckets_of, shard_names
+from realitycheck.core.provenance import bucket_of, buckets_of, shard_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKFLOW = (

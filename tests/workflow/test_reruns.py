@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from realitycheck.one_run import claim
+from realitycheck.core.one_run import claim
 
 ENDINGS = (".parquet", ".csv", ".md", ".tex")
 STUDY_ENDINGS = ("_study.md", "_study.tex")
@@ -277,7 +277,10 @@ def test_renamed_results_are_made_again_without_a_network(run):
 def test_edited_comments_and_docstrings_list_nothing(run_with_own_code):
     """Words about the code are not the code; nor is the date of a file."""
     run, code = run_with_own_code, run_with_own_code.code
-    for path in ("realitycheck/methods/pixel_difference.py", "realitycheck/stages/encode.py"):
+    for path in (
+        "realitycheck/methods/pixel_difference/algorithm.py",
+        "realitycheck/stages/encode.py",
+    ):
         text = (code / path).read_text(encoding="utf-8")
         summary = text.partition('"""')[2].partition("\n")[0]
         text = text.replace(summary, "Say it in other words. " + summary, 1)

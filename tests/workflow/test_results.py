@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from realitycheck.provenance import package_version
+from realitycheck.core.provenance import package_version
 
 N_IMAGES = {"sat": 10, "parts": 7}
 #: Every (data set, method, prompt) that gives masks.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from realitycheck.provenance import shard_names
+from realitycheck.core.provenance import shard_names
 
 TABLE_FILES = [
     f"{name}{ending}"

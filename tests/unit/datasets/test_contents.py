@@ -7,8 +7,8 @@ import pytest
 
 from realitycheck.datasets.contents import take_stock
 from realitycheck.datasets.folder import list_folder
-from realitycheck.datasets.formats import list_records
 from realitycheck.datasets.inventory import inventory
+from realitycheck.datasets.registry import list_records
 
 SOUND = ("images/OK/1.png", "images/OK/2.png", "images/NOK/3.png", "masks/NOK/3.png")
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from realitycheck.core.masks import MaskReading, read_truth
 from realitycheck.datasets.ingest import check_records
 from realitycheck.datasets.records import Record
-from realitycheck.masks import MaskReading, read_truth
 
 SIZE = (40, 60)
 VOC_BORDER = [0] * 765 + [224, 224, 192]

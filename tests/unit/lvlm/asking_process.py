@@ -17,7 +17,8 @@ from realitycheck.lvlm.backends.gemini import GeminiBackend  # noqa: E402
 from realitycheck.lvlm.pricing import read_prices  # noqa: E402
 from realitycheck.lvlm.prompts import STUDY_PROMPTS  # noqa: E402
 from realitycheck.lvlm.questions import Subject, picture_of, questions_for  # noqa: E402
-from realitycheck.lvlm.runner import Pace, RunStoppedError, ask  # noqa: E402
+from realitycheck.lvlm.run import Pace, RunStoppedError
+from realitycheck.lvlm.runner import ask  # noqa: E402
 
 
 def draw(seed: int) -> np.ndarray:

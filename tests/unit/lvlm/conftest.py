@@ -12,7 +12,8 @@ import pytest
 from realitycheck.lvlm.pricing import read_prices
 from realitycheck.lvlm.prompts import PromptTemplate
 from realitycheck.lvlm.questions import Subject, picture_of, questions_for
-from realitycheck.lvlm.runner import Pace, ask
+from realitycheck.lvlm.run import Pace
+from realitycheck.lvlm.runner import ask
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "servers"))
 

@@ -7,7 +7,8 @@ import pytest
 
 from realitycheck.lvlm.backends.replay import ReplayBackend
 from realitycheck.lvlm.ledger import Ledger
-from realitycheck.lvlm.runner import MAX_REFUSED, RunStoppedError, quote
+from realitycheck.lvlm.run import MAX_REFUSED, RunStoppedError
+from realitycheck.lvlm.runner import quote
 
 SERVICES = ("gemini", "openai_compatible")
 
@@ -213,7 +214,8 @@ def test_hint_names_the_setting_to_change(message, hint, serve, put, make_questi
 
 def test_odd_replies_are_statuses_and_rows(serve, servers, put, make_questions, tmp_path):
     """Each would end the run with an exception of some library; the rows can be written."""
-    from realitycheck.artifacts import VERDICTS, write_table
+    from realitycheck.core.schemas import VERDICTS
+    from realitycheck.core.tables import write_table
 
     good = json.dumps({"reasoning": "x", "label": "OK", "score": 3})
     huge = "x" * 20_000_000

@@ -13,7 +13,8 @@ from realitycheck.lvlm.budget import LONGEST_ANSWER, SURPRISE, Pot, Stake, stake
 from realitycheck.lvlm.keys import Redactor
 from realitycheck.lvlm.ledger import Ledger
 from realitycheck.lvlm.pricing import highest_tokens_in, tokens_in
-from realitycheck.lvlm.runner import Pace, RunStoppedError, ask
+from realitycheck.lvlm.run import Pace, RunStoppedError
+from realitycheck.lvlm.runner import ask
 
 STAKE = Stake(0.1, 1.0)
 

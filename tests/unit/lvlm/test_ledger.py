@@ -14,7 +14,8 @@ from realitycheck.lvlm import ledger as module
 from realitycheck.lvlm import owners
 from realitycheck.lvlm.budget import Stake
 from realitycheck.lvlm.file_systems import file_system_of
-from realitycheck.lvlm.ledger import Ledger, LedgerError
+from realitycheck.lvlm.ledger import Ledger
+from realitycheck.lvlm.ledger_locks import LedgerError
 
 
 @pytest.fixture

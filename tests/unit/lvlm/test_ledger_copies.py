@@ -10,8 +10,9 @@ import pytest
 
 from realitycheck.__main__ import main
 from realitycheck.lvlm import ledger_schema
-from realitycheck.lvlm.ledger import Ledger, LedgerError
+from realitycheck.lvlm.ledger import Ledger
 from realitycheck.lvlm.ledger_copies import backup, check, export
+from realitycheck.lvlm.ledger_locks import LedgerError
 
 DOCS = [json.dumps({"question": n}) for n in range(4)]
 

@@ -18,7 +18,7 @@ from realitycheck.lvlm import ledger_locks, ledger_room, owners
 from realitycheck.lvlm.backends.replay import ReplayBackend
 from realitycheck.lvlm.ledger import Ledger
 from realitycheck.lvlm.ledger_locks import LedgerError, LedgerFullError, LedgerLockedError
-from realitycheck.lvlm.runner import RunStoppedError
+from realitycheck.lvlm.run import RunStoppedError
 
 HOLDER = """
 import sqlite3, sys

@@ -6,7 +6,6 @@ from datetime import date
 import pytest
 import yaml
 
-from realitycheck.config import LvlmMethod
 from realitycheck.lvlm.pricing import (
     highest_cost_usd,
     image_tokens,
@@ -17,6 +16,7 @@ from realitycheck.lvlm.pricing import (
 )
 from realitycheck.lvlm.questions import Picture, Question
 from realitycheck.lvlm.verdict import Verdict
+from realitycheck.methods.lvlm.settings import LvlmMethod
 
 
 def question(width=1024, height=1024, *, service="gemini", model="gemini-2.5-pro", text="", **more):

@@ -12,20 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import VERDICTS
+from realitycheck.core.constants import VERDICT_STATUSES
+from realitycheck.core.schemas import VERDICTS
 from realitycheck.lvlm.backends.replay import ReplayBackend
 from realitycheck.lvlm.gates import LeavesSiteError
 from realitycheck.lvlm.ledger import Ledger
 from realitycheck.lvlm.prompts import STUDY_PROMPTS
 from realitycheck.lvlm.questions import Subject, picture_of, questions_for
-from realitycheck.lvlm.runner import (
-    VERDICT_COLUMNS,
-    Pace,
-    RunStoppedError,
-    quote,
-    unasked_rows,
-)
-from realitycheck.names import VERDICT_STATUSES
+from realitycheck.lvlm.run import Pace, RunStoppedError
+from realitycheck.lvlm.runner import quote
+from realitycheck.lvlm.verdict_rows import VERDICT_COLUMNS, unasked_rows
 
 KEY = "AIza-a-key-that-must-appear-nowhere-0123456789"
 SERVICES = ("gemini", "openai_compatible")
@@ -717,7 +713,7 @@ def test_two_runs_in_two_threads_ask_nothing_twice(serve, put, make_questions):
 
 def test_rows_can_be_written_as_verdicts(serve, put, make_questions, tmp_path):
     """The table keeps the contract of the artifact."""
-    from realitycheck.artifacts import read_table, write_table
+    from realitycheck.core.tables import read_table, write_table
 
     server, _ = serve()
     with server:

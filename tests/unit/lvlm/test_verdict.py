@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realitycheck.core.constants import VERDICT_STATUSES
 from realitycheck.lvlm.verdict import (
     is_completion,
     is_same_model,
@@ -13,7 +14,6 @@ from realitycheck.lvlm.verdict import (
     share_of,
     verdict_of,
 )
-from realitycheck.names import VERDICT_STATUSES
 
 GOOD = {"reasoning": "A scratch.", "label": "NOK", "score": 87}
 USAGE = {

@@ -9,7 +9,7 @@ import pytest
 
 from realitycheck.lvlm.backends.base import error_of_status
 from realitycheck.lvlm.keys import Redactor
-from realitycheck.lvlm.runner import Pace, RunStoppedError
+from realitycheck.lvlm.run import Pace, RunStoppedError
 
 NOW = datetime(2026, 11, 30, 12, 0, 0, tzinfo=UTC)
 

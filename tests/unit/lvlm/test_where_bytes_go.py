@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from realitycheck.lvlm.gates import LeavesSiteError
-from realitycheck.lvlm.runner import RunStoppedError
+from realitycheck.lvlm.run import RunStoppedError
 
 SERVICES = ("gemini", "openai_compatible")
 GOOD = {"reasoning": "Flawless.", "label": "OK", "score": 3}

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from realitycheck.config import load_settings
 from realitycheck.methods.needs import lacking, lacking_files
 from realitycheck.methods.thresholds import besides_references
-from realitycheck.planning import Plan
+from realitycheck.planning.plan import Plan
+from realitycheck.settings.load import load_settings
 from realitycheck.stages.audit import AuditError, audit_dataset
 
 COLUMNS = ("image_id", "category", "label", "group", "mask_path", "sha256", "split")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from realitycheck.models import clip, miniature_clip, saliency
-from realitycheck.models.weights import load_state
+from realitycheck.models import miniature_clip, saliency
+from realitycheck.models.checkpoints.read import load_state
+from realitycheck.models.clip import model as clip
 
 
 @pytest.fixture(scope="module")

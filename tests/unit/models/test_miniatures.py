@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from realitycheck.models import grounding_dino, sam
-from realitycheck.models.files import network_files
+from realitycheck.models.checkpoints.known import network_files, weights_digest
+from realitycheck.models.grounding_dino import model as grounding_dino
 from realitycheck.models.miniatures import sam_state, write_miniatures
-from realitycheck.models.weights import weights_digest
+from realitycheck.models.sam import inference as sam
+from realitycheck.models.sam.load import load_sam
+from realitycheck.models.sam.model import PARTS
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def models(files):
     detector = grounding_dino.load_grounding_dino(
         files["grounding_dino"], text_encoder=files["text_encoder"], variant="miniature"
     )
-    return detector, sam.load_sam(files["sam"], variant="miniature")
+    return detector, load_sam(files["sam"], variant="miniature")
 
 
 def pictures(n_images):
@@ -41,7 +43,7 @@ def pictures(n_images):
 def test_files_have_the_official_layout(files):
     """They must load through the very code that loads the official checkpoints."""
     state = torch.load(files["sam"], weights_only=True)
-    assert {name.split(".")[0] for name in state} == set(sam.PARTS)
+    assert {name.split(".")[0] for name in state} == set(PARTS)
     saved = torch.load(files["grounding_dino"], weights_only=True)
     assert set(saved) == {"model"} and all(name.startswith("module.") for name in saved["model"])
 

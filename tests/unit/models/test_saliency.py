@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from realitycheck.models import miniature_clip, saliency
-from realitycheck.models.weights import load_state
+from realitycheck.models.checkpoints.read import load_state
 
 
 @pytest.fixture(scope="module")

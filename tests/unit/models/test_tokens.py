@@ -7,8 +7,8 @@ import unicodedata
 import numpy as np
 import pytest
 
-from realitycheck.models.clip import surgery_templates
-from realitycheck.models.files import SHIPPED_FOLDER
+from realitycheck.models.checkpoints.known import SHIPPED_FOLDER
+from realitycheck.models.clip.model import surgery_templates
 from realitycheck.models.tokens import BertWords, clip_sentences, n_clip_tokens
 
 FIXED = [
@@ -85,7 +85,8 @@ def test_counting_needs_no_torch():
     """It runs whenever a run starts, and torch would take seconds each time."""
     code = (
         "import sys; from realitycheck.models.tokens import *; n_clip_tokens('a'); "
-        "list(clip_sentences('a')); BertWords(None).n_tokens('a'); import realitycheck.checking; "
+        "list(clip_sentences('a')); BertWords(None).n_tokens('a'); "
+        "import realitycheck.planning.checking; "
         "assert not {'torch', 'open_clip', 'transformers', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,20 +7,14 @@ import subprocess
 import pandas as pd
 import pytest
 
-from realitycheck.report.evidence_text import (
-    audit_text,
-    breakdown_text,
-    comparison_text,
-    detection_texts,
-    readiness_text,
-)
-from realitycheck.report.table_text import (
-    confusion_text,
-    render_latex,
-    study_text,
-    table_text,
-)
-from realitycheck.report.tables import confusion_table
+from realitycheck.report.tables.audit import audit_text
+from realitycheck.report.tables.breakdown import breakdown_text
+from realitycheck.report.tables.classification import confusion_table
+from realitycheck.report.tables.comparison import comparison_text
+from realitycheck.report.tables.detection_probability import detection_texts
+from realitycheck.report.tables.readiness import readiness_text
+from realitycheck.report.tables.study_text import confusion_text, study_text, table_text
+from realitycheck.report.text import render_latex
 
 ARTICLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}

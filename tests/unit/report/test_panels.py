@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from realitycheck.artifacts import MASK_STATUSES
-from realitycheck.report.figures import YELLOW
-from realitycheck.report.panels import (
+from realitycheck.core.schemas import MASK_STATUSES
+from realitycheck.core.views import (
     N_LISTED,
-    STATUS_WORDS,
+    YELLOW,
     BoxStyle,
     Candidate,
     View,
@@ -20,11 +19,9 @@ from realitycheck.report.panels import (
     map_view,
     mask_view,
     masks_view,
-    plot_panel,
     points_view,
-    result_words,
-    save_panel,
 )
+from realitycheck.report.panels import STATUS_WORDS, plot_panel, result_words, save_panel
 
 KEPT, LOW = BoxStyle("kept", "yellow", is_dashed=False), BoxStyle("score too low", "white")
 GREY = np.full((60, 80, 3), 100, np.uint8)

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from realitycheck.artifacts import MANIFEST, REFERENCES, read_table
-from realitycheck.images import write_png
+from realitycheck.core.images import write_png
+from realitycheck.core.schemas import MANIFEST, REFERENCES
+from realitycheck.core.tables import read_table
 from realitycheck.stages.prepare import prepare_dataset
 
 HEIGHT, WIDTH = 96, 128

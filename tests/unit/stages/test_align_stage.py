@@ -5,25 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import (
-    TRANSFORMS,
-    TRUTH,
-    ArtifactError,
-    check_table,
-    decode_mask,
-    image_file,
-    write_table,
-)
-from realitycheck.images import read_image, write_png
-from realitycheck.provenance import shard_names
-from realitycheck.stages.align import (
-    align_shard,
-    align_truth,
-    covered_pixels,
-    matrix_of,
-    pixels_digest,
-    read_references,
-)
+from realitycheck.alignment import covered_pixels, matrix_of
+from realitycheck.core.files import image_file
+from realitycheck.core.images import read_image, write_png
+from realitycheck.core.masks import decode_mask
+from realitycheck.core.parquet import ArtifactError
+from realitycheck.core.provenance import shard_names
+from realitycheck.core.references import read_references
+from realitycheck.core.schemas import TRANSFORMS, TRUTH
+from realitycheck.core.tables import check_table, write_table
+from realitycheck.stages.align import align_shard, align_truth, pixels_digest
 
 TRANSLATION = {"method": "ecc", "motion": "translation", "quarter_turns": False}
 NONE = {"method": "none", "motion": "translation", "quarter_turns": False}

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import AUDIT, AUDIT_FINDINGS, check_table
-from realitycheck.config import AuditSettings
-from realitycheck.masks import MaskReading
-from realitycheck.names import AUDIT_CHECKS
+from realitycheck.core.constants import AUDIT_CHECKS
+from realitycheck.core.masks import MaskReading
+from realitycheck.core.schemas import AUDIT_FINDINGS
+from realitycheck.core.tables import check_table
+from realitycheck.report.tables.audit import AUDIT
+from realitycheck.settings.run import AuditSettings
 from realitycheck.stages.audit import (
     AuditError,
     audit_dataset,

@@ -4,16 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import SCORES, VERDICTS, read_table, write_table
-from realitycheck.config import ResnetMlpMethod, TunedClipMethod
+from realitycheck.core.schemas import SCORES, VERDICTS
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.methods.clip_zero_shot.classifier import zero_shot_verdicts
+from realitycheck.methods.resnet_mlp.classifier import out_of_fold_verdicts
+from realitycheck.methods.resnet_mlp.settings import ResnetMlpMethod
+from realitycheck.methods.tuned_clip.classifier import tuned_verdicts
+from realitycheck.methods.tuned_clip.settings import TunedClipMethod
 from realitycheck.metrics.folds import assign_folds
-from realitycheck.models import clip, miniature_clip
-from realitycheck.stages.classify import (
-    floor_verdicts,
-    out_of_fold_verdicts,
-    tuned_verdicts,
-    zero_shot_verdicts,
-)
+from realitycheck.models import miniature_clip
+from realitycheck.models.clip import model as clip
+from realitycheck.stages.classify import floor_verdicts
 from realitycheck.stages.evaluate import score_labels
 
 pytestmark = pytest.mark.filterwarnings("ignore:lbfgs failed to converge")

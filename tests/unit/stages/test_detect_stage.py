@@ -5,10 +5,15 @@ import pandas as pd
 import pytest
 import torch
 
-from realitycheck.artifacts import BOXES, image_file, read_table, write_table
-from realitycheck.images import write_png
-from realitycheck.methods import grounded_sam
-from realitycheck.models.grounding_dino import (
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
+from realitycheck.core.schemas import BOXES
+from realitycheck.core.store import EncodingStore, FinishedRows
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.detections import stored_detections
+from realitycheck.methods.grounded_sam import algorithm as grounded_sam
+from realitycheck.methods.grounded_sam.segmenter import grounded_sam_segmenter
+from realitycheck.models.grounding_dino.model import (
     GroundingDinoDimensions,
     GroundingDinoModel,
     boxes_to_pixels,
@@ -16,9 +21,7 @@ from realitycheck.models.grounding_dino import (
     detect,
 )
 from realitycheck.models.miniatures import write_text_encoder
-from realitycheck.stages.detect import detect_shard, stored_detections
-from realitycheck.stages.grounded_sam import grounded_sam_segmenter
-from realitycheck.store import EncodingStore, FinishedRows
+from realitycheck.stages.detect import detect_shard
 
 SMALL = GroundingDinoDimensions(
     swin_width=8,
@@ -69,7 +72,7 @@ TRANSFORMS = pd.DataFrame(
 
 
 def picture(folder, image_id):
-    from realitycheck.images import read_image
+    from realitycheck.core.images import read_image
 
     return read_image(image_file(folder, image_id))
 
@@ -220,7 +223,7 @@ def test_segments_from_stored_boxes_are_those_of_a_direct_run(
 
         return decode
 
-    monkeypatch.setattr("realitycheck.stages.grounded_sam.box_decoder", box_decoder)
+    monkeypatch.setattr("realitycheck.methods.grounded_sam.segmenter.box_decoder", box_decoder)
     threshold = float(boxes["score"].median())
     segment_one = grounded_sam_segmenter(
         boxes,
@@ -257,7 +260,7 @@ def test_image_without_any_stored_box_is_no_box(folder, tmp_path, monkeypatch):
     store = EncodingStore(tmp_path / "store", facts={})
     store.put(store.key("a/1"), {"embedding": np.zeros(1)})
     monkeypatch.setattr(
-        "realitycheck.stages.grounded_sam.box_decoder",
+        "realitycheck.methods.grounded_sam.segmenter.box_decoder",
         lambda sam, embedding, image_size_hw: lambda boxes: np.zeros((0, *image_size_hw), bool),
     )
     segment_one = grounded_sam_segmenter(

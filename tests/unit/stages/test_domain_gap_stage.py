@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import DOMAIN_GAP, MANIFEST, check_table, write_table
-from realitycheck.images import write_png
-from realitycheck.models.files import SHIPPED_FOLDER
+from realitycheck.core.images import write_png
+from realitycheck.core.schemas import MANIFEST
+from realitycheck.core.tables import check_table, write_table
+from realitycheck.models.checkpoints.known import SHIPPED_FOLDER
 from realitycheck.models.saliency import load_saliency
+from realitycheck.report.tables.domain_gap import DOMAIN_GAP
 from realitycheck.stages import domain_gap
 from realitycheck.stages.domain_gap import domain_gap_table, image_features
 

@@ -8,13 +8,18 @@ import pandas as pd
 import pytest
 import torch
 
-from realitycheck.artifacts import ENCODINGS, check_table, image_file
-from realitycheck.images import write_png
-from realitycheck.models.sam import SamDimensions, SamModel, build_parts, encode_image
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
+from realitycheck.core.schemas import ENCODINGS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import check_table
+from realitycheck.encoders.base import Lazily
+from realitycheck.encoders.sam_embeddings import sam_embedder, sam_store, storage_error
+from realitycheck.models.sam.inference import encode_image
+from realitycheck.models.sam.load import build_parts
+from realitycheck.models.sam.model import SamDimensions, SamModel
 from realitycheck.stages.align import pixels_digest
-from realitycheck.stages.encode import Lazily, encode_shard, image_reader
-from realitycheck.stages.sam_embeddings import sam_embedder, sam_store, storage_error
-from realitycheck.store import EncodingStore
+from realitycheck.stages.encode import encode_shard, image_reader
 
 SMALL = SamDimensions(16, 1, 2, (0,), image_size_px=64, window_size=2, prompt_width=16)
 
@@ -80,7 +85,7 @@ def test_each_image_keeps_its_row_and_its_place(images, sam, tmp_path):
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_stored_embedding_is_the_networks(images, sam, tmp_path, batch_size):
     """The batch must not mix the images up. Batches sum in another order: float32 rounding."""
-    from realitycheck.images import read_image
+    from realitycheck.core.images import read_image
 
     store = open_store(tmp_path)
     table, _, _ = encode(images, store, sam, tmp_path, batch_size=batch_size)
@@ -195,7 +200,7 @@ def test_other_code_has_entries_of_its_own(tmp_path, monkeypatch):
     """An edited encoder runs its rule again, and the rule must not find the old entries."""
     before = open_store(tmp_path).key("image")
     monkeypatch.setattr(
-        "realitycheck.stages.sam_embeddings.source_digest", lambda *entries: "edited"
+        "realitycheck.encoders.sam_embeddings.source_digest", lambda *entries: "edited"
     )
     assert open_store(tmp_path).key("image") != before
 

@@ -4,16 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import (
-    DEFECTS,
-    SCORES,
-    ArtifactError,
-    encode_mask,
-    image_file,
-    read_table,
-    write_table,
-)
-from realitycheck.images import write_png
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
+from realitycheck.core.masks import encode_mask
+from realitycheck.core.parquet import ArtifactError
+from realitycheck.core.schemas import DEFECTS, SCORES
+from realitycheck.core.tables import read_table, write_table
 from realitycheck.methods.thresholds import fit_threshold
 from realitycheck.stages.classify import floor_verdicts
 from realitycheck.stages.evaluate import score_areas, score_defects, score_labels, score_masks

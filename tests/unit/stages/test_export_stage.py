@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from pycocotools.coco import COCO
 
-from realitycheck.artifacts import encode_mask, image_file
-from realitycheck.images import write_png
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
+from realitycheck.core.masks import encode_mask
 from realitycheck.stages.export import (
     aligned_images,
     image_rows,

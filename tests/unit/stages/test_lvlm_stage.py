@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import image_file
-from realitycheck.config import LvlmMethod, Settings
-from realitycheck.images import write_png
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
 from realitycheck.lvlm.keys import MissingKeyError
 from realitycheck.lvlm.ledger import Ledger
 from realitycheck.lvlm.prompts import SYSTEM_TEXT
 from realitycheck.lvlm.questions import Picture
-from realitycheck.planning import Plan
+from realitycheck.methods.lvlm.settings import LvlmMethod
+from realitycheck.planning.plan import Plan
+from realitycheck.settings.run import Settings
 from realitycheck.stages.lvlm import (
     NO_DEFECT_NAMED,
     backend_of,

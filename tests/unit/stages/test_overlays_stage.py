@@ -5,15 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import (
-    MASKS,
-    SCORES,
-    encode_mask,
-    image_file,
-    read_table,
-    write_table,
-)
-from realitycheck.images import write_png
+from realitycheck.core.files import image_file
+from realitycheck.core.images import write_png
+from realitycheck.core.masks import encode_mask
+from realitycheck.core.schemas import MASKS, SCORES
+from realitycheck.core.tables import read_table, write_table
 from realitycheck.stages.overlays import overlay_figure
 from realitycheck.stages.report import read_scores
 

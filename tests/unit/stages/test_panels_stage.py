@@ -8,33 +8,26 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from realitycheck.artifacts import (
-    BOXES,
-    MASKS,
-    PANELS,
-    SCORES,
-    THRESHOLDS,
-    TRANSFORMS,
-    encode_mask,
-    read_table,
-    write_table,
-)
-from realitycheck.images import write_png
-from realitycheck.methods import grounded_sam, saa_plus
-from realitycheck.methods.saa_plus_prompts import captions
-from realitycheck.methods.switches import switched
-from realitycheck.models.clip_surgery import points_from_map, similarity_map
-from realitycheck.stages.automatic_masks import packed
-from realitycheck.stages.detect import stored_detections
+from realitycheck.core.images import write_png
+from realitycheck.core.masks import encode_mask
+from realitycheck.core.schemas import BOXES, MASKS, PANELS, SCORES, THRESHOLDS, TRANSFORMS
+from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table, write_table
+from realitycheck.core.variants import switched
+from realitycheck.encoders.automatic_masks import packed
+from realitycheck.encoders.detections import stored_detections
+from realitycheck.methods.clip_surgery_sam.views import clip_surgery_sam_viewer
+from realitycheck.methods.grounded_sam import algorithm as grounded_sam
+from realitycheck.methods.grounded_sam.views import grounded_sam_viewer
+from realitycheck.methods.pixel_difference.segmenter import pixel_difference_segmenter
+from realitycheck.methods.pixel_difference.views import pixel_difference_viewer
+from realitycheck.methods.saa_plus import algorithm as saa_plus
+from realitycheck.methods.saa_plus.prompts import captions, prompts_of_category
+from realitycheck.methods.saa_plus.views import saa_plus_viewer
+from realitycheck.methods.sam_clip.views import sam_clip_viewer
+from realitycheck.methods.views import truth_of
+from realitycheck.models.clip.surgery import points_from_map, similarity_map
 from realitycheck.stages.evaluate import score_masks
-from realitycheck.stages.panel_views import (
-    clip_surgery_sam_viewer,
-    grounded_sam_viewer,
-    pixel_difference_viewer,
-    saa_plus_viewer,
-    sam_clip_viewer,
-    truth_of,
-)
 from realitycheck.stages.panels import (
     draw_panels,
     panel_head,
@@ -42,10 +35,7 @@ from realitycheck.stages.panels import (
     read_viewer,
     shards_of_evidence,
 )
-from realitycheck.stages.pixel_difference import pixel_difference_segmenter
-from realitycheck.stages.saa_plus_prompts import prompts_of_category
 from realitycheck.stages.segment import segment_shard
-from realitycheck.store import EncodingStore
 
 SIZE = (60, 80)
 IMAGE = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)

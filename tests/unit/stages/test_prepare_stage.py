@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from realitycheck.artifacts import INVENTORY, MANIFEST, read_facts, read_table
+from realitycheck.core.images import write_png
+from realitycheck.core.provenance import bucket_of
+from realitycheck.core.schemas import INVENTORY, MANIFEST
+from realitycheck.core.tables import read_facts, read_table
 from realitycheck.datasets.records import DatasetError
-from realitycheck.images import write_png
-from realitycheck.provenance import bucket_of
 from realitycheck.stages.prepare import check_inputs, manifest_digests
 
 

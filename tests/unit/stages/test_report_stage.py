@@ -3,11 +3,9 @@
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import (
-    VERDICTS,
-    write_table,
-)
-from realitycheck.report.tables import ANSWER_COLUMNS
+from realitycheck.core.schemas import VERDICTS
+from realitycheck.core.tables import write_table
+from realitycheck.report.tables.base import ANSWER_COLUMNS
 from realitycheck.stages.report import (
     answer_facts,
     untrained_notes,

@@ -5,10 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.artifacts import MASKS, check_rows, decode_mask, masks_of, read_table, write_table
-from realitycheck.methods.segmentation import Segmentation
+from realitycheck.core.masks import decode_mask, masks_of
+from realitycheck.core.schemas import MASKS
+from realitycheck.core.tables import check_rows, read_table, write_table
+from realitycheck.methods.base import Segmentation
+from realitycheck.methods.whole_image import whole_image_segmenter
 from realitycheck.stages.segment import segment_shard, write_mask_images
-from realitycheck.stages.whole_image import whole_image_segmenter
 
 TRANSFORMS = pd.DataFrame(
     {

@@ -2,7 +2,8 @@
 
 import pytest
 
-from realitycheck.artifacts import ENCODINGS, MASKS, gather, write_table
+from realitycheck.core.schemas import ENCODINGS, MASKS
+from realitycheck.core.tables import gather, write_table
 from realitycheck.stages.timing import (
     OWN_STEP,
     median_seconds,

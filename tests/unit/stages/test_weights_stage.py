@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from realitycheck.config import ModelsSettings
-from realitycheck.models.files import NetworkFile, network_files
-from realitycheck.models.weights import KNOWN_WEIGHTS, weights_digest
-from realitycheck.provenance import stat_signature
+from realitycheck.core.provenance import stat_signature
+from realitycheck.models.checkpoints.known import (
+    KNOWN_WEIGHTS,
+    NetworkFile,
+    network_files,
+    weights_digest,
+)
+from realitycheck.models.settings import ModelsSettings
 from realitycheck.stages.page import _network_row
 from realitycheck.stages.weights import obtain, weights_path
 

@@ -1,0 +1,1 @@
+"""What every other package builds on; imports nothing else of the project."""

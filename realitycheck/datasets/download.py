@@ -1,0 +1,583 @@
+"""Fetch files whose digest is known, and unpack archives that nobody has to trust.
+
+What is fetched is checked before it gets its name, so a file under its final name is whole. A run
+that was cut off goes on where it stopped. Without network the message says which file to put where.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import requests
+import tenacity
+import urllib3
+from tqdm import tqdm
+
+from realitycheck.core.room import explained
+
+MAX_UNPACKED_BYTES = 100_000_000_000
+"""Largest total size that is unpacked: 100 GB, some fifteen times MVTec AD."""
+
+MAX_MEMBERS = 1_000_000
+"""Largest number of files in an archive, some hundred times MVTec AD."""
+
+_CHUNK = 1 << 20
+_TIMEOUT_S = (15, 60)  # to connect, and between two chunks
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to fetch.
+
+    Attributes:
+        name: File name.
+        url: Address, http or https.
+        sha256: Digest of the content, hexadecimal.
+        size_bytes: Size; None if it was not published.
+        mirrors: Other addresses of the same content, tried in turn.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    size_bytes: int | None = None
+    mirrors: tuple[str, ...] = ()
+
+
+DATASET_FILES: dict[str, tuple[RemoteFile, ...]] = {
+    "mvtec_ad": (
+        RemoteFile(
+            name="mvtec_anomaly_detection.tar.xz",
+            url="https://www.mydrive.ch/shares/150996/b52ecdcbf521176e9db9c731f2304b27/download/"
+            "420938113-1629960298/mvtec_anomaly_detection.tar.xz",
+            sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
+            size_bytes=5_264_982_680,
+            mirrors=(
+                "https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f282/download/"
+                "420938113-1629952094/mvtec_anomaly_detection.tar.xz",
+            ),
+        ),
+    ),
+    "oxford_iiit_pet": (
+        RemoteFile(
+            name="images.tar.gz",
+            url="https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
+            sha256="67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d",
+            size_bytes=791_918_971,
+        ),
+        RemoteFile(
+            name="annotations.tar.gz",
+            url="https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
+            sha256="52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91",
+            size_bytes=19_173_078,
+        ),
+    ),
+}
+"""The archives of each public data set, all to be unpacked into one folder.
+
+MVTec AD is under CC BY-NC-SA 4.0, Oxford-IIIT-Pet under CC BY-SA 4.0.
+"""
+
+
+class DownloadError(OSError):
+    """A file that could not be fetched or does not have the expected content."""
+
+
+class OfflineError(DownloadError):
+    """No server could be reached; the message says which file to put where by hand."""
+
+
+class ArchiveError(ValueError):
+    """An archive that is damaged or wants to do what an archive of data must not."""
+
+
+class _Interrupted(Exception):
+    """A transfer that is worth another attempt; `is_offline` if no server answered."""
+
+    def __init__(self, reason: str, *, is_offline: bool):
+        super().__init__(reason)
+        self.is_offline = is_offline
+
+
+class _Refused(Exception):
+    """An answer that another attempt at the same address would not change."""
+
+
+def fetch(
+    url: str,
+    destination: Path,
+    *,
+    sha256: str,
+    size_bytes: int | None = None,
+    mirrors: Sequence[str] = (),
+    progress: bool = True,
+    n_attempts: int = 5,
+    backoff_s: float = 1.0,
+) -> Path:
+    """Fetch a file, or accept the one that is there.
+
+    A file at `destination` with the right digest is accepted without any network. One with another
+    digest is set aside as `<name>.bad`. While it arrives, the file is called `<name>.part`, and a
+    later call goes on at its end if the server can.
+
+    Args:
+        url: Address, http or https.
+        destination: Path of the file; folders are made.
+        sha256: Expected digest, 64 hexadecimal digits.
+        size_bytes: Expected size, if it is known.
+        mirrors: Other addresses of the same content, tried in turn when one fails.
+        progress: Whether to show a bar on standard error.
+        n_attempts: Attempts per address.
+        backoff_s: Pause after the first failed attempt, in seconds; it doubles, up to 60.
+
+    Returns:
+        `destination`.
+
+    Raises:
+        OfflineError: If no address could be reached.
+        DownloadError: If a server refuses, the content is wrong, or the disk is too small.
+        ValueError: If an address is not http(s) or `sha256` is no digest.
+    """
+    destination = Path(destination)
+    addresses = (url, *mirrors)
+    for address in addresses:
+        if not address.lower().startswith(("http://", "https://")):
+            raise ValueError(f"expected an http or https address, found {address!r}")
+    sha256 = sha256.lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise ValueError(f"{destination.name}: expected a sha256 of 64 digits, found {sha256!r}")
+    file = RemoteFile(destination.name, url, sha256, size_bytes, tuple(mirrors))
+
+    troubles = []
+    if destination.exists():
+        found = _digest(destination)
+        if found == sha256:
+            return destination
+        troubles.append(_set_aside(destination, destination, found))
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _check_space(file, destination)
+
+    is_offline = True
+    for address in addresses:
+        try:
+            _fetch_checked(address, destination, file, progress, n_attempts, backoff_s, troubles)
+            return destination
+        except _Interrupted as error:
+            troubles.append(f"{address}: {error}")
+            is_offline &= error.is_offline
+        except _Refused as error:
+            troubles.append(f"{address}: {error}")
+            is_offline = False
+    kind = OfflineError if is_offline else DownloadError
+    raise kind(_by_hand(file, destination, troubles))
+
+
+def fetch_dataset(name: str, root: Path, *, archives: Path, progress: bool = True) -> Path:
+    """Fetch and unpack a public data set.
+
+    Args:
+        name: A key of `DATASET_FILES`.
+        root: Folder of the data set; what the archives hold is put there.
+        archives: Folder in which the archives are kept, and looked for.
+        progress: Whether to show bars on standard error.
+
+    Returns:
+        `root`.
+
+    Raises:
+        OfflineError: If an archive is not there and no server can be reached.
+        DownloadError: If an archive cannot be fetched or has the wrong content.
+        ArchiveError: If an archive cannot be unpacked safely.
+        ValueError: If `name` is unknown.
+    """
+    if name not in DATASET_FILES:
+        raise ValueError(
+            f"expected one of the data sets {', '.join(sorted(DATASET_FILES))}, found {name!r}"
+        )
+    # All are fetched first: a set without network should name all missing files after one run.
+    failures = []
+    for file in DATASET_FILES[name]:
+        try:
+            fetch(
+                file.url,
+                Path(archives) / file.name,
+                sha256=file.sha256,
+                size_bytes=file.size_bytes,
+                mirrors=file.mirrors,
+                progress=progress,
+            )
+        except DownloadError as error:
+            failures.append(error)
+    if failures:
+        is_offline = all(isinstance(error, OfflineError) for error in failures)
+        kind = OfflineError if is_offline else DownloadError
+        raise kind("\n".join(str(error) for error in failures))
+    for file in DATASET_FILES[name]:
+        unpack(Path(archives) / file.name, root)
+    return Path(root)
+
+
+def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Path:
+    """Unpack a tar archive (plain, gz, bz2, xz) or a zip archive, safely.
+
+    Refused are members with absolute paths, with `..`, that are links or devices, and archives
+    that grow beyond `max_bytes` or `MAX_MEMBERS`. Everything is unpacked beside `folder` first and
+    then renamed, so a killed run leaves no half of it. If `folder` exists already, the archive's
+    top entries are put into it one by one, and replace entries of the same name.
+
+    Args:
+        archive: The file; its content says what it is.
+        folder: Where its members go; made if needed.
+        max_bytes: Largest total size of the unpacked files.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        ArchiveError: If the archive is damaged, of an unknown kind, or refused.
+        FileNotFoundError: If there is no such file.
+    """
+    archive, folder = Path(archive), Path(folder)
+    if not archive.is_file():
+        raise FileNotFoundError(f"{archive}: expected an archive, found nothing; fetch it first")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.parent / f".{folder.name}.unpacking-{archive.name}"
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+    temporary.mkdir()
+    try:
+        with archive.open("rb") as file:
+            is_zip = file.read(2) == b"PK"
+        if is_zip:
+            _unpack_zip(archive, temporary, max_bytes)
+        else:
+            _unpack_tar(archive, temporary, max_bytes)
+        _move_into(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _fetch_checked(
+    url: str,
+    destination: Path,
+    file: RemoteFile,
+    progress: bool,
+    n_attempts: int,
+    backoff_s: float,
+    troubles: list[str],
+) -> None:
+    """Fetch from one address, check the digest, and give the file its name."""
+    part = destination.with_name(destination.name + ".part")
+    is_resumed = part.exists() and part.stat().st_size > 0
+    for _ in range(2):
+        _transfer_patiently(url, part, file, progress, n_attempts, backoff_s)
+        found = _digest(part)
+        if found == file.sha256:
+            os.replace(part, destination)
+            return
+        trouble = _set_aside(part, destination, found)
+        if not is_resumed:
+            raise _Refused(f"expected sha256 {file.sha256}; {trouble}")
+        # What an earlier run left may be of another file: once more from the beginning.
+        troubles.append(f"{url}: a resumed download was wrong; {trouble}")
+        is_resumed = False
+
+
+def _transfer_patiently(
+    url: str, part: Path, file: RemoteFile, progress: bool, n_attempts: int, backoff_s: float
+) -> None:
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(_Interrupted),
+        stop=tenacity.stop_after_attempt(n_attempts),
+        wait=tenacity.wait_exponential(multiplier=backoff_s, max=60),
+        reraise=True,
+    )
+    with tqdm(
+        total=file.size_bytes,
+        desc=file.name,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        disable=not progress,
+    ) as bar:
+        for attempt in retrying:
+            with attempt:
+                _transfer(url, part, file, bar)
+
+
+def _transfer(url: str, part: Path, file: RemoteFile, bar: tqdm) -> None:
+    """Append to `part` until the file is complete; one attempt."""
+    start = part.stat().st_size if part.exists() else 0
+    if file.size_bytes is not None:
+        if start == file.size_bytes:
+            return
+        if start > file.size_bytes:
+            part.unlink()
+            start = 0
+    # Without compression on the way: a server that calls a .tar.gz "gzip-encoded" would otherwise
+    # have it unpacked, and positions would not be those of the file.
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as answer:
+            start = _checked_start(answer, start, part, file)
+            bar.n = start
+            if bar.total is None and "Content-Length" in answer.headers:
+                bar.total = start + int(answer.headers["Content-Length"])
+            bar.refresh()
+            _append(answer, part, start, file, bar)
+    except (requests.exceptions.SSLError, requests.exceptions.InvalidURL) as error:
+        raise _Refused(f"no safe connection ({error})") from error
+    except requests.ConnectionError as error:
+        raise _Interrupted(f"cannot be reached ({_reason(error)})", is_offline=True) from error
+    except requests.Timeout as error:
+        raise _Interrupted(f"does not answer ({_reason(error)})", is_offline=True) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise _Interrupted(f"broke off ({_reason(error)})", is_offline=False) from error
+
+
+def _checked_start(answer: requests.Response, start: int, part: Path, file: RemoteFile) -> int:
+    """Check the status of an answer; return where in the file its body begins."""
+    status = answer.status_code
+    if status == 416:
+        # Our part is at least as long as the file, and its size was not known.
+        total = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
+        if not (total and int(total.group(1)) == start):
+            part.unlink(missing_ok=True)
+            raise _Interrupted("has a shorter file than was begun", is_offline=False)
+        return start
+    if status == 429 or status >= 500:
+        raise _Interrupted(f"answered {status} {answer.reason}", is_offline=False)
+    if status == 206:
+        given = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+        if not given or int(given.group(1)) != start:
+            part.unlink(missing_ok=True)
+            raise _Interrupted("sent another part than was asked for", is_offline=False)
+        return start
+    if status != 200:
+        raise _Refused(f"answered {status} {answer.reason}")
+    length = answer.headers.get("Content-Length")
+    if file.size_bytes is not None and length is not None and int(length) != file.size_bytes:
+        raise _Refused(f"expected {file.size_bytes} bytes, but it offers {length}")
+    return 0  # The server cannot resume.
+
+
+def _append(answer: requests.Response, part: Path, start: int, file: RemoteFile, bar: tqdm) -> None:
+    if answer.status_code == 416:
+        return
+    size = start
+    try:
+        with part.open("r+b" if start else "wb") as target:
+            target.seek(start)
+            for chunk in answer.raw.stream(_CHUNK, decode_content=False):
+                size += len(chunk)
+                if file.size_bytes is not None and size > file.size_bytes:
+                    raise _Refused(f"expected {file.size_bytes} bytes, but it sends more")
+                target.write(chunk)
+                bar.update(len(chunk))
+    except OSError as error:
+        if (told := explained(error)) is None:
+            raise
+        arrived = part.stat().st_size if part.exists() else 0
+        of_all = "" if file.size_bytes is None else f" of {file.size_bytes}"
+        raise DownloadError(
+            f"{part}: {arrived}{of_all} bytes have arrived and are kept, and the next run goes "
+            f"on there. {told}"
+        ) from error
+    if file.size_bytes is not None and size < file.size_bytes:
+        raise _Interrupted(f"broke off after {size} of {file.size_bytes} bytes", is_offline=False)
+
+
+def _reason(error: Exception) -> str:
+    """Shorten a nested network error to its innermost message."""
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    text = str(getattr(error, "reason", None) or error)
+    return text.rsplit(">: ", 1)[-1]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _set_aside(path: Path, destination: Path, found: str) -> str:
+    bad = destination.with_name(destination.name + ".bad")
+    size = path.stat().st_size
+    os.replace(path, bad)
+    return f"found sha256 {found} ({size} bytes), set aside as {bad}"
+
+
+def _check_space(file: RemoteFile, destination: Path) -> None:
+    if file.size_bytes is None:
+        return
+    part = destination.with_name(destination.name + ".part")
+    needed = file.size_bytes - (part.stat().st_size if part.exists() else 0)
+    free = shutil.disk_usage(destination.parent).free
+    if needed > free:
+        raise DownloadError(
+            f"{destination}: expected {needed} bytes of free disk, found {free}; make room, or "
+            "choose another folder; what has arrived is kept, and the next run goes on there"
+        )
+
+
+def _by_hand(file: RemoteFile, destination: Path, troubles: Sequence[str]) -> str:
+    size = "size not published" if file.size_bytes is None else f"{file.size_bytes} bytes"
+    lines = [
+        f"{destination}: expected this file, but it could not be fetched; fetch it on a machine "
+        "with network and put it there by hand:",
+        f"  file    {file.name} ({size})",
+        f"  from    {file.url}",
+        *(f"  or      {mirror}" for mirror in file.mirrors),
+        f"  sha256  {file.sha256}",
+        f"  into    {destination.parent.resolve()}",
+        *(f"  tried   {trouble}" for trouble in troubles),
+    ]
+    return "\n".join(lines)
+
+
+class _Budget:
+    """Counts members and bytes of an archive, and stops a bomb."""
+
+    def __init__(self, archive: Path, max_bytes: int):
+        self.archive, self.max_bytes = archive, max_bytes
+        self.n_bytes = self.n_members = 0
+
+    def take(self, n_bytes: int, *, n_members: int = 0) -> None:
+        self.n_bytes += n_bytes
+        self.n_members += n_members
+        if self.n_bytes > self.max_bytes:
+            raise ArchiveError(
+                f"{self.archive}: expected at most {self.max_bytes} bytes when unpacked, found "
+                "more; if the archive can be trusted, unpack it by hand"
+            )
+        if self.n_members > MAX_MEMBERS:
+            raise ArchiveError(
+                f"{self.archive}: expected at most {MAX_MEMBERS} members, found more; if the "
+                "archive can be trusted, unpack it by hand"
+            )
+
+
+class _Member(tarfile.TarInfo):
+    """A member that tells its archive when the closing zero block was met.
+
+    Without it, tarfile takes an archive that is cut off between two members for a whole one.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            archive.has_end = True
+            raise
+
+
+def _unpack_tar(archive: Path, folder: Path, max_bytes: int) -> None:
+    budget = _Budget(archive, max_bytes)
+    n_members = 0
+    try:
+        # As a stream: a compressed archive is read once, not once for its table and once more.
+        with tarfile.open(archive, "r|*", tarinfo=_Member) as tar:
+            for member in tar:
+                n_members += 1
+                if member.issym() or member.islnk():
+                    raise _refusal(archive, member.name, f"a link to {member.linkname}")
+                if not (member.isfile() or member.isdir()):
+                    raise _refusal(archive, member.name, "a device or another special file")
+                _check_name(archive, member.name)
+                budget.take(member.size, n_members=1)
+                tar.extract(member, folder, set_attrs=False, filter="data")
+            if not getattr(tar, "has_end", False):
+                raise tarfile.ReadError("the end is missing")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the archive
+        raise _damaged(archive, error) from error
+    except Exception as error:
+        # lzma and zlib have errors of their own, which share no base class.
+        if isinstance(error, ArchiveError) or type(error).__module__ not in ("_lzma", "zlib"):
+            raise
+        raise _damaged(archive, error) from error
+    if n_members == 0:
+        raise _damaged(archive, "it is empty")
+
+
+def _unpack_zip(archive: Path, folder: Path, max_bytes: int) -> None:
+    budget = _Budget(archive, max_bytes)
+    try:
+        with zipfile.ZipFile(archive) as container:
+            members = container.infolist()
+            for member in members:
+                # The upper half of the attributes is the Unix mode, 0 where the archiver had none.
+                kind = stat.S_IFMT(member.external_attr >> 16)
+                if kind == stat.S_IFLNK:
+                    raise _refusal(archive, member.filename, "a link")
+                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise _refusal(archive, member.filename, "a device or another special file")
+                if member.flag_bits & 1:
+                    raise _refusal(archive, member.filename, "an encrypted file")
+                _check_name(archive, member.filename)
+                budget.take(0, n_members=1)
+            for member in members:
+                target = folder / member.filename
+                if member.is_dir():
+                    target.mkdir(parents=True, exist_ok=True)
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with container.open(member) as source, target.open("wb") as file:
+                    for chunk in _chunks(source):
+                        budget.take(len(chunk))
+                        file.write(chunk)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+        raise _damaged(archive, error) from error
+    if not members:
+        raise _damaged(archive, "it is empty")
+
+
+def _chunks(source) -> Iterator[bytes]:
+    while chunk := source.read(_CHUNK):
+        yield chunk
+
+
+def _check_name(archive: Path, name: str) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or re.match(r"[A-Za-z]:", name):
+        raise _refusal(archive, name, "an absolute path")
+    if ".." in path.parts:
+        raise _refusal(archive, name, "a path that leaves the folder")
+
+
+def _refusal(archive: Path, name: str, what: str) -> ArchiveError:
+    return ArchiveError(
+        f"{archive}: expected only files and folders below one place, but {name!r} is {what}; "
+        "nothing was unpacked: fetch the archive from its publisher"
+    )
+
+
+def _damaged(archive: Path, reason: object) -> ArchiveError:
+    return ArchiveError(
+        f"{archive}: expected a whole tar or zip archive, found it damaged or of another kind "
+        f"({reason}); fetch it again"
+    )
+
+
+def _move_into(source: Path, folder: Path) -> None:
+    """Rename the unpacked folder, or its entries where the target is there already."""
+    if not folder.exists():
+        os.replace(source, folder)
+        return
+    for entry in sorted(source.iterdir()):
+        target = folder / entry.name
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        os.replace(entry, target)

@@ -1,0 +1,1 @@
+"""Generated data sets, whose true masks are known exactly."""

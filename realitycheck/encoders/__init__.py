@@ -1,0 +1,1 @@
+"""What does not depend on a prompt: computed once per image and cached."""

@@ -1,0 +1,1 @@
+"""SAM with a mask decoder fine-tuned on the product."""

@@ -1,0 +1,1 @@
+"""CLIP Surgery prompts SAM with points."""

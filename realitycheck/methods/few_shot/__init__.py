@@ -1,0 +1,1 @@
+"""A memory bank of good parts' patch features (PatchCore)."""

@@ -1,0 +1,35 @@
+"""Settings."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import (
+    Field,
+)
+
+from realitycheck.core.settings import (
+    Fraction,
+)
+from realitycheck.methods.settings import _MethodSettings
+
+
+class FewShotMethod(_MethodSettings):
+    """A few good training images are remembered; what looks like none of them is marked."""
+
+    kind: Literal["few_shot"]
+    n_good: int = Field(16, ge=2, description="good training images of a category remembered")
+    input_size_px: int = Field(512, ge=64, le=2048, multiple_of=16, description="of the network")
+    position_weight: float = Field(
+        1.0, ge=0, description="how far a patch's place counts; 0 for parts that are not aligned"
+    )
+    max_patches: int = Field(20_000, ge=100, description="of a memory bank; more are thinned out")
+    smoothing_sigma_px: float = Field(2.0, ge=0, description="Gaussian smoothing of the score map")
+    max_overkill_rate: Fraction = Field(
+        0.05, description="share of good training images that the threshold may reject"
+    )
+    min_area_px: int = Field(20, ge=1, description="smaller regions are dust")
+    seed: int = Field(0, ge=0, description="of what is remembered")
+    prompt_key: ClassVar[str | None] = None
+    gives_score_map: ClassVar[bool] = True
+    networks: ClassVar[tuple[str, ...]] = ("resnet",)

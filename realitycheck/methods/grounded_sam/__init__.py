@@ -1,0 +1,1 @@
+"""GroundingDINO's boxes prompt SAM."""

@@ -1,0 +1,1 @@
+"""Verdicts of a large vision and language model."""

@@ -1,0 +1,1 @@
+"""Difference from an aligned reference image."""

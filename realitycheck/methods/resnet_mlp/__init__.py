@@ -1,0 +1,1 @@
+"""Supervised baseline: an MLP on frozen ResNet features."""

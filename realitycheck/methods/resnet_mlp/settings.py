@@ -1,0 +1,33 @@
+"""Settings."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import (
+    Field,
+)
+
+from realitycheck.methods.settings import _MethodSettings
+
+
+class ResnetMlpMethod(_MethodSettings):
+    """Supervised baseline: frozen ResNet features, MLP head, stratified folds (the study)."""
+
+    kind: Literal["resnet_mlp"]
+    input_size_px: int = Field(512, ge=64, le=2048, multiple_of=16, description="of the network")
+    n_folds: int = Field(5, ge=2, description="stratified; views of one part stay together")
+    hidden_units: tuple[int, ...] = Field((128,), min_length=1, description="of the MLP's layers")
+    weight_decay: float = Field(
+        10.0,
+        ge=0,
+        description="L2 penalty on the MLP's weights; halved in a fold until the MLP learns "
+        "anything there",
+    )
+    max_epochs: int = Field(300, ge=10, description="most steps over all training images")
+    beta: float = Field(2.0, gt=0, description="the threshold is the best F-beta on training folds")
+    seed: int = Field(0, ge=0)
+    prompt_key: ClassVar[str | None] = None
+    gives_masks: ClassVar[bool] = False
+    learns_in_folds: ClassVar[bool] = True
+    networks: ClassVar[tuple[str, ...]] = ("resnet",)

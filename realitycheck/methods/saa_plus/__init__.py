@@ -1,0 +1,1 @@
+"""SAA+: GroundingDINO and SAM, re-ranked by image saliency."""

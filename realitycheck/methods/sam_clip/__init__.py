@@ -1,0 +1,1 @@
+"""SAM's automatic masks, selected by CLIP."""

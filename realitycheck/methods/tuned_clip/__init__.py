@@ -1,0 +1,1 @@
+"""CLIP with a learned prompt (CoOp)."""

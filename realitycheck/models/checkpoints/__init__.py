@@ -1,0 +1,1 @@
+"""Checkpoint files: the known ones, and reading without executing code."""

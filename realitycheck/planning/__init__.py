@@ -1,0 +1,1 @@
+"""What the workflow asks while it plans: files, digests, resources, costs, sample sizes."""

@@ -1,0 +1,418 @@
+"""Everything about settings that can be known without running: behind `realitycheck check`.
+
+A run starts with the same checks, so that nothing of this kind stops it after minutes. What the
+images themselves say is found by the jobs that look at them, before anything is computed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from realitycheck.core.settings import SettingsError
+from realitycheck.lvlm.gates import LeavesSiteError, check_may_leave, endpoint_faults
+from realitycheck.lvlm.keys import MissingKeyError, read_key
+from realitycheck.lvlm.pricing import read_prices
+from realitycheck.methods.saa_plus.prompts import DEFAULT_PROMPTS
+from realitycheck.models.checkpoints.known import network_files
+from realitycheck.planning.plan import Plan
+from realitycheck.planning.texts import Told, text_faults, told_texts, vocabulary_folder
+from realitycheck.settings.file import read_settings_file
+from realitycheck.settings.load import load_settings, unaffected
+from realitycheck.settings.run import Settings
+
+if TYPE_CHECKING:
+    from realitycheck.datasets.records import Record
+
+#: Characters of `results_dir` that Snakemake takes for wildcards and variables.
+_PATTERN_CHARACTERS = "{}<>*?"
+
+
+def checked_settings(
+    raw: Mapping[str, Any],
+    *,
+    files: Iterable[str | Path] = (),
+    folder: str | Path = ".",
+    counts_parts: bool = False,
+) -> Settings:
+    """Read settings, and find everything that is wrong with them.
+
+    Args:
+        raw: The parsed settings.
+        files: The files that they come from, for what parsing does not show.
+        folder: Folder that relative paths are looked up in.
+        counts_parts: Whether to count the parts of each category, too; a run leaves that to the
+            audit, which knows groups and splits.
+
+    Raises:
+        SettingsError: With every fault of every block at once.
+        SettingsFileError: If a file cannot be read.
+    """
+    faults = [fault for file in files for fault in read_settings_file(file)[1]]
+    left_out: Iterable[str] = ()
+    settings: Settings | None
+    try:
+        settings = load_settings(raw, folder=folder)
+    except SettingsError as error:
+        settings, left_out = error.sound, error.left_out
+        faults += error.faults
+    if settings is not None:
+        further = further_faults(settings, Path(folder))
+        if counts_parts:
+            further += few_parts(settings, folder)
+        faults += unaffected(further, left_out)
+    if faults:
+        raise SettingsError(list(dict.fromkeys(faults)))
+    assert settings is not None
+    return settings
+
+
+def further_faults(settings: Settings, folder: Path) -> list[str]:
+    """Find what the types of the settings do not show.
+
+    Args:
+        settings: The settings.
+        folder: Folder that relative paths are looked up in.
+
+    Returns:
+        Faults, each beginning with a key path.
+    """
+    categories = {name: _categories(settings, name, folder) for name in settings.datasets}
+    faults = list(_results_faults(settings.results_dir, folder))
+    for name in settings.datasets:
+        faults += _dataset_faults(settings, name, categories[name], folder)
+    for dataset, prompts in settings.prompts.items():
+        for prompt in prompts:
+            faults += _prompt_faults(settings, dataset, prompt, categories.get(dataset), folder)
+    for method in settings.method_names("lvlm"):
+        faults += _lvlm_faults(settings, method, folder)
+    faults += _network_faults(settings, folder)
+    return faults + _text_faults(settings, told_texts(settings, categories), folder)
+
+
+def words_are_checked(settings: Settings, folder: str | Path = ".") -> bool:
+    """Whether GroundingDINO's vocabulary, if it is used, is there to look words up in."""
+    used = "grounding_dino" in settings.used_networks()
+    return not used or vocabulary_folder(settings, Path(folder)) is not None
+
+
+def word_faults(settings: Settings, folder: str | Path = ".") -> list[str]:
+    """Those faults that show once GroundingDINO's vocabulary has been fetched."""
+    categories = {name: _categories(settings, name, Path(folder)) for name in settings.datasets}
+    return _text_faults(settings, told_texts(settings, categories), Path(folder))
+
+
+def few_parts(settings: Settings, folder: str | Path = ".") -> list[str]:
+    """Say which methods have too few parts, as far as the folders of the data sets are there."""
+    import pandas as pd
+
+    from realitycheck.methods.needs import lacking
+
+    faults = []
+    plan = Plan(settings)
+    for name, block in settings.datasets.items():
+        rows = _generated_rows(block) if block.generated else _record_rows(settings, name, folder)
+        learners = plan.learners(name)
+        if not rows or not learners:
+            continue
+        table = pd.DataFrame(rows, columns=["image_id", "category", "label", "group", "split"])
+        scored, train = (table[table["split"] == split] for split in ("test", "train"))
+        lines = lacking(scored, train, learners, keeps_back=block.keeps_back(name))
+        faults += [f"datasets.{name}: too few parts for {line}" for line in lines]
+    return faults
+
+
+def _generated_rows(block: Any) -> list[tuple[str, str, str, None, str]]:
+    """A row for each image that will be drawn."""
+    kinds = (
+        ("OK", block.n_ok, "test"),
+        ("NOK", block.n_nok, "test"),
+        ("OK", block.n_train, "train"),
+    )
+    return [
+        (f"{category}/{split}/{label}/{number}", category, label, None, split)
+        for category in getattr(block, "categories", ("product",))
+        for label, n, split in kinds
+        for number in range(n)
+    ]
+
+
+def _record_rows(settings: Settings, name: str, folder: str | Path) -> list[tuple]:
+    return [
+        (each.image_id, each.category, each.label, each.group, each.split)
+        for each in _records(settings, name, Path(folder))
+    ]
+
+
+def _records(settings: Settings, name: str, folder: Path) -> list[Record]:
+    """Images of a data set by their names; none where the folder is not there or has faults."""
+    from realitycheck.datasets.registry import list_records  # with OpenCV, which planning spares
+
+    known = settings.preparation_settings(name)
+    root = folder / known["root"]
+    if not root.is_dir():
+        return []
+    try:
+        listing = list_records({**known, "root": str(root)})
+    except (OSError, ValueError):
+        return []  # told by the job that prepares the data set, with everything else of it
+    return [] if listing.faults else listing.records
+
+
+def _categories(settings: Settings, name: str, folder: Path) -> list[str] | None:
+    """Categories of a data set; None where they are not known before it is there."""
+    block = settings.datasets[name]
+    if block.generated:
+        return list(getattr(block, "categories", ("product",)))
+    if block.format == "mvtec_ad":
+        return list(block.categories)
+    if block.format == "oxford_iiit_pet":
+        return ["cat", "dog"]
+    return sorted({each.category for each in _records(settings, name, folder)}) or None
+
+
+# ------------------------------------------------------------------------------------- of a folder
+
+
+def _results_faults(results_dir: str, folder: Path) -> Iterator[str]:
+    found = sorted(set(results_dir) & set(_PATTERN_CHARACTERS))
+    if found or "://" in results_dir:
+        what = f"holds {' '.join(found)}" if found else "is an address"
+        yield f"results_dir: {results_dir!r} {what}, expected a plain folder; name another"
+    elif why := _unwritable(folder / results_dir):
+        yield f"results_dir: {why}; name a folder that can be written"
+
+
+def _unwritable(path: Path) -> str | None:
+    """Why a folder cannot be made or written; None if it can."""
+    if path.exists() and not path.is_dir():
+        return f"{path} is a file"
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not there.is_dir():
+        return f"{there} is a file"
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return f"{there} cannot be written ({error.strerror})"
+
+
+def _dataset_faults(
+    settings: Settings, name: str, categories: Sequence[str] | None, folder: Path
+) -> Iterator[str]:
+    block, key = settings.datasets[name], f"datasets.{name}"
+    root = None if block.generated else folder / block.root
+    if block.fetchable and root.exists() and not root.is_dir():
+        yield f"{key}.root: {block.root} is a file, expected a folder; name the folder"
+    if block.split.train_fraction and (block.generated or block.format != "folder"):
+        instead = "n_train" if block.generated else "the data set's own training images"
+        yield (
+            f"{key}.split.train_fraction: means something with format folder only; remove it, "
+            f"{instead} takes its place"
+        )
+    if block.split.train_fraction and block.split.kind == "official":
+        yield (
+            f"{key}.split: kind official takes train/ and test/ as they are; remove "
+            "train_fraction, or set kind: all"
+        )
+    if block.generated and block.split.kind == "paper":
+        yield (f"{key}.split.kind: 'paper' is defined for the study's data sets only; use official")
+    if block.format == "mvtec_ad":
+        from realitycheck.datasets.mvtec_ad import CATEGORIES
+
+        known = (
+            sorted(each.name for each in root.iterdir() if each.is_dir()) if root.is_dir() else ()
+        )
+        for category in block.categories:
+            yield from _unknown(f"{key}.categories", category, known or CATEGORIES)
+    names = {"reference": block.reference, "object_name": block.object_name}
+    for field, by_category in names.items():
+        if isinstance(by_category, dict) and categories is not None:
+            for category in by_category:
+                yield from _unknown(f"{key}.{field}", category, categories)
+    if isinstance(block.reference, dict) and categories is not None:
+        for category in sorted(set(categories) - set(block.reference)):
+            yield (
+                f"{key}.reference: names no image for the category {category}; name one for each "
+                "category, or set reference: auto"
+            )
+    blank = [each for each in block.defect_names if not each.strip()]
+    named = block.object_name
+    blank += [
+        each
+        for each in ([named] if isinstance(named, str) else (named or {}).values())
+        if not each.strip()
+    ]
+    if blank:
+        yield f"{key}: object_name and defect_names must be words, found {blank[0]!r}"
+
+
+def _unknown(key: str, name: str, known: Sequence[str]) -> Iterator[str]:
+    if name in known:
+        return
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"categories: {', '.join(known)}"
+    yield f"{key}: there is no category '{name}'; {hint}"
+
+
+# ------------------------------------------------------------------------------------ of a prompt
+
+
+def _prompt_faults(
+    settings: Settings,
+    dataset: str,
+    prompt: str,
+    categories: Sequence[str] | None,
+    folder: Path,
+) -> Iterator[str]:
+    block, key = settings.prompts[dataset][prompt], f"prompts.{dataset}.{prompt}"
+    for number, example in enumerate(block.examples):
+        if not (folder / example.image).is_file():
+            yield (
+                f"{key}.examples[{number}].image: there is no file {example.image}; give an image "
+                "that is there"
+            )
+    for category, asked in (block.saa_plus if isinstance(block.saa_plus, dict) else {}).items():
+        if category != "default" and categories is not None:
+            yield from _unknown(f"{key}.saa_plus", category, categories)
+        if isinstance(asked, str) and asked != "auto" and asked not in DEFAULT_PROMPTS:
+            close = difflib.get_close_matches(asked, DEFAULT_PROMPTS, n=1)
+            hint = f"did you mean '{close[0]}'? " if close else ""
+            yield (
+                f"{key}.saa_plus.{category}: SAA+ has no prompts named '{asked}'; {hint}"
+                f"There are {', '.join(DEFAULT_PROMPTS)}; for another product write "
+                f"{{class_name: {asked}}}"
+            )
+    asks = (
+        dataset in settings.datasets
+        and block.lvlm
+        and any(settings.methods[name].kind == "lvlm" for name in settings.methods_of(dataset))
+    )
+    if asks and block.reference and settings.datasets[dataset].reference == "none":
+        yield (
+            f"{key}.reference: the question shows a reference image, but datasets.{dataset}."
+            "reference is none; set reference: false here, or name an image there"
+        )
+
+
+# --------------------------------------------------------------------- of a vision language model
+
+
+def _lvlm_faults(settings: Settings, name: str, folder: Path) -> Iterator[str]:
+    block, key = settings.methods[name], f"methods.{name}"
+    ledger = folder / block.ledger
+    if block.backend == "replay":
+        if not ledger.is_file():
+            yield (
+                f"{key}.ledger: backend replay answers out of the ledger, but there is no file "
+                f"{block.ledger}; give the ledger that holds the answers"
+            )
+        return
+    if ledger.is_dir():
+        yield f"{key}.ledger: {block.ledger} is a folder, expected a file; name a file in it"
+    elif why := _unwritable(ledger.parent):
+        yield f"{key}.ledger: {why}; name a file in a folder that can be written"
+    for fault in endpoint_faults(block.backend, block.base_url, on_site=block.on_site):
+        yield f"{key}.{fault}"
+    if block.key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", block.key_env):
+        yield (
+            f"{key}.key_env: expected the name of an environment variable, such as "
+            "GEMINI_API_KEY; a key itself never belongs into the settings"
+        )
+    if block.key_file is not None:
+        yield from _raised(
+            f"{key}.key_file", lambda path: read_key(file=path), folder / block.key_file
+        )
+    if block.credentials_file is not None and not (folder / block.credentials_file).is_file():
+        yield f"{key}.credentials_file: there is no file {block.credentials_file}; put it there"
+    yield from _account_faults(block, key)
+    if Plan(settings).has_key(name):
+        yield from _leave_faults(settings, name)
+    if block.backend == "openai_compatible" and importlib.util.find_spec("openai") is None:
+        yield (
+            f"{key}.backend: openai_compatible needs a package that is not installed; run "
+            "pip install 'realitycheck[openai]'"
+        )
+    if block.max_cost_usd is not None and block.price is None:
+        why = read_prices().lack_of(block.model)
+        may_ask = Plan(settings).has_key(name)
+        if why and (may_ask or block.model not in read_prices().models):
+            yield (
+                f"{key}.max_cost_usd: {why}, so the limit could not be kept; give its price "
+                "(price: {input, output}, USD per million tokens), or name a model that is served"
+            )
+
+
+def _leave_faults(settings: Settings, name: str) -> Iterator[str]:
+    """Data sets whose images would leave the site without leave."""
+    block = settings.methods[name]
+    for dataset in dict.fromkeys(each for each, method, _ in settings.runs() if method == name):
+        try:
+            check_may_leave(
+                dataset,
+                block.service,
+                base_url=block.base_url,
+                may_leave_site=settings.datasets[dataset].may_leave_site,
+                on_site=block.on_site,
+            )
+        except LeavesSiteError as error:
+            yield f"datasets.{dataset}.may_leave_site: {error}"
+
+
+def _account_faults(block: Any, key: str) -> Iterator[str]:
+    """What a service asks for, as its backend does."""
+    account = [n for n in ("project", "location", "credentials_file") if getattr(block, n)]
+    has_key = bool(block.key_env or block.key_file)
+    if block.backend != "vertex":
+        for name in account:
+            yield f"{key}.{name}: is for backend vertex only; remove it"
+    elif has_key:
+        for name in account:
+            yield (
+                f"{key}.{name}: Vertex AI takes a key, or project and location with an account; "
+                "keep one"
+            )
+    else:
+        for name in ("project", "location"):
+            if not (getattr(block, name) or "").strip():
+                yield f"{key}.{name}: Vertex AI with an account needs it; add the key"
+
+
+def _raised(key: str, check: Callable[[Any], Any], value: Any) -> Iterator[str]:
+    try:
+        check(value)
+    except (ValueError, MissingKeyError) as error:
+        yield f"{key}: {error}"
+
+
+# ------------------------------------------------------------------------------------ of a network
+
+
+def _network_faults(settings: Settings, folder: Path) -> Iterator[str]:
+    for network in settings.used_networks():
+        for file in network_files(network, getattr(settings.models, network)):
+            if file.path is None or not (folder / file.path).exists():
+                continue  # missing ones are told with the settings, or fetched
+            key = f"models.{network}.{file.key}"
+            path = folder / file.path
+            if file.key == "text_encoder" and path.is_dir():
+                needed = [("config.json",), ("vocab.txt", "tokenizer.json")]
+                missing = [
+                    " or ".join(names)
+                    for names in needed
+                    if not any((path / each).is_file() for each in names)
+                ]
+                if missing and not file.is_obtainable:
+                    yield f"{key}: {file.path} holds no {' and no '.join(missing)}; put them there"
+
+
+def _text_faults(settings: Settings, texts: Iterable[Told], folder: Path) -> list[str]:
+    try:
+        return text_faults(texts, settings, vocabulary=vocabulary_folder(settings, folder))
+    except ValueError as error:
+        return [f"prompts: {error}"]

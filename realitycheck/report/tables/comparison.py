@@ -1,0 +1,255 @@
+"""Comparison."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from realitycheck.core.tables import Schema, _int, _real, _text
+from realitycheck.metrics.baselines import FLOORS
+from realitycheck.metrics.intervals import stratified_bootstrap
+from realitycheck.metrics.paired import (
+    exact_mcnemar,
+    f2_of_sums,
+    holm,
+    mean_of_sums,
+    paired_permutation,
+)
+from realitycheck.report.tables.base import (
+    KEYS,
+    categories_of,
+    dataset_name,
+    groups_of,
+    method_name,
+    rows_by_run,
+    stream_of,
+)
+from realitycheck.report.tables.statistics import (
+    Notes,
+    _has_no_mask,
+    _summands,
+    _table,
+    _verdict_by,
+)
+from realitycheck.report.text import (
+    TableText,
+    _as_text,
+    _p,
+    _signed,
+    named_run,
+    score_text,
+)
+
+COMPARISON = Schema(
+    "comparison",
+    (
+        ("dataset", _text),
+        ("quantity", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("other_method", _text),
+        ("other_prompt", _text),
+        ("n", _int),  # parts that both were scored on
+        ("difference", _real),  # value minus other value
+        ("difference_low", _real),
+        ("difference_high", _real),
+        ("p_value", _real),
+        ("p_value_holm", _real),  # within the pairs of one data set and quantity
+        ("value", _real),  # of the method on those parts; of verdicts the share that is right
+        ("other_value", _real),
+        ("test", _text),
+        ("n_pairs", _int),  # comparisons of the same data set and quantity
+        ("dataset_name", _text),
+        ("method_name", _text),
+        ("other_method_name", _text),
+    ),
+    ("dataset", "quantity", "method", "prompt", "other_method", "other_prompt"),
+    {"quantity": frozenset({"iou", "f2", "verdict"})},
+    ("p_value", "p_value_holm"),
+)
+
+#: Permutations for each pair that a p value is corrected for: the least corrected p is 1/40.
+_PERMUTATIONS_PER_PAIR = 40
+
+
+# ------------------------------------------------------------------------------------- comparison
+
+
+def comparison_table(
+    scores: pd.DataFrame,
+    *,
+    datasets: Notes,
+    methods: Notes,
+    seed: int,
+    n_resamples: int = 10_000,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Compare every two runs on the parts that both were scored on.
+
+    Mean IoU and F2: paired permutation. Verdicts: exact McNemar on the share of right ones, or,
+    where parts have groups, a paired permutation of groups. p values are corrected by Holm within
+    a data set and quantity. The interval of the difference is a bootstrap over parts, stratified by
+    label and category.
+
+    Args:
+        scores: Scores of the runs, floors left out.
+        datasets: Description of each data set.
+        methods: Description of each method.
+        seed: Of bootstrap and permutations.
+        n_resamples: Of the bootstrap, and the fewest permutations: there are more where many pairs
+            are corrected for, since no p value can fall below their inverse.
+        confidence: Of the interval.
+
+    Returns:
+        The table, columns of `COMPARISON`.
+    """
+    rows: list[dict[str, Any]] = []
+    runs = [
+        (key, images.set_index("image_id").sort_index())
+        for key, images in rows_by_run(scores, datasets, methods)
+        if methods.get(key[1], {}).get("kind", key[1]) not in FLOORS
+    ]
+    for dataset in dict.fromkeys(key[0] for key, _ in runs):
+        own = [run for run in runs if run[0][0] == dataset]
+        for quantity in ("iou", "f2", "verdict"):
+            family = []
+            compared = own
+            if quantity == "iou":  # the masks of verdicts by area are those of the method itself
+                compared = [
+                    (key, images)
+                    for key, images in own
+                    if _verdict_by(key, methods) != "area" and not _has_no_mask(images)
+                ]
+            pairs = list(combinations(compared, 2))
+            n_permutations = max(n_resamples, _PERMUTATIONS_PER_PAIR * len(pairs))
+            for (key, first), (other, second) in pairs:
+                rng = stream_of(seed, quantity, *key, *other[1:])
+                family.append(
+                    dict(zip(KEYS, key, strict=True))
+                    | {"other_method": other[1], "other_prompt": other[2], "quantity": quantity}
+                    | _difference(
+                        first,
+                        second,
+                        quantity,
+                        rng,
+                        n_resamples=n_resamples,
+                        n_permutations=n_permutations,
+                        confidence=confidence,
+                    )
+                    | {
+                        "dataset_name": dataset_name(dataset, datasets),
+                        "method_name": method_name(key[1], methods),
+                        "other_method_name": method_name(other[1], methods),
+                    }
+                )
+            for row, corrected in zip(family, holm([r["p_value"] for r in family]), strict=True):
+                rows.append(row | {"p_value_holm": corrected, "n_pairs": len(family)})
+    return _table(rows, COMPARISON)
+
+
+def _difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    quantity: str,
+    rng: np.random.Generator,
+    *,
+    n_resamples: int,
+    n_permutations: int,
+    confidence: float,
+) -> dict[str, Any]:
+    column = "iou" if quantity == "iou" else "label_predicted"
+    both = first[column].notna() & second[column].notna()
+    if quantity == "iou":
+        both &= first["label"] == "NOK"
+    first, second = first[both], second[both]
+    statistic = f2_of_sums if quantity == "f2" else mean_of_sums
+    one, other = _summands(first, quantity), _summands(second, quantity)
+    groups = groups_of(first)
+    n_columns = one.shape[1]
+    interval = stratified_bootstrap(
+        np.hstack([one, other]),
+        lambda sums: statistic(sums[..., :n_columns]) - statistic(sums[..., n_columns:]),
+        strata=list(zip(first["label"], categories_of(first), strict=True)),
+        groups=groups,
+        rng=rng,
+        n_resamples=n_resamples,
+        confidence=confidence,
+    )
+    if quantity == "verdict" and groups is None:
+        test = "exact McNemar"
+        right, also_right = one[:, 0] > 0, other[:, 0] > 0
+        p_value = exact_mcnemar(int((right & ~also_right).sum()), int((~right & also_right).sum()))
+    else:
+        test = "paired permutation" if groups is None else "paired permutation of groups"
+        p_value = paired_permutation(
+            one, other, statistic, rng=rng, groups=groups, n_resamples=n_permutations
+        )
+    value, other_value = float(statistic(one.sum(axis=0))), float(statistic(other.sum(axis=0)))
+    return {
+        "n": len(first),
+        "value": value,
+        "other_value": other_value,
+        "difference": value - other_value,
+        "difference_low": interval.low,
+        "difference_high": interval.high,
+        "p_value": p_value if len(first) else np.nan,
+        "test": test,
+    }
+
+
+_QUANTITY_WORDS = {"iou": "Mean IoU", "f2": "F2", "verdict": "Right verdicts"}
+
+#: Of comparisons, those below this p value are set in the table, and at least so many others.
+_SIGNIFICANT, _N_SHOWN = 0.05, 5
+
+
+def comparison_text(table: pd.DataFrame) -> TableText:
+    """Differences that are not put down to chance, and the nearest of the others."""
+    shown = []
+    legend = [
+        "Difference: first minus second, with its bootstrap interval, on the parts that both were "
+        "scored on. p: paired permutation for IoU and F2, exact McNemar for verdicts, corrected by "
+        "Holm for all pairs of a data set and quantity."
+    ]
+    for (_, quantity), own in table.groupby(["dataset", "quantity"], sort=False):
+        ordered = own.sort_values(["p_value_holm", "p_value"], kind="stable")
+        n_clear = int((ordered["p_value_holm"] < _SIGNIFICANT).sum())
+        shown.append(ordered.head(max(n_clear, _N_SHOWN)))
+        legend.append(
+            f"{own['dataset_name'].iloc[0]}, {_QUANTITY_WORDS[quantity]}: {n_clear} of {len(own)} "
+            f"differences have a corrected p below {_SIGNIFICANT}; "
+            f"{len(own) - len(shown[-1])} further pairs stand in the CSV file only."
+        )
+    header = [
+        *("Data set", "Quantity", "First", "Second", "Parts", "First's", "Second's"),
+        *("Difference [interval]", "p", "p (Holm)"),
+    ]
+    rows, rules, last = [], [], None
+    for own in shown:
+        for _, row in own.iterrows():
+            is_new = row["dataset"] != last
+            if is_new and rows:
+                rules.append(len(rows))
+            last = row["dataset"]
+            difference = _signed(row["difference"])
+            if pd.notna(row["difference_low"]):
+                low, high = _signed(row["difference_low"]), _signed(row["difference_high"])
+                difference += f" [{low}, {high}]"
+            rows.append(
+                [
+                    row["dataset_name"] if is_new else "",
+                    _QUANTITY_WORDS[row["quantity"]],
+                    named_run(row["method_name"], row["prompt"]),
+                    named_run(row["other_method_name"], row["other_prompt"]),
+                    str(row["n"]),
+                    score_text(row["value"]),
+                    score_text(row["other_value"]),
+                    difference,
+                    _p(row["p_value"]),
+                    _p(row["p_value_holm"]),
+                ]
+            )
+    return _as_text("Differences on the same parts", header, rows, 4, legend, rules)

@@ -1,0 +1,278 @@
+"""Detection probability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from realitycheck.core.tables import Schema, _int, _real, _text
+from realitycheck.metrics.detection_probability import (
+    fit_pod,
+    pod_band,
+    recall_by_size,
+    size_edges,
+)
+from realitycheck.report.tables.base import (
+    KEYS,
+    dataset_name,
+    method_name,
+)
+from realitycheck.report.tables.statistics import Notes, _lost_notes, _table
+from realitycheck.report.text import (
+    _UNITS,
+    TableText,
+    _split,
+    _with_unit,
+    percent_text,
+    text_by_run,
+)
+
+DETECTION_STATUSES = frozenset(
+    {
+        "estimated",
+        "no_defects",  # nobody drew a defect
+        "too_few_hits",  # fewer than 10
+        "too_few_misses",
+        "separation",  # a size parts hits from misses: the likelihood has no maximum
+        "no_growth",  # larger defects are not found more often
+    }
+)
+
+DETECTION_PROBABILITY = Schema(
+    "detection probability",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("unit", _text),
+        ("status", _text),
+        ("reason", _text),
+        ("n_defects", _int),
+        ("n_hits", _int),
+        ("n_misses", _int),
+        ("intercept", _real),  # of logit POD = intercept + slope · ln(area)
+        ("slope", _real),
+        ("a50", _real),  # area that is found with probability 0.5
+        ("a90", _real),
+        ("a90_95", _real),  # 95 % upper bound of a90; null where there is none
+        ("min_covered_share", _real),
+        ("smallest", _real),  # area of the smallest defect
+        ("largest", _real),
+        ("n_groups", _int),
+        ("dataset_name", _text),
+        ("method_name", _text),
+        ("note", _text),
+    ),
+    ("dataset", "method", "prompt"),
+    {"status": DETECTION_STATUSES, "unit": frozenset({"px", "mm2"})},
+)
+
+DETECTION_CURVE = Schema(
+    "detection curve",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("size", _real),  # area in the unit of the detection probability table
+        ("probability", _real),
+        ("probability_low", _real),  # one-sided 95 % bounds
+        ("probability_high", _real),
+    ),
+    ("dataset", "method", "prompt", "size"),
+    unit_interval=("probability", "probability_low", "probability_high"),
+)
+
+DETECTION_BINS = Schema(
+    "detection bins",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("size_low", _real),  # included
+        ("size_high", _real),  # excluded, save in the last bin
+        ("n_defects", _int),
+        ("n_hits", _int),
+        ("recall", _real),
+        ("recall_low", _real),  # two-sided interval
+        ("recall_high", _real),
+    ),
+    ("dataset", "method", "prompt", "size_low"),
+    unit_interval=("recall", "recall_low", "recall_high"),
+)
+
+#: Points of a detection curve.
+_N_CURVE_POINTS = 60
+
+#: Confidence of a90/95 and of the band around the curve, which their names say.
+_POD_CONFIDENCE = 0.95
+
+
+# -------------------------------------------------------------------------- detection probability
+
+
+def detection_tables(
+    defects: pd.DataFrame,
+    runs: Sequence[tuple[str, str, str]],
+    *,
+    datasets: Notes,
+    methods: Notes,
+    min_covered_share: float,
+    confidence: float = 0.95,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Estimate the probability of detection against defect size.
+
+    Areas are in mm² where every defect of a data set has one, else in pixels. All methods of a data
+    set share their size bins.
+
+    Args:
+        defects: Defects tables of the runs, as one.
+        runs: Every run with masks, floors left out; one without defects has a row as well.
+        datasets: Description of each data set.
+        methods: Description of each method.
+        min_covered_share: Share of its area that finds a defect.
+        confidence: Of the recall in each bin.
+
+    Returns:
+        Tables with the columns of `DETECTION_PROBABILITY`, `DETECTION_CURVE`, `DETECTION_BINS`.
+    """
+    rows, curves, bins = [], [], []
+    by_run = {tuple(key): own for key, own in defects.groupby(KEYS, sort=False)}
+    edges = {}
+    for dataset in dict.fromkeys(run[0] for run in runs):
+        own = defects[defects["dataset"] == dataset].drop_duplicates(["image_id", "defect_id"])
+        edges[dataset] = size_edges(own[_area_column(own)])
+    for run in runs:
+        own = by_run.get(tuple(run), defects.iloc[:0])
+        key = dict(zip(KEYS, run, strict=True))
+        column = _area_column(own)
+        unit = column.removeprefix("area_")
+        areas, hits = own[column].to_numpy(float), own["is_hit"].to_numpy(bool)
+        fit = fit_pod(areas, hits, confidence=_POD_CONFIDENCE, unit=_unit_word(unit))
+        largest = areas.max() if len(areas) else np.nan
+        rows.append(
+            key
+            | {
+                "unit": unit,
+                "status": fit.status,
+                "reason": fit.reason,
+                "n_defects": len(areas),
+                "n_hits": fit.n_hits,
+                "n_misses": fit.n_misses,
+                "intercept": fit.intercept,
+                "slope": fit.slope,
+                "a50": fit.a50,
+                "a90": fit.a90,
+                "a90_95": fit.a90_95 if np.isfinite(fit.a90_95) else np.nan,
+                "min_covered_share": min_covered_share,
+                "smallest": areas.min() if len(areas) else np.nan,
+                "largest": largest,
+                "n_groups": own["group"].fillna(own["image_id"]).nunique(),
+                "dataset_name": dataset_name(run[0], datasets),
+                "method_name": method_name(run[1], methods),
+                "note": "; ".join(
+                    [
+                        *_detection_notes(fit.a90, fit.a90_95, largest, methods[run[1]]),
+                        *_lost_notes(own),
+                    ]
+                ),
+            }
+        )
+        bins += [
+            key
+            | {"size_low": each.low, "size_high": each.high}
+            | {name: getattr(each, name) for name in DETECTION_BINS.columns[5:]}
+            for each in recall_by_size(areas, hits, edges[run[0]], confidence=confidence)
+        ]
+        if fit.status == "estimated":
+            sizes = np.geomspace(areas.min(), areas.max(), _N_CURVE_POINTS)
+            band = pod_band(areas, hits, fit, sizes, confidence=_POD_CONFIDENCE)
+            curves += [
+                key | {"size": size, "probability": p, "probability_low": a, "probability_high": b}
+                for size, (p, a, b) in zip(sizes, band, strict=True)
+            ]
+    return (
+        _table(rows, DETECTION_PROBABILITY),
+        _table(curves, DETECTION_CURVE),
+        _table(bins, DETECTION_BINS),
+    )
+
+
+def _area_column(defects: pd.DataFrame) -> str:
+    has_mm2 = len(defects) > 0 and defects["area_mm2"].notna().all()
+    return "area_mm2" if has_mm2 else "area_px"
+
+
+def _unit_word(unit: str) -> str:
+    return {"px": "px", "mm2": "mm²"}[unit]
+
+
+def _detection_notes(
+    a90: float, bound: float, largest: float, about: Mapping[str, Any]
+) -> Iterator[str]:
+    if about.get("note"):
+        yield about["note"]
+    if a90 > largest:
+        yield "a90 lies beyond the largest defect, where the curve is a guess"
+    elif bound > largest and np.isfinite(bound):
+        yield "a90/95 lies beyond the largest defect, where the curve is a guess"
+
+
+def detection_texts(table: pd.DataFrame, bins: pd.DataFrame) -> list[TableText]:
+    """Sizes that are found, or why they cannot be told, and the raw recall by size."""
+    sizes = [
+        *("Data set", "Method", "Prompt", "Defects found", "Area a50", "a90", "a90/95"),
+    ]
+
+    def cells(row: pd.Series) -> list[str]:
+        unit = _UNITS[row["unit"]]
+        found = f"{row['n_hits']} of {row['n_defects']}"
+        return [found, *(_with_unit(row[name], unit) for name in ("a50", "a90", "a90_95"))]
+
+    shares = sorted(set(table["min_covered_share"]))
+    estimated = text_by_run(
+        "Probability of detection against defect size",
+        sizes,
+        table,
+        cells,
+        n_text_columns=3,
+        notes=lambda row: (
+            ([] if row["status"] == "estimated" else [row["reason"]]) + _split(row["note"])
+        ),
+        legend=[
+            "A defect is a connected region of the truth; it is found if at least "
+            f"{' or '.join(percent_text(share) for share in shares)} of its area is predicted. "
+            "a50, a90: area found with probability 0.5, 0.9; a90/95: upper 95 % confidence bound "
+            "of a90 by the likelihood ratio. Defects count as independent."
+        ],
+    )
+    names = table.set_index(["dataset", "method", "prompt"])
+    keyed = bins.merge(
+        names[["dataset_name", "method_name", "unit"]].reset_index(),
+        on=["dataset", "method", "prompt"],
+        how="left",
+    )
+
+    def recall(row: pd.Series) -> list[str]:
+        return [
+            f"{row['size_low']:,g}–{row['size_high']:,g} {_UNITS[row['unit']]}",
+            f"{row['n_hits']} of {row['n_defects']}",
+            percent_text(row["recall"])
+            + (
+                f" [{percent_text(row['recall_low'])}, {percent_text(row['recall_high'])}]"
+                if row["n_defects"]
+                else ""
+            ),
+        ]
+
+    raw = text_by_run(
+        "Defects found by size",
+        ["Data set", "Method", "Prompt", "Area", "Found", "Share [interval]"],
+        keyed,
+        recall,
+        n_text_columns=4,
+        legend=["Intervals: two-sided Clopper–Pearson."],
+    )
+    return [estimated, raw] if len(bins) else [estimated]

@@ -1,0 +1,107 @@
+"""Pixel scores."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from realitycheck.core.tables import Schema, _bool, _int, _real, _text
+from realitycheck.report.tables.base import (
+    KEYS,
+    dataset_name,
+    method_name,
+)
+from realitycheck.report.tables.statistics import Notes, _table
+from realitycheck.report.text import (
+    TableText,
+    _split,
+    score_text,
+    text_by_run,
+)
+
+PIXEL_TABLE = Schema(
+    "pixel score table",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("n_images", _int),
+        ("auroc", _real),
+        ("aupro", _real),
+        ("f1_max", _real),
+        ("uses_test_truth", _bool),
+        ("n_defective", _int),
+        ("n_categories", _int),  # that the scores are averaged over
+        ("dataset_name", _text),
+        ("method_name", _text),
+        ("note", _text),
+    ),
+    ("dataset", "method", "prompt"),
+    unit_interval=("auroc", "aupro", "f1_max"),
+)
+
+
+# ----------------------------------------------------------------------------------- pixel scores
+
+
+def pixel_table(pixels: pd.DataFrame, *, datasets: Notes, methods: Notes) -> pd.DataFrame:
+    """Average pixel scores over the categories of a data set, as is usual for MVTec AD.
+
+    Args:
+        pixels: Pixel scores tables of the runs, as one.
+        datasets: Description of each data set.
+        methods: Description of each method.
+
+    Returns:
+        The table, columns of `PIXEL_TABLE`; a category without truth takes no part.
+    """
+    ranks = ({name: i for i, name in enumerate(names)} for names in (datasets, methods))
+    of_dataset, of_method = ranks
+    groups = sorted(
+        pixels.groupby(KEYS, sort=False),
+        key=lambda item: (of_dataset[item[0][0]], of_method[item[0][1]], item[0][2]),
+    )
+    rows = []
+    for key, own in groups:
+        scored = own[own["auroc"].notna()]
+        about = methods[key[1]]
+        notes = [about["note"]] if about.get("note") else []
+        if scored.empty:
+            notes.append("no image with ground truth")
+        rows.append(
+            dict(zip(KEYS, key, strict=True))
+            | {"n_images": int(own["n_images"].sum()), "n_categories": len(scored)}
+            | {"n_defective": int(own["n_defective"].sum())}
+            | {name: scored[name].mean() for name in ("auroc", "aupro", "f1_max")}
+            | {
+                "uses_test_truth": True,
+                "dataset_name": dataset_name(key[0], datasets),
+                "method_name": method_name(key[1], methods),
+                "note": "; ".join(notes),
+            }
+        )
+    return _table(rows, PIXEL_TABLE)
+
+
+def pixel_text(table: pd.DataFrame) -> TableText:
+    """Pixel scores of methods that give a value for each pixel."""
+    header = [
+        *("Data set", "Method", "Prompt", "Images", "Defective", "AUROC", "AUPRO", "Best F1"),
+    ]
+
+    def cells(row: pd.Series) -> list[str]:
+        counts = [str(row["n_images"]), str(row["n_defective"])]
+        return [*counts, *(score_text(row[name]) for name in ("auroc", "aupro", "f1_max"))]
+
+    return text_by_run(
+        "Pixel scores of score maps",
+        header,
+        table,
+        cells,
+        n_text_columns=3,
+        notes=lambda row: _split(row["note"]),
+        legend=[
+            "Mean over the categories with ground truth. AUROC: 0.5 is chance. AUPRO: up to a "
+            "false positive rate of 0.3. Best F1: its threshold is taken from the truth of the "
+            "same images (uses_test_truth), so it is better than on new parts."
+        ],
+    )

@@ -1,0 +1,215 @@
+"""Readiness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from realitycheck.core.tables import Schema, _bool, _int, _real, _text
+from realitycheck.metrics.readiness import Evidence, Requirements, decide
+from realitycheck.report.tables.base import (
+    KEYS,
+)
+from realitycheck.report.tables.statistics import _number, _table
+from realitycheck.report.text import (
+    MISSING,
+    TableText,
+    _bounded,
+    _further,
+    _split,
+    _with_unit,
+    percent_text,
+    text_by_run,
+)
+
+# ---------------------------------------------------------------------------------- result tables
+
+DECISIONS = ("ready", "assist", "not_ready", "cannot_tell")
+
+READINESS = Schema(
+    "readiness",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("decision", _text),
+        ("reason", _text),  # one sentence with its numbers
+        ("n_ok", _int),
+        ("n_nok", _int),
+        ("n_answered", _int),
+        ("slip_rate", _real),  # null where unanswered parts make it a range
+        ("slip_rate_low", _real),  # one-sided bounds; unanswered parts count as right, as wrong
+        ("slip_rate_high", _real),
+        ("overkill_rate", _real),
+        ("overkill_rate_low", _real),
+        ("overkill_rate_high", _real),
+        ("f2", _real),
+        ("f2_floor", _real),
+        ("seconds_per_part", _real),  # null where a step was not timed
+        ("cost_per_part_usd", _real),  # paid to a service; 0 where none is asked
+        ("max_slip_rate", _real),
+        ("max_overkill_rate", _real),
+        ("max_seconds_per_part", _real),
+        ("max_cost_per_part_usd", _real),
+        ("recheck_share", _real),  # of the parts at hand, rejected or without a verdict
+        ("more_nok_needed", _int),  # further parts that would settle it; null: no number would
+        ("more_ok_needed", _int),
+        ("f2_low", _real),
+        ("f2_high", _real),
+        ("is_no_better_than_floor", _bool),
+        ("seconds_note", _text),  # the steps that it adds up, or why it is not known
+        ("uses_test_truth", _bool),
+        ("confidence", _real),
+        ("dataset_name", _text),
+        ("method_name", _text),
+        ("note", _text),
+    ),
+    ("dataset", "method", "prompt"),
+    {"decision": frozenset(DECISIONS)},
+    ("slip_rate", "slip_rate_low", "slip_rate_high", "overkill_rate", "overkill_rate_low")
+    + ("overkill_rate_high", "f2", "recheck_share"),
+)
+
+#: Beginnings of the notes of Table 2 that a decision does not rest on.
+_BESIDE_A_DECISION = (
+    "published value",
+    "the study gives",
+    "no variation among",
+    "NOK by predicted area",
+)
+
+
+# -------------------------------------------------------------------------------------- readiness
+
+
+def readiness_table(
+    classification: pd.DataFrame, times: pd.DataFrame, *, requirements: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Decide for each data set, method and prompt whether it is fit for the product.
+
+    Args:
+        classification: Table 2, floors among it; they get no row.
+        times: Seconds of a part, columns `KEYS`, `seconds_per_part` and `seconds_note`; a run that
+            is not there was not timed.
+        requirements: The four limits by name.
+
+    Returns:
+        The table, columns of `READINESS`.
+    """
+    limits = Requirements(**requirements)
+    known = {tuple(row[k] for k in KEYS): row for row in times.to_dict("records")}
+    rows = []
+    for row in classification.to_dict("records"):
+        if row["is_floor"]:
+            continue
+        time = known.get(tuple(row[k] for k in KEYS), {})
+        seconds, cost = _number(time.get("seconds_per_part")), _cost(row)
+        better = row["is_no_better_than_floor"]
+        evidence = Evidence(
+            n_nok=row["n_nok"],
+            n_ok=row["n_ok"],
+            missed=int(row["fn"]),
+            rejected=int(row["fp"]),
+            unanswered_nok=row["n_unanswered_nok"],
+            unanswered_ok=row["n_unanswered_ok"],
+            is_no_better=None if pd.isna(better) else bool(better),
+            f2_high=row["f2_high"],
+            f2_floor=row["f2_floor"],
+            seconds_per_part=seconds,
+            cost_per_part_usd=cost,
+        )
+        found = decide(evidence, limits, confidence=row["confidence"])
+        rows.append(
+            {name: row[name] for name in READINESS.columns if name in row}
+            | dict(requirements)
+            | {
+                "decision": found.decision,
+                "reason": found.reason,
+                "recheck_share": found.recheck_share,
+                "more_nok_needed": found.more_nok_needed,
+                "more_ok_needed": found.more_ok_needed,
+                "seconds_per_part": seconds,
+                "seconds_note": time.get("seconds_note") or "not timed",
+                "note": _decision_note(row["note"]),
+                "cost_per_part_usd": cost,
+            }
+        )
+    return _table(rows, READINESS)
+
+
+def _decision_note(note: str) -> str:
+    """What of a row's note in Table 2 a decision rests on; the reason says the rest."""
+    parts = [part for part in note.split("; ") if not part.startswith(_BESIDE_A_DECISION)]
+    return "; ".join(parts)
+
+
+def _cost(row: Mapping[str, Any]) -> float | None:
+    """What a service is paid for a part: nothing where none is asked."""
+    per_thousand = _number(row["cost_per_1000_parts_usd"])
+    if per_thousand is not None:
+        return per_thousand / 1000
+    return None if row["kind"] == "lvlm" else 0.0
+
+
+DECISION_WORDS = {
+    "ready": "ready",
+    "assist": "assist",
+    "not_ready": "not ready",
+    "cannot_tell": "cannot tell",
+}
+
+
+def readiness_text(table: pd.DataFrame) -> TableText:
+    """Decisions, each with its reason as a footnote."""
+    header = [
+        *("Data set", "Method", "Prompt", "Decision", "NOK / OK", "Answered"),
+        *("Slip rate (bound)", "Overkill rate (bound)", "Time a part", "Cost a part"),
+        *("Checked again", "NOK / OK wanted"),
+    ]
+
+    def cells(row: pd.Series) -> list[str]:
+        return [
+            DECISION_WORDS[row["decision"]],
+            f"{row['n_nok']} / {row['n_ok']}",
+            f"{row['n_answered']} of {row['n_nok'] + row['n_ok']}",
+            _bounded(row, "slip_rate"),
+            _bounded(row, "overkill_rate"),
+            _with_unit(row["seconds_per_part"], "s"),
+            _with_unit(row["cost_per_part_usd"], "USD"),
+            percent_text(row["recheck_share"]) if row["decision"] == "assist" else MISSING,
+            f"{_further(row['more_nok_needed'])} / {_further(row['more_ok_needed'])}",
+        ]
+
+    first = table.iloc[0] if len(table) else None
+    limits = [] if first is None else [_limits(first)]
+    return text_by_run(
+        "Readiness: can the product be inspected this way",
+        header,
+        table,
+        cells,
+        n_text_columns=4,
+        notes=lambda row: [row["reason"], *_split(row["note"])],
+        legend=[
+            *limits,
+            "Ready: the upper bounds of slip and overkill rate, time and cost meet their limits. "
+            "Assist: slip's does, overkill's does not, and a person checks again what is rejected. "
+            "Not ready: slip's lower bound is above its limit, or the method is no better than no "
+            "model. Bounds are one-sided; a part without a verdict counts as wrong in upper ones.",
+            "Time: medians of all steps of one part, alignment left out. Cost: what a service is "
+            "paid. Wanted: further parts that would settle it if the observed rates hold; ∞: none "
+            "would.",
+        ],
+    )
+
+
+def _limits(row: pd.Series) -> str:
+    parts = [
+        f"slip rate {percent_text(row['max_slip_rate'])}",
+        f"overkill rate {percent_text(row['max_overkill_rate'])}",
+    ]
+    for name, unit in (("max_seconds_per_part", "s"), ("max_cost_per_part_usd", "USD")):
+        if pd.notna(row[name]):
+            parts.append(f"{row[name]:g} {unit} a part")
+    return f"Limits: {', '.join(parts)}; at {row['confidence'] * 100:g} % confidence."
