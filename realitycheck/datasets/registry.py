@@ -15,9 +15,11 @@ from realitycheck.datasets.folder import FolderDataset, list_folder
 from realitycheck.datasets.mvtec_ad import MvtecAdDataset, list_mvtec_ad
 from realitycheck.datasets.oxford_iiit_pet import OxfordPetDataset, list_oxford_iiit_pet
 from realitycheck.datasets.records import Listing
-from realitycheck.datasets.synthetic.pets import SyntheticPetsDataset
-from realitycheck.datasets.synthetic.sat import SyntheticSatDataset
-from realitycheck.datasets.synthetic.textures import SyntheticTexturesDataset
+from realitycheck.datasets.synthetic.settings import (
+    SyntheticPetsDataset,
+    SyntheticSatDataset,
+    SyntheticTexturesDataset,
+)
 
 
 def list_records(settings: Mapping[str, Any], *, ours: Iterable[Path] = ()) -> Listing:

@@ -296,7 +296,7 @@ def test_edited_comments_and_docstrings_list_nothing(run_with_own_code):
 def test_edited_constant_runs_the_jobs_that_use_it(run_with_own_code):
     """An algorithm is an input like any other; those that do not use it stay."""
     run = run_with_own_code
-    path = run.code / "realitycheck" / "methods" / "pixel_difference.py"
+    path = run.code / "realitycheck" / "methods" / "pixel_difference" / "algorithm.py"
     with path.open("a", encoding="utf-8") as file:
         file.write("\n_CHANGED = 1\n")
     method = "predictions/sat/pixel_difference/none"
@@ -316,8 +316,12 @@ def test_edited_code_of_the_report_makes_tables_and_figures_only(run_with_own_co
     """A report is written in seconds, whatever its scores cost; what only draws makes no table."""
     run = run_with_own_code
     for name, needed, allowed in (
-        ("figures", figures("sat", "parts"), {"plot", "render"}),
-        ("tables", {**TABLES, **figures("sat", "parts")}, {"tabulate", "plot", "render", "export"}),
+        ("figures/style", figures("sat", "parts"), {"plot", "render"}),
+        (
+            "tables/base",
+            {**TABLES, **figures("sat", "parts")},
+            {"tabulate", "plot", "render", "export"},
+        ),
     ):
         path = run.code / "realitycheck" / "report" / f"{name}.py"
         path.write_text(path.read_text(encoding="utf-8") + "\n_CHANGED = 1\n", encoding="utf-8")

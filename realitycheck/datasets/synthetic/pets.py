@@ -9,15 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import (
-    Field,
-)
 
-from realitycheck.core.settings import Category, FilePath
-from realitycheck.datasets.settings import SplitSettings, _DatasetSettings
 from realitycheck.datasets.synthetic import everyday
 from realitycheck.datasets.synthetic.drawn_sets import Drawn, Name, check_counts, write_set
 from realitycheck.datasets.synthetic.everyday_parts import THINGS
@@ -120,17 +114,3 @@ def generate(
 
     names = list_images(n_ok=n_ok, n_nok=n_nok, n_train=n_train)
     return write_set(root, SET_NAME, names, draw, seed=seed, progress=progress)
-
-
-class SyntheticPetsDataset(_DatasetSettings):
-    """Drawn pets on everyday backgrounds: cats are NOK, dogs are OK."""
-
-    format: Literal["synthetic_pets"]
-    split: SplitSettings = SplitSettings(kind="official")
-    reference: FilePath | dict[Category, FilePath] = "none"
-    n_ok: int = Field(60, ge=1, description="dogs that are scored")
-    n_nok: int = Field(60, ge=1, description="cats, which are to be found")
-    n_train: int = Field(20, ge=0, description="further dogs, for thresholds")
-    image_size_px: int = Field(256, ge=96, le=1024, description="width and height")
-    seed: int = Field(0, ge=0)
-    generated: ClassVar[bool] = True

@@ -26,17 +26,12 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
-from pydantic import (
-    Field,
-)
 
 from realitycheck.core.files import write_text
 from realitycheck.core.images import write_png
-from realitycheck.datasets.settings import SplitSettings, _DatasetSettings
 
 CATEGORY = "package"
 DEFECT_TYPES = ("void", "crack", "delamination")
@@ -747,24 +742,3 @@ def generate(
     truth = root / "truth.csv"
     write_text(table.getvalue(), truth)
     return truth
-
-
-class SyntheticSatDataset(_DatasetSettings):
-    """Generated scanning-acoustic images with exact truth."""
-
-    format: Literal["synthetic_sat"]
-    split: SplitSettings = SplitSettings(kind="official")
-    n_ok: int = Field(231, ge=1, description="good parts that are scored")
-    n_nok: int = Field(32, ge=1, description="defective parts that are scored")
-    n_train: int = Field(
-        60, ge=0, description="further good parts, for thresholds and the reference"
-    )
-    image_size_px: int = Field(512, ge=96, le=4096, description="width and height")
-    seed: int = Field(0, ge=0)
-    bit_depth: Literal[8, 16] = 8
-    max_rotation_deg: float = Field(8.0, ge=0, le=45)
-    max_shift_fraction: float = Field(0.05, ge=0, le=0.3, description="of the width")
-    max_scale_fraction: float = Field(0.03, ge=0, le=0.2)
-    max_brightness_fraction: float = Field(0.30, ge=0, le=0.8)
-    quarter_turns: bool = Field(False, description="parts also lie turned by 90, 180, 270 degrees")
-    generated: ClassVar[bool] = True

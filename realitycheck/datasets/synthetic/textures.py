@@ -8,15 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
-from pydantic import (
-    Field,
-)
 
-from realitycheck.datasets.settings import SplitSettings, _DatasetSettings
 from realitycheck.datasets.synthetic.drawn_sets import Drawn, Name, check_counts, write_set
 from realitycheck.datasets.synthetic.everyday import noise
 
@@ -299,19 +294,3 @@ def generate(
 
     names = list_images(categories, n_ok=n_ok, n_nok=n_nok, n_train=n_train)
     return write_set(root, SET_NAME, names, draw, seed=seed, progress=progress)
-
-
-class SyntheticTexturesDataset(_DatasetSettings):
-    """Drawn textures with defects: carpet, grid, leather, tile, wood."""
-
-    format: Literal["synthetic_textures"]
-    split: SplitSettings = SplitSettings(kind="official")
-    categories: tuple[Literal["carpet", "grid", "leather", "tile", "wood"], ...] = Field(
-        ("carpet", "grid", "leather", "tile", "wood"), min_length=1, description="surfaces"
-    )
-    n_ok: int = Field(12, ge=1, description="good images of each surface that are scored")
-    n_nok: int = Field(12, ge=1, description="defective images of each surface that are scored")
-    n_train: int = Field(8, ge=0, description="further good images of each surface")
-    image_size_px: int = Field(256, ge=96, le=1024, description="width and height")
-    seed: int = Field(0, ge=0)
-    generated: ClassVar[bool] = True

@@ -57,7 +57,7 @@ def package(tmp_path, monkeypatch):
         "method.py": METHOD,
         "late.py": "FACTOR = 3\n",
         "unused.py": "X = 1\n",
-        "job.py": "def job_log():\n    return 1\n",
+        "core/job.py": "def job_log():\n    return 1\n",
         "tools/__init__.py": "",
         "tools/double.py": UTILITY,
         "tools/data.py": 'TABLE = open("values.yaml")\nNOTE = "absent.yaml"\n',
@@ -157,7 +157,7 @@ def test_same_code_has_the_same_digest_elsewhere(repository, tmp_path, monkeypat
         shutil.copytree(repository / name, tmp_path / name)
     monkeypatch.setattr(provenance, "_REPOSITORY", tmp_path)
     assert source_digest("scripts/encode_images.py") == here
-    path = tmp_path / "realitycheck" / "models" / "sam.py"
+    path = tmp_path / "realitycheck" / "models" / "sam" / "inference.py"
     path.write_text(path.read_text().replace("MASK_THRESHOLD = 0.0", "MASK_THRESHOLD = 0.1"))
     provenance._parsed.cache_clear()
     assert source_digest("scripts/encode_images.py") != here

@@ -27,12 +27,20 @@ DATA_FILES = {
 #: Words that are asked or compared, and sizes of networks: what stands there, what takes its
 #: place, and scripts that use it.
 CONSTANTS = {
-    "methods/clip_zero_shot.py": ("photo of a {}.", "image of a {}.", ["classify_clip_zero_shot"]),
-    "methods/saa_plus_prompts.py": ("irregular", "odd", ["detect_boxes", "map_anomalies"]),
-    "methods/tuned_clip.py": ('= "a photo', '= "an image', ["classify_tuned_clip"]),
-    "models/clip.py": ("_TEMPLATES = (", "_TEMPLATES = ('{}',", ["encode_patches"]),
+    "methods/clip_zero_shot/algorithm.py": (
+        "photo of a {}.",
+        "image of a {}.",
+        ["classify_clip_zero_shot"],
+    ),
+    "methods/saa_plus/prompts.py": ("irregular", "odd", ["detect_boxes", "map_anomalies"]),
+    "methods/tuned_clip/algorithm.py": ('= "a photo', '= "an image', ["classify_tuned_clip"]),
+    "models/clip/model.py": ("_TEMPLATES = (", "_TEMPLATES = ('{}',", ["encode_patches"]),
     "lvlm/verdict.py": ('"reasoning"', '"reasons"', ["ask_lvlm"]),
-    "models/sam.py": ("MASK_THRESHOLD = 0.0", "MASK_THRESHOLD = 0.1", ["segment_grounded_sam"]),
+    "models/sam/inference.py": (
+        "MASK_THRESHOLD = 0.0",
+        "MASK_THRESHOLD = 0.1",
+        ["segment_grounded_sam"],
+    ),
     "models/saliency.py": ("VARIANTS: dict", "OTHERS = 1\nVARIANTS: dict", ["encode_saliency"]),
 }
 
