@@ -218,10 +218,6 @@ def _notes(text: object) -> list[str]:
     return [note for note in str(text).split("; ") if note] if pd.notna(text) else []
 
 
-def _prompt(row: pd.Series) -> str:
-    return MISSING if row["prompt"] == NO_PROMPT else row["prompt"]
-
-
 def _confidence(table: pd.DataFrame) -> str:
     levels = sorted(set(table["confidence"].dropna()))
     return " or ".join(f"{level * 100:g} %" for level in levels).replace(" %", "\u00a0%")

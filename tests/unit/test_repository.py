@@ -220,7 +220,8 @@ def test_package_knows_nothing_of_the_workflow(repository):
     for path in sorted((repository / "realitycheck").rglob("*.py")):
         for line in path.read_text(encoding="utf-8").splitlines():
             assert not re.match(r"\s*(import|from) snakemake\b", line), path
-    assert not re.search(r"^(import|from) ", (repository / "realitycheck.py").read_text(), re.M)
+    package = (repository / "realitycheck/__init__.py").read_text(encoding="utf-8")
+    assert not re.search(r"^(import|from) ", package, re.M)
 
 
 # The words are put together here, so that this file does not hold them itself.

@@ -71,7 +71,7 @@ def table_text(table: pd.DataFrame, caption: str | None = None) -> TableText:
         is_new = position == 0 or row["dataset"] != table["dataset"].iloc[position - 1]
         if is_new and position:
             rules.append(position)
-        cells = [row["dataset_name"] if is_new else "", row["method_name"], _prompt(row)]
+        cells = [row["dataset_name"] if is_new else "", row["method_name"], _prompt(row["prompt"])]
         rows.append(cells + describe(row) + [cell(row) for cell in further.values()])
         is_bold = is_segmentation and _is_bold(row[names[is_segmentation]])
         bold.append([False] * 3 + [is_bold] + [False] * (len(header) - 4))
@@ -233,7 +233,7 @@ def confusion_text(table: pd.DataFrame) -> TableText:
         counts = [_count(row[name]) for name in ("tp", "fn", "fp", "tn")]
         answered = f"{row['n_answered']} of {row['n_images']}"
         why = row["unanswered_status"] or MISSING
-        cells = [row["dataset_name"] if is_new else "", row["method_name"], _prompt(row)]
+        cells = [row["dataset_name"] if is_new else "", row["method_name"], _prompt(row["prompt"])]
         rows.append([*cells, *counts, answered, why])
     return TableText(
         caption="Verdicts counted against the labels",

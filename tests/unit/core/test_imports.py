@@ -7,7 +7,9 @@ import pytest
 
 IMPORTS = {
     "clip": "from realitycheck.models.clip.model import surgery_templates; surgery_templates()",
-    "sam": "from realitycheck.models import sam; sam.build_parts(sam.SAM_VARIANTS['miniature'])",
+    "sam": "from realitycheck.models.sam.load import build_parts; "
+    "from realitycheck.models.sam.model import SAM_VARIANTS; "
+    "build_parts(SAM_VARIANTS['miniature'])",
     "saliency": "from realitycheck.models.saliency import build_saliency; "
     "build_saliency('miniature', features_only=True)",
     "grounding_dino": "from realitycheck.core.imports import lean_imports\n"

@@ -290,7 +290,7 @@ def test_process_of_another_boot_or_machine_is_not_looked_up_by_its_number(tmp_p
 
 
 def test_heart_beats_as_long_as_a_run_goes_on(put, make_questions, servers, tmp_path, monkeypatch):
-    monkeypatch.setattr("realitycheck.lvlm.runner.BEAT_S", 0.02)
+    monkeypatch.setattr("realitycheck.lvlm.run.BEAT_S", 0.02)
     with servers.gemini.GeminiServer(wait_s=0.3) as server:
         put(make_questions(1), server.url)
     with Ledger(tmp_path / "ledger.sqlite", read_only=True) as ledger:
