@@ -8,15 +8,17 @@ CORES ?= $(shell nproc)
 WORKERS ?= $(CORES)
 THREADS ?= 1
 
-.PHONY: help setup demo test test-restricted lint format schema clean
+.PHONY: help setup demo test test-restricted check lint format schema docs clean
 
 help:
 	@echo "make demo    run the embedded demo; results under results/"
 	@echo "make test    run all tests; THREADS=4 gives each process four threads"
 	@echo "make test-restricted    the same as on a processor with AVX2 and nothing wider"
-	@echo "make lint    check style of code and workflow"
+	@echo "make check   lint and the quick unit tests, in under two minutes: run it after each edit"
+	@echo "make lint    check style of code and workflow, spelling and types"
 	@echo "make format  format code and workflow"
 	@echo "make schema  write the JSON schema of the settings, for editors"
+	@echo "make docs    build the documentation under site/"
 	@echo "make clean   delete what the demo computed"
 
 setup: $(STAMP)
@@ -42,11 +44,18 @@ test-restricted: export ONEDNN_MAX_CPU_ISA := AVX2
 test-restricted: export MKL_ENABLE_INSTRUCTIONS := AVX2
 test-restricted: test
 
+# Leaves out tests that start Snakemake, SLURM or a browser, and those that take many seconds each.
+check: lint
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+	  -m "not (cluster or long or workflow)" tests/unit
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+	$(BIN)/codespell
+	$(BIN)/mypy
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -55,6 +64,9 @@ format: setup
 
 schema: setup
 	$(BIN)/python -m realitycheck schema > configs/settings.schema.json
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf results logs .snakemake
