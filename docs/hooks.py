@@ -59,12 +59,16 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put tables of settings where a page asks for them."""
+    """Put in tables of settings, and lead to the site's pages of the files beside the README."""
+    to_docs = "../" * page.file.src_uri.count("/")
+    for name, path in ROOT_PAGES.items():
+        markdown = markdown.replace(f"](../{to_docs}{name}.md", f"]({to_docs}{path}")
 
     def table(match: re.Match[str]) -> str:
         block, kind = match.groups()
-        to_root = "../" * page.file.src_uri.count("/")
-        return "\n".join(_kind_table(_schema(), block, kind, to_root=f"{to_root}reference/"))
+        return "\n".join(
+            _kind_table(_schema(), block, kind, page=f"{to_docs}reference/settings.md")
+        )
 
     return MARKER.sub(table, markdown)
 
@@ -164,10 +168,10 @@ def _without(block: Mapping[str, Any], left_out: set[str]) -> dict[str, Any]:
     return {**block, "properties": fields}
 
 
-def _kind_table(schema: Mapping[str, Any], block: str, kind: str, *, to_root: str) -> Iterator[str]:
+def _kind_table(schema: Mapping[str, Any], block: str, kind: str, *, page: str) -> Iterator[str]:
     definition = schema["$defs"][_kinds(schema, block)[kind]]
     fields = _without(definition, {"kind", "format"})["properties"]
-    yield from _table(fields, schema, required=definition.get("required", ()), page=to_root)
+    yield from _table(fields, schema, required=definition.get("required", ()), page=page)
 
 
 def _block(
@@ -197,7 +201,7 @@ def _table(
         )
         meaning = _cell(about)
         if page:
-            meaning = re.sub(r"\]\(#", f"]({page}settings.md#", meaning)
+            meaning = meaning.replace("](#", f"]({page}#")
         value = _value(field, schema, page=page)
         lines.append(f"| `{key}` | {value} | {default} | {meaning} |")
     return lines
@@ -223,8 +227,7 @@ def _value(field: Mapping[str, Any], schema: Mapping[str, Any], *, page: str = "
         return " or ".join(dict.fromkeys(shown))
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[1]
-        file = f"{page}settings.md" if page else ""
-        return f"[{_words(name)}]({file}#{_anchor(name)})"
+        return f"[{_words(name)}]({page}#{_anchor(name)})"
     if "enum" in field:
         return ", ".join(f"`{entry}`" for entry in field["enum"])
     if "const" in field:
