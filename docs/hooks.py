@@ -26,6 +26,9 @@ ROOT_PAGES = {name: f"{name.lower()}.md" for name in ("ARCHITECTURE", "CONTRIBUT
 #: Packages that serve the workflow alone.
 INNER_PACKAGES = {"planning", "stages"}
 
+#: What a value of a simple type is called; None: a schema that accepts all.
+_SIMPLE = {"boolean": "`true`, `false`", "null": "null", "string": "text", None: "anything"}
+
 #: Stands on a page where a table of settings belongs: `<!-- settings: methods.saa_plus -->`.
 MARKER = re.compile(r"<!-- settings: (\w+)\.(\w+) -->")
 
@@ -240,17 +243,11 @@ def _value(field: Mapping[str, Any], schema: Mapping[str, Any], *, page: str = "
             entries = field.get("additionalProperties")
             is_map = isinstance(entries, Mapping)
             return f"mapping to {_value(entries, schema, page=page)}" if is_map else "mapping"
-        case "boolean":
-            return "`true`, `false`"
         case "integer" | "number" as kind:
             noun = "whole number" if kind == "integer" else "number"
             return noun + "".join(_limits(field))
-        case "string":
-            return "text"
-        case None:
-            return "anything"
-        case other:
-            return other
+        case kind:
+            return _SIMPLE[kind]
 
 
 def _limits(field: Mapping[str, Any]) -> Iterator[str]:
