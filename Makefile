@@ -44,10 +44,16 @@ test-restricted: export ONEDNN_MAX_CPU_ISA := AVX2
 test-restricted: export MKL_ENABLE_INSTRUCTIONS := AVX2
 test-restricted: test
 
-# Leaves out tests that start Snakemake, SLURM or a browser, and those that take many seconds each.
+# Modules of unit tests that start Snakemake, other processes or a browser, or compute for long.
+SLOW := test_adapted_sam or test_alignment or test_answers or test_benchmarks or test_everyday \
+  or test_figures or test_fuzz or test_grounding_dino or test_hard_images or test_imports \
+  or test_killed_runs or test_latex or test_layouts or test_miniatures or test_official_keys \
+  or test_page or test_panels_stage or test_parity or test_pictures or test_repository \
+  or test_resnet_mlp or test_tuned_clip or test_waiting or test_where_bytes_go
+
 check: lint
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
-	  -m "not (cluster or long or workflow)" tests/unit
+	  -m "not (cluster or long or workflow)" -k "not ($(SLOW))" tests/unit
 
 lint: setup
 	$(BIN)/ruff check .
