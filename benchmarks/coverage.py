@@ -27,6 +27,7 @@ from realitycheck.metrics.intervals import (
     pooled_iou_interval,
     stratified_bootstrap,
 )
+from realitycheck.metrics.line import Costs, Rates, line_figures
 from realitycheck.metrics.paired import (
     exact_mcnemar,
     f2_of_sums,
@@ -35,6 +36,7 @@ from realitycheck.metrics.paired import (
 )
 
 N_NOK, N_OK = 76, 253
+COSTS = Costs(escape=100, false_reject=5, check=0.5, inspection=0.01)
 IS_NOK = np.array([True] * N_NOK + [False] * N_OK)
 LABELS = np.where(IS_NOK, "NOK", "OK")
 CATEGORIES = ["a", "b"] * ((N_NOK + N_OK) // 2) + ["a"]
@@ -77,6 +79,18 @@ def two_sided_rate(rng: np.random.Generator, n_resamples: int) -> bool:
     rate = rng.uniform(0.1, 0.9)
     low, high = clopper_pearson(int(rng.binomial(N_OK, rate)), N_OK)
     return low <= rate <= high
+
+
+def of_line(figure: str, truth: Callable[[float, float], float]) -> Trial:
+    """A figure of a line with 1 % defective parts, whose true slip and overkill are drawn anew."""
+
+    def held(rng: np.random.Generator, n_resamples: int) -> bool:
+        slip, overkill = rng.uniform(0.005, 0.3, 2)
+        counts = rng.binomial(N_NOK, slip), rng.binomial(N_OK, overkill)
+        found = getattr(line_figures(Rates.of(N_NOK, N_OK, *counts), 0.01, costs=COSTS), figure)
+        return found.low <= truth(slip, overkill) <= found.high
+
+    return held
 
 
 def f2(rng: np.random.Generator, n_resamples: int) -> bool:
@@ -186,6 +200,17 @@ def f2_alarm(rng: np.random.Generator, n_resamples: int) -> bool:
 INTERVALS: dict[str, Trial] = {
     "slip or overkill rate, upper bound (Clopper-Pearson)": upper_rate,
     "precision or recall, two-sided (Clopper-Pearson)": two_sided_rate,
+    "escapes of a line": of_line("escapes", lambda s, o: 10 * s),
+    "rejects of a line": of_line("rejects", lambda s, o: 10 * (1 - s) + 990 * o),
+    "share of a line's rejects that are defective": of_line(
+        "ppv", lambda s, o: (1 - s) / ((1 - s) + 99 * o)
+    ),
+    "share of a line's passes that are good": of_line(
+        "npv", lambda s, o: 99 * (1 - o) / (99 * (1 - o) + s)
+    ),
+    "cost of a line whose rejects people check": of_line(
+        "cost_checked", lambda s, o: 10 + 1000 * s + 0.5 * (10 * (1 - s) + 990 * o)
+    ),
     "F2 (BCa)": f2,
     "mean IoU (BCa)": mean_iou,
     "mean IoU of groups of three views (BCa)": mean_iou_of_groups,

@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan.add_argument("--max-overkill", type=float, help="share of good parts rejected")
     plan.add_argument("--misses", type=int, default=3, help="errors to allow for; default: 3")
     plan.add_argument("--confidence", type=float, help="one-sided; default: 0.95")
+    plan.add_argument(
+        "--tries", type=int, default=1, help="methods, texts and thresholds to be tried; default: 1"
+    )
     plan.add_argument("--nok", type=int, help="defective parts at hand")
     plan.add_argument("--ok", type=int, help="good parts at hand")
     ledger = commands.add_parser(
@@ -122,6 +125,7 @@ def _plan(asked: argparse.Namespace, settings: Settings | None) -> int:
                 n_errors=asked.misses,
                 confidence=given(asked.confidence, evaluation.confidence),
                 at_hand=at_hand,
+                n_tries=asked.tries,
             )
         )
     except ValueError as error:

@@ -90,7 +90,7 @@ def paired_permutation(
             f"{first.shape} and {second.shape}"
         )
     # With m the middle and d the half difference of the sums, signs s give m + s d and m - s d.
-    unit = _units(groups, len(first))
+    unit = units_of(groups, len(first))
     half = np.zeros((int(unit.max(initial=-1)) + 1, first.shape[1]))
     np.add.at(half, unit, (first - second) / 2)
     middle = (first.sum(axis=0) + second.sum(axis=0)) / 2
@@ -147,7 +147,7 @@ def mean_of_sums(sums: np.ndarray) -> np.ndarray:
     return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom != 0)
 
 
-def _units(groups: Sequence[str | None] | None, n_parts: int) -> np.ndarray:
+def units_of(groups: Sequence[str | None] | None, n_parts: int) -> np.ndarray:
     """Number the groups of parts; a part without a group has a number of its own."""
     if groups is None:
         return np.arange(n_parts)

@@ -13,9 +13,26 @@ import numpy as np
 from scipy import special
 
 from realitycheck.metrics.intervals import clopper_pearson, parts_without_miss
+from realitycheck.metrics.tries import confidence_of_each
 
+#: Numbers of tries that a plan speaks of.
+PLANNED_TRIES = (1, 5, 20, 100)
 #: No more parts than this are ever proposed; beyond it the answer is that counting will not do.
 MAX_PARTS = 1_000_000
+
+
+class Split(NamedTuple):
+    """How parts are shared between choosing a method and confirming it.
+
+    Attributes:
+        n_choose: Parts on which all are tried.
+        n_confirm: Parts that are locked away until one is chosen.
+        power: Chance that the fit one is chosen and proven; 0 where the parts cannot prove it.
+    """
+
+    n_choose: int
+    n_confirm: int
+    power: float
 
 
 class Proof(NamedTuple):
@@ -98,6 +115,117 @@ def what_parts_prove(n_parts: int, limit: float, *, confidence: float = 0.95) ->
         n_errors_allowed=n_allowed,
         n_more=max(0, needed - n_parts),
     )
+
+
+def power_together(
+    n_parts: int, limit: float, *, n_tries: int, fit_rate: float, confidence: float = 0.95
+) -> float:
+    """Tell how likely one fit method is proven among others on parts that all were tried on.
+
+    P(X <= c) with X binomial(n, fit_rate) and c the most errors whose upper bound at
+    1 - (1 - confidence) / n_tries meets the limit.
+
+    Args:
+        n_parts: Parts of one label.
+        limit: Highest rate that is accepted, inside (0, 1).
+        n_tries: How many are tried, the fit one among them.
+        fit_rate: Its true rate.
+        confidence: That none is wrongly proven.
+
+    Returns:
+        The chance; 0 where even no error proves the limit.
+    """
+    each = confidence_of_each(n_tries, confidence)
+    n_allowed = what_parts_prove(n_parts, limit, confidence=each).n_errors_allowed
+    return float(special.bdtr(n_allowed, n_parts, fit_rate)) if n_allowed >= 0 else 0.0
+
+
+def power_of_split(
+    n_choose: int,
+    n_confirm: int,
+    limit: float,
+    *,
+    n_tries: int,
+    fit_rate: float,
+    unfit_rate: float,
+    confidence: float = 0.95,
+) -> float:
+    """Tell how likely one fit method is chosen on some parts and proven on others.
+
+    The one with the fewest errors on the first parts is chosen, one of equal ones by chance. With
+    p = P(Y = x) and q = P(Y > x) of an unfit one, the fit one with x errors is chosen with the
+    chance sum over j of C(k - 1, j) p^j q^(k - 1 - j) / (j + 1) = ((p + q)^k - q^k) / (k p), for k
+    tries that err independently; methods that err on the same parts are told apart more easily.
+    The second parts prove it as one try.
+
+    Args:
+        n_choose: Parts of one label to choose on.
+        n_confirm: Parts of that label to confirm on.
+        limit: Highest rate that is accepted, inside (0, 1).
+        n_tries: How many are tried, the fit one among them.
+        fit_rate: Its true rate.
+        unfit_rate: The true rate of each other one.
+        confidence: Of the bound on the second parts.
+
+    Returns:
+        The chance.
+    """
+    errors = np.arange(n_choose + 1)
+    at_most = special.bdtr(errors, n_choose, unfit_rate)
+    q = 1 - at_most
+    p = np.diff(at_most, prepend=0.0)
+    own = np.diff(special.bdtr(errors, n_choose, fit_rate), prepend=0.0)
+    k = n_tries
+    # (p + q)^k - q^k without loss of digits where p is small; the limit for p -> 0 is q^(k - 1).
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chosen = np.where(q > 0, q**k * np.expm1(k * np.log1p(p / q)), p**k) / (k * p)
+    chosen = np.where(p > 1e-12, chosen, q ** (k - 1))
+    is_proven = power_together(
+        n_confirm, limit, n_tries=1, fit_rate=fit_rate, confidence=confidence
+    )
+    return float(own @ chosen) * is_proven
+
+
+def best_split(
+    n_parts: int,
+    limit: float,
+    *,
+    n_tries: int,
+    fit_rate: float,
+    unfit_rate: float,
+    confidence: float = 0.95,
+) -> Split:
+    """Find the split that most likely chooses the one fit method and proves it.
+
+    Only sizes of the second part that allow one error more than a smaller one can be best: between
+    them every further part only adds chances of an error. So the best is found exactly.
+
+    Args:
+        n_parts: Parts of one label in all.
+        limit: As for `power_of_split`, and so the rest.
+        n_tries: See there.
+        fit_rate: See there.
+        unfit_rate: See there.
+        confidence: See there.
+
+    Returns:
+        The split; all parts to choose on and no chance where they are too few to prove the limit.
+    """
+    best = Split(n_parts, 0, 0.0)
+    n_errors = 0
+    while (n := parts_needed(limit, n_errors=n_errors, confidence=confidence)) <= n_parts:
+        power = power_of_split(
+            n_parts - n,
+            n,
+            limit,
+            n_tries=n_tries,
+            fit_rate=fit_rate,
+            unfit_rate=unfit_rate,
+            confidence=confidence,
+        )
+        best = max(best, Split(n_parts - n, n, power), key=lambda split: split.power)
+        n_errors += 1
+    return best
 
 
 def parts_to_settle(

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from realitycheck.metrics.sample_size import parts_needed, what_parts_prove
+from realitycheck.metrics.sample_size import (
+    PLANNED_TRIES,
+    best_split,
+    parts_needed,
+    power_together,
+    what_parts_prove,
+)
+from realitycheck.metrics.tries import confidence_of_each
 from realitycheck.settings.run import Settings
+
+#: True rates that a split is planned for, as shares of the limit: of the one fit method, and of the
+#: others that are tried beside it.
+_FIT, _UNFIT = 0.1, 2.0
 
 
 def plan_lines(
@@ -16,6 +27,7 @@ def plan_lines(
     n_errors: int,
     confidence: float,
     at_hand: Mapping[str, tuple[int, int]],
+    n_tries: int = 1,
 ) -> Iterator[str]:
     """Say how many defective and good parts prove the limits, and what the parts at hand prove.
 
@@ -25,6 +37,7 @@ def plan_lines(
         n_errors: Errors up to which the numbers are given.
         confidence: One-sided, inside (0, 1).
         at_hand: Numbers of defective and good parts by name.
+        n_tries: How many methods or texts will be tried on the parts.
 
     Yields:
         Lines of text.
@@ -43,18 +56,47 @@ def plan_lines(
             needed = parts_needed(limit, n_errors=errors, confidence=confidence)
             what = {0: "none", 1: "at most 1"}.get(errors, f"at most {errors}")
             yield f"    {needed:>7,} {kind} parts, {what} of them judged wrongly"
+        for tries in sorted({*PLANNED_TRIES, n_tries} - {1}):
+            each = confidence_of_each(tries, confidence)
+            needed = parts_needed(limit, confidence=each)
+            yield f"    {needed:>7,} {kind} parts, none of them, for each of {tries} tried on them"
     for name, (n_nok, n_ok) in at_hand.items():
         yield f"{name}:"
         for (rate, kind, wrong, limit), n_parts in zip(kinds, (n_nok, n_ok), strict=True):
             article = "an" if rate[0] in "aeiou" else "a"
-            proof = what_parts_prove(n_parts, limit, confidence=confidence)
-            told = f"  {n_parts:,} {kind} parts: with none {wrong} they prove {article} {rate} "
+            each = confidence_of_each(n_tries, confidence)
+            proof = what_parts_prove(n_parts, limit, confidence=each)
+            among = f" for each of {n_tries} tried" if n_tries > 1 else ""
+            told = (
+                f"  {n_parts:,} {kind} parts: with none {wrong} they prove{among} {article} {rate} "
+            )
             told += f"rate of at most {proof.provable_rate * 100:.3g} %"
             if proof.n_more:
                 told += f"; {proof.n_more:,} more are needed for {limit * 100:g} %"
             else:
                 told += f"; {limit * 100:g} % holds with up to {proof.n_errors_allowed} {wrong}"
             yield told
+        if n_tries > 1:
+            yield _split_line(n_nok, max_slip_rate, n_tries, confidence)
+
+
+def _split_line(n_nok: int, limit: float, n_tries: int, confidence: float) -> str:
+    """Say how to share defective parts between choosing one of many and confirming it."""
+    fit, unfit = _FIT * limit, _UNFIT * limit
+    given = {"n_tries": n_tries, "fit_rate": fit, "confidence": confidence}
+    split = best_split(n_nok, limit, unfit_rate=unfit, **given)
+    together = power_together(n_nok, limit, **given)
+    told = (
+        f"  a method with a slip rate of {100 * fit:.3g} % among {n_tries}, the others with "
+        f"{100 * unfit:.3g} %, is proven in {100 * together:.0f} % of cases where all {n_nok:,} "
+        "are used for all"
+    )
+    if not split.power:
+        return f"{told}; they are too few to lock some away"
+    return (
+        f"{told}, and chosen and proven in {100 * split.power:.0f} % where {split.n_confirm:,} "
+        "are locked away until one is chosen"
+    )
 
 
 def parts_at_hand(settings: Settings) -> dict[str, tuple[int, int]]:

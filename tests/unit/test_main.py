@@ -99,6 +99,21 @@ def test_plan_says_what_the_parts_at_hand_prove(capsys):
     assert "an overkill rate of at most 1.29 %; 5 % holds with up to 5 rejected" in shown
 
 
+def test_plan_knows_of_many_tries(capsys):
+    """297 parts for each of twenty; how to lock some of 300 away; too few are told."""
+    assert main([*PLAN, "--tries", "20", "--nok", "300"]) == 0
+    shown = capsys.readouterr().out
+    for n_parts, tries in ((228, 5), (297, 20), (377, 100)):
+        assert f"{n_parts} defective parts, none of them, for each of {tries} tried" in shown
+    assert "they prove for each of 20 tried a slip rate of at most 1.98 %; 2 % holds" in shown
+    assert "proven in 55 % of cases where all 300 are used for all, and chosen and" in shown
+    assert "where 149 are locked away until one is chosen" in shown
+    assert main([*PLAN, "--tries", "4", "--nok", "100"]) == 0
+    assert "proven in 0 % of cases where all 100 are used for all; they are too few to" in (
+        capsys.readouterr().out
+    )
+
+
 def test_plan_reads_limits_and_parts_of_a_settings_file(tmp_path, capsys, monkeypatch):
     """Views of one part count once; a data set that nobody prepared is left out."""
     import pandas as pd
@@ -124,6 +139,7 @@ def test_plan_reads_limits_and_parts_of_a_settings_file(tmp_path, capsys, monkey
         (["--max-slip", "2"], "--max-slip is a share such as 0.02, but is 2.0"),
         (["--max-slip", "0"], "--max-slip is a share"),
         (["--nok", "-1"], "cannot be negative"),
+        (["--tries", "0"], "the number of tries must be 1 or more, but is 0"),
         (["--confidence", "1"], "confidence must lie inside"),
     ],
 )

@@ -49,6 +49,7 @@ DECISIONS = {
     "assist": ("Assist", "◐", "may inspect if people re-check what it rejects"),
     "cannot_tell": ("Cannot tell", "?", "the parts at hand prove neither"),
     "not_ready": ("Not ready", "✖", "must not inspect"),
+    "did_not_judge": ("Did not judge", "–", "has no verdict on most parts"),
 }
 #: Cards that are always shown.
 _N_CARDS = 6
@@ -222,6 +223,7 @@ def _answer(rows: pd.DataFrame) -> str:
         ("assist", "can assist people who re-check", "can assist people who re-check"),
         ("cannot_tell", "cannot be told from so few parts", "cannot be told from so few parts"),
         ("not_ready", "is not ready", "are not ready"),
+        ("did_not_judge", "did not judge most parts", "did not judge most parts"),
     ):
         if counts.get(decision, 0):
             parts.append(f"{counts[decision]} {one if counts[decision] == 1 else more}")
@@ -323,6 +325,7 @@ def _rate_fact(
     if not n:
         return {"name": name, "value": MISSING, "words": "no such part at hand", "state": None}
     low, high, limit = row[f"{column}_low"], row[f"{column}_high"], row[f"max_{column}"]
+    is_within = row[f"{column}_high_among"] <= limit
     value = percent_text(row[column])
     if pd.isna(row[column]):
         best, worst = counts[f"{column}_best"], counts[f"{column}_worst"]
@@ -332,7 +335,7 @@ def _rate_fact(
         "value": value,
         "words": f"{counts[wrong]:.0f} of {n} {words}; bounds {percent_text(low)} and "
         f"{percent_text(high)}",
-        "state": "within" if high <= limit else "over" if low > limit else "unproven",
+        "state": "within" if is_within else "over" if low > limit else "unproven",
         "bar": {
             "value": None if pd.isna(row[column]) else _on_scale(row[column]),
             "low": _on_scale(low),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from realitycheck.core.tables import Schema, _bool, _int, _real, _text
-from realitycheck.metrics.readiness import Evidence, Requirements, decide
+from realitycheck.metrics.intervals import clopper_pearson
+from realitycheck.metrics.readiness import Evidence, Requirements, decide_all
 from realitycheck.report.tables.base import (
     KEYS,
 )
@@ -26,7 +28,7 @@ from realitycheck.report.text import (
 
 # ---------------------------------------------------------------------------------- result tables
 
-DECISIONS = ("ready", "assist", "not_ready", "cannot_tell")
+DECISIONS = ("ready", "assist", "not_ready", "cannot_tell", "did_not_judge")
 
 READINESS = Schema(
     "readiness",
@@ -54,7 +56,10 @@ READINESS = Schema(
         ("max_seconds_per_part", _real),
         ("max_cost_per_part_usd", _real),
         ("recheck_share", _real),  # of the parts at hand, rejected or without a verdict
-        ("more_nok_needed", _int),  # further parts that would settle it; null: no number would
+        (
+            "more_nok_needed",
+            _int,
+        ),  # further parts that would settle it; null: none would
         ("more_ok_needed", _int),
         ("f2_low", _real),
         ("f2_high", _real),
@@ -62,14 +67,21 @@ READINESS = Schema(
         ("seconds_note", _text),  # the steps that it adds up, or why it is not known
         ("uses_test_truth", _bool),
         ("confidence", _real),
+        ("n_tries", _int),  # everything tried on the parts; the decision holds for all of it
+        ("decision_alone", _text),  # as if this one were the only try
+        ("slip_rate_high_among", _real),  # upper bounds that decide among all tries
+        ("overkill_rate_high_among", _real),
+        ("excluded", _text),  # which of ready and assist the parts rule out, by commas
+        ("still_open", _text),  # which they neither prove nor rule out
         ("dataset_name", _text),
         ("method_name", _text),
         ("note", _text),
     ),
     ("dataset", "method", "prompt"),
-    {"decision": frozenset(DECISIONS)},
+    {"decision": frozenset(DECISIONS), "decision_alone": frozenset(DECISIONS)},
     ("slip_rate", "slip_rate_low", "slip_rate_high", "overkill_rate", "overkill_rate_low")
-    + ("overkill_rate_high", "f2", "recheck_share"),
+    + ("overkill_rate_high", "f2", "recheck_share", "slip_rate_high_among")
+    + ("overkill_rate_high_among",),
 )
 
 #: Beginnings of the notes of Table 2 that a decision does not rest on.
@@ -77,6 +89,7 @@ _BESIDE_A_DECISION = (
     "published value",
     "the study gives",
     "no variation among",
+    "no better than no model",
     "NOK by predicted area",
 )
 
@@ -85,7 +98,11 @@ _BESIDE_A_DECISION = (
 
 
 def readiness_table(
-    classification: pd.DataFrame, times: pd.DataFrame, *, requirements: Mapping[str, Any]
+    classification: pd.DataFrame,
+    times: pd.DataFrame,
+    *,
+    requirements: Mapping[str, Any],
+    n_tries: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Decide for each data set, method and prompt whether it is fit for the product.
 
@@ -94,6 +111,8 @@ def readiness_table(
         times: Seconds of a part, columns `KEYS`, `seconds_per_part` and `seconds_note`; a run that
             is not there was not timed.
         requirements: The four limits by name.
+        n_tries: How many were ever tried on the parts of each data set, those of the table among
+            them; None: those of the table.
 
     Returns:
         The table, columns of `READINESS`.
@@ -101,42 +120,66 @@ def readiness_table(
     limits = Requirements(**requirements)
     known = {tuple(row[k] for k in KEYS): row for row in times.to_dict("records")}
     rows = []
-    for row in classification.to_dict("records"):
-        if row["is_floor"]:
-            continue
-        time = known.get(tuple(row[k] for k in KEYS), {})
-        seconds, cost = _number(time.get("seconds_per_part")), _cost(row)
-        better = row["is_no_better_than_floor"]
-        evidence = Evidence(
-            n_nok=row["n_nok"],
-            n_ok=row["n_ok"],
-            missed=int(row["fn"]),
-            rejected=int(row["fp"]),
-            unanswered_nok=row["n_unanswered_nok"],
-            unanswered_ok=row["n_unanswered_ok"],
-            is_no_better=None if pd.isna(better) else bool(better),
-            f2_high=row["f2_high"],
-            f2_floor=row["f2_floor"],
-            seconds_per_part=seconds,
-            cost_per_part_usd=cost,
-        )
-        found = decide(evidence, limits, confidence=row["confidence"])
-        rows.append(
-            {name: row[name] for name in READINESS.columns if name in row}
-            | dict(requirements)
-            | {
-                "decision": found.decision,
-                "reason": found.reason,
-                "recheck_share": found.recheck_share,
-                "more_nok_needed": found.more_nok_needed,
-                "more_ok_needed": found.more_ok_needed,
-                "seconds_per_part": seconds,
-                "seconds_note": time.get("seconds_note") or "not timed",
-                "note": _decision_note(row["note"]),
-                "cost_per_part_usd": cost,
-            }
-        )
+    scored = classification[~classification["is_floor"].astype(bool)]
+    for dataset, own in scored.groupby("dataset", sort=False):
+        found = own.to_dict("records")
+        timed = [known.get(tuple(row[k] for k in KEYS), {}) for row in found]
+        evidence = [_evidence(row, time) for row, time in zip(found, timed, strict=True)]
+        n_tried = len(found) if n_tries is None else n_tries[dataset]
+        decisions = decide_all(evidence, limits, n_tries=n_tried, confidence=found[0]["confidence"])
+        for row, time, about, (alone, among) in zip(found, timed, evidence, decisions, strict=True):
+            rows.append(
+                {name: row[name] for name in READINESS.columns if name in row}
+                | dict(requirements)
+                | {
+                    "decision": among.decision,
+                    "reason": among.reason,
+                    "recheck_share": among.recheck_share,
+                    "more_nok_needed": among.more_nok_needed,
+                    "more_ok_needed": among.more_ok_needed,
+                    "n_tries": n_tried,
+                    "decision_alone": alone.decision,
+                    "excluded": ", ".join(among.excluded),
+                    "still_open": ", ".join(among.still_open),
+                    "seconds_per_part": about.seconds_per_part,
+                    "seconds_note": time.get("seconds_note") or "not timed",
+                    "note": _decision_note(row["note"]),
+                    "cost_per_part_usd": about.cost_per_part_usd,
+                }
+                | _bounds_among(about, among.confidence)
+            )
     return _table(rows, READINESS)
+
+
+def _evidence(row: Mapping[str, Any], time: Mapping[str, Any]) -> Evidence:
+    return Evidence(
+        n_nok=row["n_nok"],
+        n_ok=row["n_ok"],
+        missed=int(row["fn"]),
+        rejected=int(row["fp"]),
+        unanswered_nok=row["n_unanswered_nok"],
+        unanswered_ok=row["n_unanswered_ok"],
+        unanswered_why=_words_of(row["unanswered_status"]),
+        seconds_per_part=_number(time.get("seconds_per_part")),
+        cost_per_part_usd=_cost(row),
+    )
+
+
+def _words_of(status_counts: Any) -> str:
+    """Statuses of images without a verdict, with their numbers, without underscores."""
+    return "" if pd.isna(status_counts) else str(status_counts).replace("_", " ")
+
+
+def _bounds_among(e: Evidence, confidence: float) -> dict[str, float]:
+    """Upper bounds that decide among all tries; null without a part."""
+    bounds = {}
+    for name, wrong, n in (
+        ("slip_rate", e.slip_wrong, e.n_nok),
+        ("overkill_rate", e.overkill_wrong, e.n_ok),
+    ):
+        high = clopper_pearson(wrong, n, confidence=confidence, side="upper")[1]
+        bounds[f"{name}_high_among"] = high if n else np.nan
+    return bounds
 
 
 def _decision_note(note: str) -> str:
@@ -158,6 +201,7 @@ DECISION_WORDS = {
     "assist": "assist",
     "not_ready": "not ready",
     "cannot_tell": "cannot tell",
+    "did_not_judge": "did not judge",
 }
 
 
@@ -171,7 +215,7 @@ def readiness_text(table: pd.DataFrame) -> TableText:
 
     def cells(row: pd.Series) -> list[str]:
         return [
-            DECISION_WORDS[row["decision"]],
+            _decision(row),
             f"{row['n_nok']} / {row['n_ok']}",
             f"{row['n_answered']} of {row['n_nok'] + row['n_ok']}",
             _bounded(row, "slip_rate"),
@@ -196,12 +240,36 @@ def readiness_text(table: pd.DataFrame) -> TableText:
             "Ready: the upper bounds of slip and overkill rate, time and cost meet their limits. "
             "Assist: slip's does, overkill's does not, and a person checks again what is rejected. "
             "Not ready: slip's lower bound is above its limit, or the method is no better than no "
-            "model. Bounds are one-sided; a part without a verdict counts as wrong in upper ones.",
+            "model (1 − slip − overkill is not above 0). Did not judge: most parts have no "
+            "verdict. Bounds are one-sided; a part without a verdict counts as wrong in upper "
+            "ones.",
+            *_tried(table),
             "Time: medians of all steps of one part, alignment left out. Cost: what a service is "
-            "paid. Wanted: further parts that would settle it if the observed rates hold; ∞: none "
-            "would.",
+            "paid. Wanted: further parts that would settle it if the observed rates hold; ∞: no "
+            "practicable number would.",
         ],
     )
+
+
+def _decision(row: pd.Series) -> str:
+    """The decision among all tries, and the one alone where that is another."""
+    decision, alone = (DECISION_WORDS[row[name]] for name in ("decision", "decision_alone"))
+    return decision if decision == alone else f"{decision} (alone: {alone})"
+
+
+def _tried(table: pd.DataFrame) -> list[str]:
+    """Say among how many tries the decisions hold."""
+    counts = table.drop_duplicates("dataset")
+    if not (counts["n_tries"] > 1).any():
+        return []
+    tried = "; ".join(
+        f"{row['dataset_name']}: {row['n_tries']} tried" for _, row in counts.iterrows()
+    )
+    return [
+        f"{tried}. Of all that was tried on the same parts none is wrongly ready or assists at "
+        "that confidence, so each is proven at a higher one, which its reason names; bounds in "
+        "the columns, and a decision marked alone, are those of one method by itself."
+    ]
 
 
 def _limits(row: pd.Series) -> str:

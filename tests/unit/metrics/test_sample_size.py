@@ -1,5 +1,6 @@
 """How many parts prove a rate, and how many more would settle it."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,10 +9,15 @@ from scipy import stats
 from realitycheck.metrics.intervals import clopper_pearson
 from realitycheck.metrics.sample_size import (
     MAX_PARTS,
+    PLANNED_TRIES,
+    best_split,
     parts_needed,
     parts_to_settle,
+    power_of_split,
+    power_together,
     what_parts_prove,
 )
+from realitycheck.metrics.tries import confidence_of_each
 
 
 @pytest.mark.parametrize(("limit", "n"), [(0.05, 59), (0.02, 149), (0.01, 299), (0.005, 598)])
@@ -91,6 +97,50 @@ def test_settled_rates_need_no_more():
     """The parts at hand are enough when a bound has passed the limit."""
     assert parts_to_settle(0, 149, 0.02) == 149
     assert parts_to_settle(5, 32, 0.02) == 32
+
+
+@pytest.mark.parametrize(("n_tries", "n_parts"), [(1, 149), (5, 228), (20, 297), (100, 377)])
+def test_parts_for_many_tries_without_a_miss(n_tries, n_parts):
+    """(1 - 2 %)^n <= 5 % / k: a hundred tries need two and a half times the parts of one."""
+    assert parts_needed(0.02, confidence=confidence_of_each(n_tries)) == n_parts
+    assert 0.98**n_parts <= 0.05 / n_tries < 0.98 ** (n_parts - 1)
+    assert n_tries in PLANNED_TRIES
+
+
+def test_power_together_by_hand():
+    """149 parts prove 2 % without an error, which a rate of 1 % has in 22 %; 148 never do."""
+    assert power_together(149, 0.02, n_tries=1, fit_rate=0.01) == pytest.approx(0.99**149)
+    assert power_together(148, 0.02, n_tries=1, fit_rate=0.0) == 0
+    assert power_together(297, 0.02, n_tries=20, fit_rate=0.001) == pytest.approx(0.999**297)
+    assert power_together(297, 0.02, n_tries=21, fit_rate=0.001) == 0
+
+
+def test_power_of_split_by_hand_and_by_simulation():
+    """Without a part to choose on it is the toss of a coin; else as drawn 20,000 times."""
+    given = {"n_tries": 2, "fit_rate": 0.0, "unfit_rate": 0.5}
+    assert power_of_split(0, 149, 0.02, **given) == pytest.approx(0.5)
+    # The other one has no error of two in a quarter of cases, and then the coin decides.
+    assert power_of_split(2, 149, 0.02, **given) == pytest.approx(1 - 0.25 / 2)
+    rng = np.random.default_rng(0)
+    own = rng.binomial(60, 0.01, 20_000)
+    others = rng.binomial(60, 0.05, (19, 20_000))
+    least = others.min(axis=0)
+    n_equal = (others == own).sum(axis=0)
+    is_chosen = np.where(own < least, 1.0, np.where(own == least, 1 / (n_equal + 1), 0.0))
+    drawn = is_chosen.mean() * 0.99**149
+    found = power_of_split(60, 149, 0.02, n_tries=20, fit_rate=0.01, unfit_rate=0.05)
+    assert found == pytest.approx(drawn, abs=0.004)  # four standard errors of the 20,000
+
+
+@given(st.integers(20, 240), st.integers(1, 30), st.sampled_from([0.05, 0.1]))
+@settings(max_examples=25, deadline=None)
+def test_best_split_is_the_best_of_all(n_parts, n_tries, limit):
+    """Against every split there is."""
+    given = {"n_tries": n_tries, "fit_rate": limit / 5, "unfit_rate": 2 * limit}
+    powers = [power_of_split(n_parts - n, n, limit, **given) for n in range(n_parts + 1)]
+    found = best_split(n_parts, limit, **given)
+    assert found.power == pytest.approx(max(powers), abs=1e-12)
+    assert found.n_choose + found.n_confirm == n_parts
 
 
 @pytest.mark.parametrize("n_errors", [-1, 0.5])

@@ -40,9 +40,8 @@ LIMITS = {
 }
 
 
-def rows(method, prompt, verdicts, *, ious=None, group=None):
+def rows(method, prompt, verdicts, *, ious=None, group=None, n_nok=12):
     """Scores of parts: those whose number is below n_nok are defective."""
-    n_nok = 12
     found = []
     for number, verdict in enumerate(verdicts):
         is_nok = number < n_nok
@@ -106,7 +105,7 @@ def readiness(times=(), **changes):
 
 
 def test_every_run_has_a_decision_and_floors_have_none():
-    """Twelve of twelve caught prove 22 % at most, and the limit is 2 %."""
+    """Twelve of twelve caught prove 22 % at most, and the limit is 2 %; three were tried."""
     table = readiness([("chips", "grounded_sam", "plain", 1.5, "encoder 1.5 s")])
     check_table(table, READINESS, where="test")
     assert list(zip(table["method"], table["prompt"], strict=True)) == [
@@ -116,8 +115,14 @@ def test_every_run_has_a_decision_and_floors_have_none():
     ]
     first, _, asked = (row for _, row in table.iterrows())
     assert first["decision"] == "cannot_tell"
-    assert first["more_nok_needed"] == 137
-    assert "149 defective parts in all, 137 more" in first["reason"]
+    assert first["more_nok_needed"] == 191
+    assert "203 defective parts in all, 191 more" in first["reason"]
+    assert first["reason"].endswith(
+        "it is one of 3 tried on these parts, and at 95 % confidence none is wrongly found fit."
+    )
+    assert (first["n_tries"], first["excluded"], first["still_open"]) == (3, "", "ready, assist")
+    assert first["slip_rate_high"] == pytest.approx(1 - 0.05 ** (1 / 12))
+    assert first["slip_rate_high_among"] == pytest.approx(1 - (0.05 / 3) ** (1 / 12))
     assert (first["seconds_per_part"], first["cost_per_part_usd"]) == (1.5, 0.0)
     assert asked["decision"] == "not_ready"
     assert "5 of 12 defective parts slip" in asked["reason"]
@@ -143,7 +148,49 @@ def test_readiness_reads_as_words_with_their_numbers():
     assert "| cannot tell |" in printed
     assert "not\\_ready" not in printed
     assert "Limits: slip rate 2.0\u00a0%, overkill rate 5.0\u00a0%, 5 s a part" in printed
-    assert "| 137 / 39 |" in printed
+    assert "| 191 / 60 |" in printed
+    assert "3 tried. Of all that was tried on the same parts none is wrongly ready" in printed
+
+
+def one_run(n_nok, n_ok, missed=0, silent=0):
+    """One method alone on its parts."""
+    verdicts = ["OK"] * missed + ["NOK"] * (n_nok - missed) + ["OK"] * n_ok
+    verdicts[:silent] = [None] * silent
+    table = pd.DataFrame(rows("ask", "basic", verdicts, n_nok=n_nok))
+    table.loc[table["label_predicted"].isna(), "status"] = "not_comparable"
+    return classification_table(table, **NAMES, **STATISTICS)
+
+
+def decided(classification, **changes):
+    times = pd.DataFrame([["chips", "ask", "basic", 1.0, "all steps"]])
+    times.columns = ["dataset", "method", "prompt", "seconds_per_part", "seconds_note"]
+    limits = {"max_slip_rate": 0.02, "max_overkill_rate": 0.05}
+    return readiness_table(classification, times, requirements=limits, **changes)
+
+
+def test_tries_that_are_no_rows_share_the_error_too():
+    """149 of 149 are enough for one try; of 24 each needs 306. Both decisions are shown."""
+    table = decided(one_run(149, 100))
+    assert (table["decision"][0], table["n_tries"][0]) == ("ready", 1)
+    table = decided(one_run(149, 100), n_tries={"chips": 24})
+    assert list(table.loc[0, ["decision", "decision_alone", "n_tries"]]) == [
+        "cannot_tell",
+        "ready",
+        24,
+    ]
+    assert "306 defective parts in all" in table["reason"][0]
+    assert "one of 24 tried" in table["reason"][0]
+    assert "| cannot tell (alone: ready) |" in render_markdown(readiness_text(table))
+
+
+def test_method_that_judged_few_parts_did_not_judge_and_says_why():
+    """Thirty of forty could not be compared."""
+    table = decided(one_run(20, 20, silent=30))
+    assert table["decision"][0] == "did_not_judge"
+    assert table["reason"][0].startswith(
+        "Only 10 of the 40 parts have a verdict (not comparable 30); "
+    )
+    assert "| did not judge |" in render_markdown(readiness_text(table))
 
 
 # -------------------------------------------------------------------------- detection probability
