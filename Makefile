@@ -1,14 +1,13 @@
-# make demo, make test: each sets up its own virtual environment first; a second call installs nothing.
+# make demo, make test: each sets up the virtual environment first; a second call installs nothing.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 CORES ?= $(shell nproc)
 WORKERS ?= $(CORES)
 THREADS ?= 1
 
-.PHONY: help setup demo test test-restricted check lint format schema docs clean
+.PHONY: help setup setup-tests demo test test-restricted check lint format schema docs clean
 
 help:
 	@echo "make demo    run the embedded demo; results under results/"
@@ -21,22 +20,16 @@ help:
 	@echo "make docs    build the documentation under site/"
 	@echo "make clean   delete what the demo computed"
 
-setup: $(STAMP)
+setup:
+	@$(PYTHON) envs/set_up.py $(VENV)
 
-$(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "RealityCheck needs Python 3.11 or later; name one with make PYTHON=python3.12" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[test]'
-	@rm -f $(VENV)/.installed-*
-	@touch $@
+setup-tests:
+	@$(PYTHON) envs/set_up.py $(VENV) --tests
 
 demo: setup
 	$(BIN)/snakemake --cores $(CORES)
-	@echo "Report: results/report.html   tables: results/tables/   figures: results/figures/"
 
-test: setup lint
+test: lint
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-restricted: export ATEN_CPU_CAPABILITY := avx2
@@ -55,7 +48,7 @@ check: lint
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
 	  -m "not (cluster or long or workflow)" -k "not ($(SLOW))" tests/unit
 
-lint: setup
+lint: setup-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
@@ -63,7 +56,7 @@ lint: setup
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-format: setup
+format: setup-tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
@@ -71,7 +64,7 @@ format: setup
 schema: setup
 	$(BIN)/python -m realitycheck schema > configs/settings.schema.json
 
-docs: setup
+docs: setup-tests
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:

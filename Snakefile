@@ -50,4 +50,4 @@ rule all:
 
 
 onsuccess:
-    say_self_test()
+    say_what_was_found()

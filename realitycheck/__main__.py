@@ -190,10 +190,13 @@ def _quote(file: str, settings: Settings) -> int:
 
 def _check(file: str, settings: Settings) -> int:
     from realitycheck.planning.checking import words_are_checked
+    from realitycheck.planning.slow_precision import precision_warnings
 
     runs = settings.runs()
     counts = f"data sets: {len(settings.datasets)}, runs of methods: {len(runs)}"
     print(f"{file}: no fault; {counts}")
+    for warning in precision_warnings(settings):
+        print(f"{file}: warning: {warning}", file=sys.stderr)
     if not words_are_checked(settings):
         print(
             "not checked yet: whether GroundingDINO's vocabulary holds the words of the prompts; a "

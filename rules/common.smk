@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,6 +16,7 @@ from realitycheck.planning.checking import (
 from realitycheck.models.settings import DETECTION_FLOOR
 from realitycheck.core.settings import SettingsError
 from realitycheck.settings.load import load_settings
+from realitycheck.face.handler import show_run
 from realitycheck.core.constants import (
     AREA_SUFFIX,
     LABEL_FLOORS,
@@ -28,7 +28,17 @@ from realitycheck.planning.plan import Plan
 from realitycheck.core.provenance import is_training, shard_names, source_digest
 from realitycheck.core.room import NoRoomError, check_folder, check_free
 from realitycheck.settings.file import SettingsFileError
+from realitycheck.planning.slow_precision import precision_warnings
 from realitycheck.core.files import sweep
+
+# Who asks Snakemake for more, or for less, gets Snakemake's own words.
+if workflow.is_main_process and not (
+    workflow.output_settings.verbose
+    or workflow.output_settings.quiet
+    or workflow.output_settings.printshellcmds
+    or workflow.output_settings.debug_dag
+):
+    show_run(logger, dry_run=workflow.output_settings.dryrun)
 
 # A job on another machine, where keys and folders of this one may be missing, looks at types only.
 try:
@@ -43,6 +53,8 @@ plan = Plan(cfg)
 words_checked = words_are_checked(cfg) or not workflow.is_main_process
 
 if workflow.is_main_process:
+    for warning in precision_warnings(cfg):
+        logger.warning(warning)
     try:
         check_folder(".")
         check_folder(cfg.results_dir)
@@ -347,11 +359,9 @@ def scores_of_shown(wildcards):
     )
 
 
-def say_self_test():
-    """Say at the end of a run what its self-test found, where there is one."""
-    table = Path(cfg.results_dir, "tables", "self_test.parquet")
-    if plan.self_tested() and table.is_file():
-        from realitycheck.core.schemas import SELF_TEST, read_table
-        from realitycheck.report.tables.self_test import verdict
+def say_what_was_found():
+    """Say at the end of a run where the report lies, and in a few lines what it says."""
+    from realitycheck.face.closing import closing_lines
 
-        print(verdict(read_table(table, schema=SELF_TEST)), file=sys.stderr)
+    for line in closing_lines(cfg.results_dir, self_tested=plan.self_tested()):
+        logger.info(line)

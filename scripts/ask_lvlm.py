@@ -1,11 +1,11 @@
 """Ask a vision language model about each image; what was ever answered is not asked again."""
 
-import sys
 from pathlib import Path
 
 from realitycheck.core.job import job_log, run_facts
 from realitycheck.core.schemas import REFERENCES, TRANSFORMS, VERDICTS
 from realitycheck.core.tables import read_table, write_table
+from realitycheck.core.terminal import say
 from realitycheck.lvlm.progress import progress_bar
 from realitycheck.lvlm.runner import ask, quote
 from realitycheck.stages.lvlm import (
@@ -34,8 +34,8 @@ with job_log(snakemake.log[0]):
         rows = known_rows(questions, keys, settings=settings)
     else:
         prices = prices_of(settings)
-        print(quote(questions, settings["ledger"], prices=prices).text(), file=sys.stderr)
-        print(destination_of(settings)[2], file=sys.stderr)
+        say(quote(questions, settings["ledger"], prices=prices).text())
+        say(destination_of(settings)[2])
         with progress_bar(" ".join(keys.values())) as show:
             rows, bill = ask(
                 questions,
@@ -50,7 +50,7 @@ with job_log(snakemake.log[0]):
                 progress=show,
                 **keys,
             )
-        print(bill.text(), file=sys.stderr)
+        say(bill.text())
         clients = bill.clients
     write_table(
         rows,

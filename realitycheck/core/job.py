@@ -18,21 +18,24 @@ from typing import Any, TextIO, TypeVar
 from realitycheck.core.imports import without_garbage_collection
 from realitycheck.core.provenance import digest_of, versions
 from realitycheck.core.room import explained
+from realitycheck.core.terminal import is_shown_from_logs
 
 Item = TypeVar("Item")
 log = logging.getLogger("realitycheck")
 
 _SECONDS_BETWEEN_LOG_LINES = 10.0
+#: Exit status of a job that Ctrl-C ended, as shells have it.
+_INTERRUPTED = 130
 
 
 @contextlib.contextmanager
 def job_log(path: str | Path) -> Iterator[None]:
     """Write the log of a job to a file, and a failing job's message to the terminal as well.
 
-    Warnings go to the log. On an error the log gets the whole traceback; the terminal gets the
-    message, which says what to do, and the job fails. A full disk, a folder that cannot be written
-    and memory that ran out are told in words of our own (`realitycheck.core.room`), in the log as
-    well.
+    Warnings go to the log. On an error the log gets the whole traceback and, last, the message,
+    which says what to do and is what the terminal gets; the job fails. A full disk, a folder that
+    cannot be written and memory that ran out are told in words of our own
+    (`realitycheck.core.room`).
 
     The log is locked as long as the job runs. So a job that is started again, while the one of a
     killed run still goes on, waits for it, and its output is the one that stays.
@@ -53,11 +56,17 @@ def job_log(path: str | Path) -> Iterator[None]:
     log.propagate = True
     try:
         yield
+    except KeyboardInterrupt:
+        log.info("interrupted")
+        raise SystemExit(_INTERRUPTED) from None
     except Exception as error:
         told = explained(error)
-        log.error("%s", told or "".join(traceback.format_exception(error)))
-        told = told or f"{type(error).__name__}: {error}"
-        print(f"\n{told}\n(log: {path})", file=sys.stderr, flush=True)
+        if told is None:
+            log.error("%s", "".join(traceback.format_exception(error)))
+            told = f"{type(error).__name__}: {error}"
+        log.error("%s", told)
+        if not is_shown_from_logs() or handler.is_told:
+            print(f"\n{told}\n(log: {path})", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     finally:
         logging.captureWarnings(False)
@@ -116,7 +125,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
     def count(done: int, total: int) -> None:
         nonlocal bar, shown
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not is_shown_from_logs():
             if bar is None:
                 from tqdm import tqdm
 
@@ -125,7 +134,8 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         elif done == total or time.monotonic() - shown > _SECONDS_BETWEEN_LOG_LINES:
             shown = time.monotonic()
             log.info("%s: %d of %d", what, done, total)
-            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+            if not is_shown_from_logs():
+                print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
 
     try:
         yield count

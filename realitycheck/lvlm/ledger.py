@@ -34,6 +34,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from realitycheck.core.terminal import say
 from realitycheck.lvlm import budget as money
 from realitycheck.lvlm import owners
 from realitycheck.lvlm.file_systems import is_local
@@ -43,7 +44,6 @@ from realitycheck.lvlm.ledger_locks import (
     LedgerFullError,
     is_full,
     patiently,
-    say,
 )
 from realitycheck.lvlm.ledger_room import Room
 from realitycheck.lvlm.ledger_schema import (

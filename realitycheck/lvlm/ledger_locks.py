@@ -6,11 +6,12 @@ import logging
 import os
 import socket
 import sqlite3
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from realitycheck.core.terminal import say
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,6 @@ def patiently(work: Callable[[], T], *, path: Path, patience_s: float) -> T:
                 is_told = True
                 say(f"{path} is locked by {holders(path)}; waiting up to {patience_s:.0f} s for it")
         time.sleep(_POLL_S)
-
-
-def say(text: str) -> None:
-    """Tell whoever watches the terminal, and the log."""
-    log.info(text)
-    print(text, file=sys.stderr, flush=True)
 
 
 def is_locked(error: sqlite3.Error) -> bool:

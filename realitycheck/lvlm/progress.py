@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from realitycheck.core.terminal import is_shown_from_logs
 from realitycheck.lvlm.run import Progress
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextmanager
@@ -23,20 +30,38 @@ def progress_bar(
     Yields:
         A function for the argument `progress` of `realitycheck.lvlm.runner.ask`.
     """
+    if is_shown_from_logs():
+        yield _log_lines(title)
+        return
     from tqdm import tqdm
 
     bar: Any = tqdm(total=0, desc=title, unit="question", file=stream, mininterval=min_interval_s)
 
     def show(at: Progress) -> None:
         bar.total = at.n_questions
-        bar.set_postfix_str(
-            f"{at.n_in_flight} in flight, {at.spent_usd:.3f} USD"
-            + (f", {at.waits_for}" if at.waits_for else ""),
-            refresh=False,
-        )
+        bar.set_postfix_str(_details(at), refresh=False)
         bar.update(at.n_done - bar.n)
         if at.waits_for:  # said at once: nothing more comes for some time
             bar.refresh()
 
     with bar:
         yield show
+
+
+def _details(at: Progress) -> str:
+    waits = f", {at.waits_for}" if at.waits_for else ""
+    return f"{at.n_in_flight} in flight, {at.spent_usd:.3f} USD{waits}"
+
+
+def _log_lines(title: str) -> Callable[[Progress], None]:
+    """A line in the log now and then, and at once where something is waited for."""
+    shown, waits_for = time.monotonic(), None
+
+    def show(at: Progress) -> None:
+        nonlocal shown, waits_for
+        is_news = at.n_done == at.n_questions or at.waits_for != waits_for
+        if is_news or time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
+            shown, waits_for = time.monotonic(), at.waits_for
+            log.info("%s: %d of %d questions, %s", title, at.n_done, at.n_questions, _details(at))
+
+    return show

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from realitycheck.core.job import counting, log, run_facts
 from realitycheck.core.provenance import bucket_digests, digest_of, read_record
 from realitycheck.core.schemas import INVENTORY, MANIFEST, REFERENCES
 from realitycheck.core.tables import write_table
+from realitycheck.core.terminal import say
 from realitycheck.datasets.ingest import check_records
 from realitycheck.datasets.inventory_table import describe, inventory_table
 from realitycheck.datasets.records import DatasetError, Fault
@@ -29,7 +29,7 @@ from realitycheck.datasets.registry import list_records
 _THUMBNAIL_PX = 96
 #: The medoid is drawn from at most this many images of a category; more change it no further.
 _MAX_CANDIDATES = 300
-#: Lines that are printed of what each kind of file there is; the table has all.
+#: Lines that are said of what each kind of file there is; the table has all.
 _MAX_ROWS = 12
 
 
@@ -67,7 +67,8 @@ def prepare_dataset(
         DatasetError: With every fault of the data set.
     """
     root = Path(settings["root"])
-    listing = list_records(settings, ours=[Path(manifest_path).parents[1]])
+    results = Path(manifest_path).parents[1]
+    listing = list_records(settings, ours=[results])
     with counting(f"{dataset}: images checked") as count:
         table, faults = check_records(
             listing.records,
@@ -88,9 +89,10 @@ def prepare_dataset(
         raise DatasetError(faults, dataset=dataset)
     table = table.assign(dataset=dataset)
     found = inventory_table(dataset, table, listing, root=root)
+    # What a folder of one's own was taken for is worth a look; what the run drew or fetched is not.
+    tell = log.info if root.is_relative_to(results) else say
     for line in describe(found, max_rows=_MAX_ROWS):
-        log.info("%s: %s", dataset, line)
-        print(f"{dataset}: {line}", file=sys.stderr, flush=True)
+        tell(f"{dataset}: {line}")
     references = _references(dataset, table, settings)
     scored, train = (table[table["split"] == split] for split in ("test", "train"))
     facts = run_facts(settings)

@@ -178,9 +178,15 @@ class WorkflowRun:
         self.finish(*arguments, cores=cores)
         return {path for path, time in self.written().items() if before.get(path) != time}
 
+    def record(self):
+        """The whole log of the last run, of which the terminal shows a part."""
+        logs = sorted((self.folder / ".snakemake" / "log").glob("*.snakemake.log"))
+        return logs[-1].read_text() if logs else ""
+
     def rules_run(self, *arguments):
         """Finish a run; return how often each rule's jobs ran, targets left out."""
-        text = self.finish(*arguments)
+        self.finish(*arguments)
+        text = self.record()
         found = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", text, re.MULTILINE)
         return dict(collections.Counter(name for name in found if name not in TARGETS))
 
@@ -222,25 +228,29 @@ class WorkflowRun:
             The number of jobs that had ended, and the process group, in which jobs may go on; None
             where the run ended before.
         """
-        path = self.folder / "killed.log"
-        with path.open("w") as log:
-            process = subprocess.Popen(
-                self.command(*targets, cores=cores),
-                cwd=self.folder,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        while process.poll() is None and path.read_text().count("Finished jobid") < n_finished:
+        before = self.record()
+
+        def n_ended():
+            text = self.record()
+            return 0 if text == before else text.count("Finished jobid")
+
+        process = subprocess.Popen(
+            self.command(*targets, cores=cores),
+            cwd=self.folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while process.poll() is None and n_ended() < n_finished:
             time.sleep(0.02)
         try:
             process.wait(delay_s)
         except subprocess.TimeoutExpired:
             (os.killpg if jobs_too else os.kill)(process.pid, signal.SIGKILL)
             process.wait()
-            return path.read_text().count("Finished jobid"), process.pid
+            return n_ended(), process.pid
         return None
 
 
