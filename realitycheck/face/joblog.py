@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-#: Beginning of a record that a job writes by `realitycheck.core.job`; other lines may stand between.
+#: Beginning of a record that `realitycheck.core.job` writes; other lines may stand between.
 _RECORD = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) ([\w.]+): ", re.MULTILINE)
 _COUNT = re.compile(r"^(?:.*: )?(\d+ of \d+.*)$")
 _SAID = "realitycheck.said"

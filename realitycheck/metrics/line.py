@@ -37,6 +37,9 @@ from typing import NamedTuple
 
 from realitycheck.metrics.intervals import clopper_pearson
 
+#: A figure as a function of defect rate, slip rate and overkill rate.
+_OfRates = Callable[[float, float, float], float]
+
 #: Defect rates at which figures are given where the line's own is not known.
 EXAMPLE_RATES = (0.001, 0.01, 0.1)
 #: Every figure is for so many parts of the line.
@@ -167,10 +170,10 @@ def line_figures(
     one = (rates.slip(confidence), rates.overkill(confidence))
     both = (rates.slip(math.sqrt(confidence)), rates.overkill(math.sqrt(confidence)))
 
-    def figure(value: Callable[[float, float, float], float], known=one) -> Figure:
+    def figure(value: _OfRates, known: tuple[Figure, Figure] = one) -> Figure:
         return _over(value, ends, *known)
 
-    def cost(value: Callable[[float, float, float], float], *names: str, known=both):
+    def cost(value: _OfRates, *names: str, known: tuple[Figure, Figure] = both) -> Figure | None:
         is_known = all(getattr(costs, name) is not None for name in names)
         return figure(value, known) if is_known else None
 
@@ -250,7 +253,7 @@ def _rate(wrong: int, wrong_at_most: int, n: int, confidence: float) -> Figure:
 
 
 def _over(
-    value: Callable[[float, float, float], float],
+    value: _OfRates,
     ends: tuple[float, float],
     slip: Figure,
     overkill: Figure,
