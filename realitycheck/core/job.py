@@ -37,17 +37,21 @@ def job_log(path: str | Path) -> Iterator[None]:
     cannot be written and memory that ran out are told in words of our own
     (`realitycheck.core.room`).
 
-    The log is locked as long as the job runs. So a job that is started again, while the one of a
-    killed run still goes on, waits for it, and its output is the one that stays.
+    A file beside the log is locked as long as the job runs (not the log itself, which Snakemake
+    removes before each job). So a job that is started again, while the one of a killed run still
+    goes on, waits for it, and its output is the one that stays.
     """
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        handler = _LogFile(path, mode="a", encoding="utf-8")
-        _wait_for_earlier_job(handler.stream)
-        handler.stream.truncate(0)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f".{path.name}.lock").open("a")
+        _wait_for_earlier_job(lock, path)
+        handler = _LogFile(path, mode="w", encoding="utf-8")
     except OSError as error:
         print(f"\n{path}: {explained(error) or error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:  # while it waited for the job of an earlier run
+        raise SystemExit(_INTERRUPTED) from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -73,6 +77,7 @@ def job_log(path: str | Path) -> Iterator[None]:
         root.removeHandler(handler)
         with contextlib.suppress(OSError):  # what a full disk did not take was told by the handler
             handler.close()
+        lock.close()
 
 
 class _LogFile(logging.FileHandler):
@@ -88,14 +93,12 @@ class _LogFile(logging.FileHandler):
             print(f"{self.baseFilename}: the log has gaps: {told}", file=sys.stderr, flush=True)
 
 
-def _wait_for_earlier_job(file: TextIO) -> None:
+def _wait_for_earlier_job(lock: TextIO, path: Path) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(
-            f"{file.name}: waiting for the same job of an earlier run", file=sys.stderr, flush=True
-        )
-        fcntl.flock(file, fcntl.LOCK_EX)
+        print(f"{path}: waiting for the same job of an earlier run", file=sys.stderr, flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError:
         # A file system without locks; there the earlier jobs must have ended before (README).
         return

@@ -136,7 +136,8 @@ class Face:
         record = [f"Full record: {self._log}"] if self._log else []
         counted = self.progress().partition(",")[0]
         for failure in self._failures.values():
-            said += _block(failure)
+            if failure.said or not self._is_interrupted:  # else it was ended with the run
+                said += _block(failure)
         if self._is_interrupted:
             when = f"after {counted}" if self.total else "before the first step"
             return [*said, f"Interrupted {when}. To go on, {AGAIN}.", *record]

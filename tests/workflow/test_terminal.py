@@ -1,5 +1,6 @@
 """What a person sees in the end of a run that broke off: what happened, and what to do."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -21,11 +22,21 @@ FIRST = "generate_dataset"
 
 @pytest.fixture
 def watched(new_run, tmp_path):
-    """Start a run on a terminal, interfere once a job is there, and give its last 15 lines."""
+    """Start a run on a terminal, interfere once a job is there, and give its last 15 lines.
+
+    The job waits until then, as behind the same job of an earlier run.
+    """
     run = new_run(tmp_path, SETTINGS)
+    lock = run.folder / "logs" / FIRST / ".sat.log.lock"
+    lock.parent.mkdir(parents=True)
+    for name in "ab":
+        run.add_part("OK", name)
+        run.add_part("NOK", f"x{name}")
 
     def watch(interfere=None):
         ours, theirs = os.openpty()
+        held = lock.open("a")
+        fcntl.flock(held, fcntl.LOCK_EX)
         process = subprocess.Popen(
             run.command(f"results/manifests/{'sat' if interfere else 'parts'}.parquet"),
             cwd=run.folder,
@@ -37,6 +48,7 @@ def watched(new_run, tmp_path):
         os.close(theirs)
         if interfere:
             interfere(process)
+        held.close()
         said = b""
         while chunk := read(ours):
             said += chunk
@@ -44,7 +56,8 @@ def watched(new_run, tmp_path):
         assert process.wait(60) != 0
         assert b"\x1b[J" in said, "a bar was drawn"
         assert b"Reason:" not in said and b"Select jobs" not in said
-        return " ".join(said.decode().rpartition("\x1b[J")[2].splitlines()[-15:])
+        last = said.decode().rpartition("\x1b[J")[2].splitlines()[-15:]
+        return " ".join(" ".join(last).split())
 
     return run, watch
 
@@ -60,10 +73,8 @@ def read(terminal):
 def job_of(process):
     """Wait for the first job of a run; its process."""
     while process.poll() is None:
-        listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,sess=,args="], capture_output=True, text=True, check=True
-        )
-        for line in listed.stdout.splitlines():
+        listed = subprocess.check_output(["ps", "-A", "-ww", "-o", "pid=,sess=,args="], text=True)
+        for line in listed.splitlines():
             pid, session, command = line.split(None, 2)
             is_job = command.endswith(f".{FIRST}.py") and "bash" not in command.split()[0]
             if is_job and session == str(process.pid):
@@ -74,9 +85,6 @@ def job_of(process):
 
 def test_missing_mask_is_told_in_our_words(watched):
     run, watch = watched
-    for name in "ab":
-        run.add_part("OK", name)
-        run.add_part("NOK", f"x{name}")
     (run.folder / "data" / "parts" / "masks" / "xa.png").unlink()
     end = watch()
     assert "data/parts/NOK/xa.png: expected a mask" in end and "draw the mask; or" in end

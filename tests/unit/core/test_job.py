@@ -221,7 +221,10 @@ def test_log_holds_messages_and_warnings_of_its_own_job_only(tmp_path):
 
 
 def test_job_waits_for_the_one_of_a_killed_run(tmp_path):
-    """Its output must be the later one, or that of old settings would stay."""
+    """Its output must be the later one, or that of old settings would stay.
+
+    Snakemake removes a log before it starts a job.
+    """
     path = tmp_path / "job.log"
     order = []
 
@@ -230,6 +233,7 @@ def test_job_waits_for_the_one_of_a_killed_run(tmp_path):
             order.append("later")
 
     with job_log(path):
+        path.unlink()
         later = threading.Thread(target=again)
         later.start()
         later.join(0.3)
