@@ -27,7 +27,12 @@ SETTINGS = ()
 
 def compute(results: Results) -> dict[str, pd.DataFrame]:
     """Take the counts out of Table 2."""
-    return {"confusion": results.table("classification")[CONFUSION.columns]}
+    return {"confusion": confusion_table(results.table("classification"))}
+
+
+def confusion_table(classification: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts against labels, and who gave none: the columns of `CONFUSION` out of Table 2."""
+    return classification[CONFUSION.columns].copy()
 
 
 def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
