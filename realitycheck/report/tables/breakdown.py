@@ -160,9 +160,8 @@ def mask_sizes(paths: Sequence[str | Path], area_runs: Sequence[Run]) -> pd.Data
         area_runs: Runs with verdicts by the area of those masks.
     """
     columns = [*KEYS, "image_id", "mask_height_px", "mask_width_px"]
-    masks = pd.concat(
-        [read_table(path, schema=MASKS, columns=columns) for path in paths], ignore_index=True
-    )
+    read = [read_table(path, schema=MASKS, columns=columns) for path in paths]
+    masks = pd.concat([pd.DataFrame(columns=columns), *read], ignore_index=True)
     masks["mask_px"] = masks.pop("mask_height_px") * masks.pop("mask_width_px")
     again = masks.assign(method=masks["method"] + AREA_SUFFIX)
     is_run = again[KEYS].apply(tuple, axis=1).isin({tuple(run) for run in area_runs})
