@@ -111,12 +111,12 @@ class ReportPlan:
         }
 
     def verdict_runs(self) -> list[tuple[str, str, str]]:
-        """Every (data set, method, prompt) with verdicts and no masks, floors last."""
+        """Every (data set, method, prompt) with verdicts and no masks, baselines last."""
         floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in LABEL_FLOORS]
         return [*self.settings.verdict_runs(), *floors]
 
     def broken_down_runs(self) -> list[tuple[str, str, str]]:
-        """Every run with its verdicts by area, and the mask floors, which know the truth's size."""
+        """Every run, its verdicts by area, and the mask baseline, which knows the truth's size."""
         floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
         return [*self.settings.runs(), *self.area_runs(), *floors]
 
@@ -146,7 +146,7 @@ class ReportPlan:
     # ----------------------------------------------------------------------------------- the page
 
     def shown_runs(self, dataset: str) -> list[tuple[str, str, str]]:
-        """Every (data set, method, prompt) of one data set, verdicts by area behind, no floors."""
+        """Every run of one data set, verdicts by area behind, no baselines."""
         return [run for run in [*self.settings.runs(), *self.area_runs()] if run[0] == dataset]
 
     def panel_tables(self) -> list[str]:
@@ -157,7 +157,7 @@ class ReportPlan:
         return self.paths(f"{self.settings.results_dir}/{pattern}", self.settings.mask_runs())
 
     def page_runs(self) -> list[dict[str, Any]]:
-        """What the page shows of each image: every method but the floors.
+        """What the page shows of each image: every method but the baselines.
 
         Returns:
             dataset, method, prompt; `masks_of`: the method whose masks the verdict comes from, or

@@ -75,7 +75,7 @@ class Section:
 
 
 def is_no_better(row: dict[str, Any], high: str, floor: str) -> bool | None:
-    """Tell whether an upper limit is not above the best floor; None for floors themselves."""
+    """Tell whether an upper limit is not above the best baseline; None for baselines."""
     is_known = np.isfinite(row[high]) and np.isfinite(row[floor])
     if row["is_floor"] or not is_known:
         return None
@@ -187,7 +187,7 @@ def published_as(datasets: Notes, dataset: str) -> str | None:
 def rows_by_run(
     scores: pd.DataFrame, datasets: Notes, methods: Notes
 ) -> list[tuple[tuple[str, str, str], pd.DataFrame]]:
-    """Split scores by key, in the order of the descriptions, floors last."""
+    """Split scores by key, in the order of the descriptions, baselines last."""
     dataset_rank = {name: rank for rank, name in enumerate(datasets)}
     method_rank = {name: rank for rank, name in enumerate(methods)}
     prompt_rank = {name: rank for rank, name in enumerate(dict.fromkeys(scores["prompt"]))}

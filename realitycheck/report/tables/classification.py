@@ -264,9 +264,9 @@ def classification_table(
     label and category; precision and recall have two-sided Clopper-Pearson intervals, slip and
     overkill rate one-sided bounds, which take images as independent. The baselines of each data
     set that `scores` does not bring are added, from its numbers of good and defective images; a
-    mask floor has no row, its verdict being that of "reject everything".
+    mask baseline has no row, its verdict being that of "reject everything".
 
-    Source: section 4.2 and Table 2 of the study; the floors are ours.
+    Source: section 4.2 and Table 2 of the study; the baselines are ours.
 
     Args:
         scores: As for `segmentation_table`; a missing `label_predicted` is an unanswered image.

@@ -175,7 +175,7 @@ def segmentation_table(
             this order.
         methods: Description of each method by its id, all keys optional: `kind` (the id if not
             given), `name` for people, `variant`, `model`, `uses_test_truth`, `note`. Rows come in
-            this order, floors last.
+            this order, baselines last.
         seed: Seed of the bootstrap. Each row has its own stream, made of the seed and its keys,
             so a method that is added moves no other row.
         n_resamples: Number of bootstrap resamples.
@@ -287,7 +287,7 @@ def _mask_statistics(
 
 
 def _iou_floors(scores: pd.DataFrame, methods: Notes) -> dict[str, float]:
-    """Mean IoU of the best mask floor of each data set, where there is one."""
+    """Mean IoU of the best mask baseline of each data set, where there is one."""
     kinds = {name: methods.get(name, {}).get("kind", name) for name in set(scores["method"])}
     is_floor = scores["method"].map(kinds).isin(MASK_FLOORS) & (scores["label"] == "NOK")
     means = scores[is_floor].groupby(["dataset", "method"])["iou"].mean()

@@ -349,13 +349,10 @@ def test_page_shows_every_method_and_no_floor(plan):
 
 def test_figures_are_those_that_can_be_drawn(plan):
     """No overlays without a method with masks, no comparison with a study that used other data."""
-    assert plan.page_figures() == [
-        "results/figures/slip_overkill.png",
-        "results/figures/iou_distribution.png",
-        "results/figures/detection_probability_pets.png",
-        "results/figures/detection_probability_chips.png",
-        "results/figures/overlays_pets.png",
-        "results/figures/overlays_chips.png",
+    assert list(plan.report_figures()) == [
+        *("slip_overkill", "iou_distribution"),
+        *("detection_probability_pets", "detection_probability_chips"),
+        *("overlays_pets", "overlays_chips"),
     ]
 
 

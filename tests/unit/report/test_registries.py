@@ -46,7 +46,8 @@ def texts(tables):
     header = ["Data set", "Method", "Prompt", "Rejected"]
     cells = lambda row: [str(row["n_rejected"])]
     options = {"n_text_columns": 3, "legend": []}
-    return {"rejected": [table_by_run("Parts rejected", header, tables["rejected"], cells, **options)]}
+    text = table_by_run("Parts rejected", header, tables["rejected"], cells, **options)
+    return {"rejected": [text]}
 
 
 def section(tables):
