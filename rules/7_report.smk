@@ -32,7 +32,7 @@ rule tabulate:
     params:
         folder=cfg.results_dir,
         tables=plan.report_tables(),
-        facts=plan.report_facts(),
+        facts=plan.table_facts(),
         images=lambda wildcards: plan.audited_images(),
         code=source_digest(
             "realitycheck.stages.tabulate",
@@ -74,10 +74,7 @@ rule plot:
     params:
         folder=cfg.results_dir,
         figures=plan.report_figures(),
-        facts={
-            name: plan.report_facts()[name]
-            for name in ("datasets", "methods", "runs", "report")
-        },
+        facts=plan.figure_facts(),
         code=source_digest(
             "realitycheck.stages.plot",
             *dict.fromkeys(

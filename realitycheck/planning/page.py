@@ -83,10 +83,29 @@ class ReportPlan:
             ),
         }
 
-    def report_facts(self) -> dict[str, Any]:
-        """What the settings say to tables and figures; see `Results`."""
+    def table_facts(self) -> dict[str, Any]:
+        """What the settings say to tables; see `Results`."""
         settings = self.settings
         tested = self.self_tested()
+        return {
+            **self._common_facts(),
+            "evaluation": settings.evaluation.statistics(),
+            "detection": settings.evaluation.detection(),
+            "requirements": settings.requirements.limits(),
+            "pixel_pitch_mm": {
+                name: block.pixel_pitch_mm for name, block in settings.datasets.items()
+            },
+            "audited_runs": self.audited_runs(),
+            **({"self_test": tested} if tested else {}),
+        }
+
+    def figure_facts(self) -> dict[str, Any]:
+        """What the settings say to figures; see `Results`."""
+        report = self.settings.report.model_dump(mode="json", include={"n_overlays", "seed"})
+        return {**self._common_facts(), "report": report}
+
+    def _common_facts(self) -> dict[str, Any]:
+        settings = self.settings
         return {
             "datasets": self.dataset_notes(),
             "methods": self.method_notes(),
@@ -99,15 +118,6 @@ class ReportPlan:
                 "broken_down": self.broken_down_runs(),
                 "folds": self.fold_runs(),
             },
-            "report": settings.report.model_dump(mode="json", include={"n_overlays", "seed"}),
-            "evaluation": settings.evaluation.statistics(),
-            "detection": settings.evaluation.detection(),
-            "requirements": settings.requirements.limits(),
-            "pixel_pitch_mm": {
-                name: block.pixel_pitch_mm for name, block in settings.datasets.items()
-            },
-            "audited_runs": self.audited_runs(),
-            **({"self_test": tested} if tested else {}),
         }
 
     def verdict_runs(self) -> list[tuple[str, str, str]]:
@@ -144,10 +154,6 @@ class ReportPlan:
         )
 
     # ----------------------------------------------------------------------------------- the page
-
-    def shown_runs(self, dataset: str) -> list[tuple[str, str, str]]:
-        """Every run of one data set, verdicts by area behind, no baselines."""
-        return [run for run in [*self.settings.runs(), *self.area_runs()] if run[0] == dataset]
 
     def panel_tables(self) -> list[str]:
         """Tables of the panels that are wanted."""
