@@ -27,8 +27,9 @@ class Results:
         folder: Folder of all results.
         files: Files by kind: `scores`, `masks`, `verdicts`, `defects` and `pixels` have one per
             run, `manifests`, `truth`, `transforms` and `findings` one per data set.
-        facts: What the settings say, by name, as `Plan.table_facts` and `Plan.figure_facts` give them: `datasets` and
-            `methods` (descriptions), `runs` (by name), `evaluation`, `requirements`, …
+        facts: What the settings say, by name, as `Plan.table_facts` and `Plan.figure_facts`
+            give them: `datasets` and `methods` (descriptions), `runs` (by name), `evaluation`,
+            `requirements`, …
         handed: What only the stage can find out, by name; called when it is asked for.
     """
 
