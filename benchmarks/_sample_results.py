@@ -130,34 +130,18 @@ def write_sample(
             mask = _guess(rng, truth, hit_rate=0.85 if run[1] == "plain" else 0.6)
             rows.append(_mask_row(keys, run, mask, score=float(rng.random())))
     facts = {"settings_digest": "5e77" * 16, "code": "c0de" * 4, "seed": seed}
-    networks = {"device": "cpu", "precision": "float32", "weights": {"sam": "d16e" * 8}}
     for rows, path, schema in (
         (images, f"manifests/{DATASET}", MANIFEST),
         (transforms, f"aligned/{DATASET}/transforms", TRANSFORMS),
         (truths, f"truth/{DATASET}/truth", TRUTH),
     ):
         write_table(rows, folder / f"{path}.parquet", schema=schema, facts=facts)
-    scores = []
-    tables = [pd.DataFrame(rows) for rows in (images, truths)]
-    places = {"truth_folder": folder / "truth" / DATASET, "ignore_border": "ignore"}
-    for (method, prompt), rows in masks.items() if has_masks else ():
-        place = f"{DATASET}/{method}/{prompt}"
-        path = folder / "predictions" / place / "masks.parquet"
-        write_table(rows, path, schema=MASKS, facts=facts | networks)
-        found = list(score_masks(*tables, pd.DataFrame(rows), **places))
-        scores += found
-        if (method, prompt) != FLOOR_RUN:
-            defects = score_defects(*tables, pd.DataFrame(rows), **places, min_covered_share=0.1)
-            path = folder / "scores" / place / "defects.parquet"
-            write_table(list(defects), path, schema=DEFECTS, facts=facts)
-        if (f"{method}{AREA_SUFFIX}", prompt) in AREA_RUNS:
-            name = f"{method}{AREA_SUFFIX}"
-            scores += score_areas(pd.DataFrame(found), name, max_overkill_rate=0.05)
+    scores = _scores_of_masks(folder, masks, images, truths, facts) if has_masks else []
     if has_answers:
         answers = _answers(rng, images)
         path = folder / "verdicts" / DATASET / "/".join(ASKED_RUN) / "labels.parquet"
         write_table(answers, path, schema=VERDICTS, facts=facts)
-        scores += score_labels(tables[0], pd.DataFrame(answers))
+        scores += score_labels(pd.DataFrame(images), pd.DataFrame(answers))
     scores = pd.DataFrame(scores)
     for (method, prompt), rows in scores.groupby(["method", "prompt"]):
         path = folder / "scores" / DATASET / method / prompt / "images.parquet"
@@ -199,6 +183,34 @@ def write_sample(
         },
         "benchmarks_folder": folder / "benchmarks",
     }
+
+
+def _scores_of_masks(
+    folder: Path,
+    masks: Mapping[tuple[str, str], list[dict]],
+    images: list[dict],
+    truths: list[dict],
+    facts: Mapping[str, Any],
+) -> list[dict]:
+    """Write the masks of each run and its defects; give the scores, those by area behind."""
+    networks = {"device": "cpu", "precision": "float32", "weights": {"sam": "d16e" * 8}}
+    scores = []
+    tables = [pd.DataFrame(rows) for rows in (images, truths)]
+    places = {"truth_folder": folder / "truth" / DATASET, "ignore_border": "ignore"}
+    for (method, prompt), rows in masks.items():
+        place = f"{DATASET}/{method}/{prompt}"
+        path = folder / "predictions" / place / "masks.parquet"
+        write_table(rows, path, schema=MASKS, facts=facts | networks)
+        found = list(score_masks(*tables, pd.DataFrame(rows), **places))
+        scores += found
+        if (method, prompt) != FLOOR_RUN:
+            defects = score_defects(*tables, pd.DataFrame(rows), **places, min_covered_share=0.1)
+            path = folder / "scores" / place / "defects.parquet"
+            write_table(list(defects), path, schema=DEFECTS, facts=facts)
+        if (f"{method}{AREA_SUFFIX}", prompt) in AREA_RUNS:
+            name = f"{method}{AREA_SUFFIX}"
+            scores += score_areas(pd.DataFrame(found), name, max_overkill_rate=0.05)
+    return scores
 
 
 def _mask_row(
