@@ -104,7 +104,6 @@ _BESIDE_A_DECISION = (
 )
 
 
-
 def compute(results: Results) -> dict[str, pd.DataFrame]:
     """Make the table of a run; see `readiness_table`."""
     table = readiness_table(
