@@ -41,7 +41,8 @@ _N_COLUMNS = 2
 def plot(results: Results, dataset: str, *, title: str, banner: str) -> Figure:
     """Draw the figure of a data set; see `plot_detection_probability`."""
     names = ("detection_probability", "detection_curve", "detection_bins")
-    tables = [results.table(name).query("dataset == @dataset") for name in names]
+    read = [results.table(name) for name in names]
+    tables = [table[table["dataset"] == dataset] for table in read]
     return plot_detection_probability(*tables, title=title, banner=banner)
 
 

@@ -237,7 +237,8 @@ def test_tables_say_that_weights_are_the_users_own(plan, tmp_path):
 def test_notes_name_methods_and_data_sets_for_people(plan):
     """What a table says beside a number."""
     notes = plan.method_notes()
-    assert notes["difference"] == {"kind": "pixel_difference", "name": "Difference"}
+    known = {"label": "Pixel difference", "gives_masks": True}
+    assert notes["difference"] == {"kind": "pixel_difference", "name": "Difference", **known}
     assert notes["grounded_sam"]["note"] == "untrained miniature"
     assert notes["difference_area"] == notes["difference"] | {"verdict_by": "area"}
     assert notes["whole_image"] == {"kind": "whole_image"}

@@ -312,8 +312,8 @@ def test_variant_is_part_of_the_name(masks):
     """Both variants are rows of the same table."""
     other = masks.assign(method="saa_repaired")
     methods = {
-        "saa_plus": {"variant": "published"},
-        "saa_repaired": {"kind": "saa_plus", "variant": "repaired", "note": "untrained miniature"},
+        "saa_plus": {"label": "SAA+", "variant": "published"},
+        "saa_repaired": {"kind": "saa_plus", "label": "SAA+", "variant": "repaired"},
     }
     table = segmentation_table(pd.concat([masks, other]), **SETTINGS | {"methods": methods})
     assert table["method_name"].tolist() == ["SAA+", "SAA+ (repaired)"]

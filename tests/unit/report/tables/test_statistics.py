@@ -151,7 +151,7 @@ def test_readiness_reads_as_words_with_their_numbers():
     printed = render_markdown(readiness_text(readiness()))
     assert "| cannot tell |" in printed
     assert "not\\_ready" not in printed
-    assert "Limits: slip rate 2.0\u00a0%, overkill rate 5.0\u00a0%, 5 s a part" in printed
+    assert "Limits: slip rate 2.0\u00a0%, overkill rate 5.0\u00a0%, 5 s per part" in printed
     assert "| 191 / 60 |" in printed
     assert "3 tried. Of all that was tried on the same parts none is wrongly ready" in printed
 
@@ -412,7 +412,7 @@ def test_comparison_text_counts_what_it_leaves_out():
     printed = render_markdown(comparison_text(table))
     assert "Chips, Mean IoU: 1 of 1 differences have a corrected p below 0.05" in printed
     assert "0 further pairs" in printed
-    assert "Gemini, basic" in printed
+    assert "Gemini (basic)" in printed
 
 
 # ----------------------------------------------------------------------------- pixels, audit, files
