@@ -313,7 +313,10 @@ def test_variant_is_part_of_the_name(masks):
     other = masks.assign(method="saa_repaired")
     methods = {
         "saa_plus": {"label": "SAA+", "variant": "published"},
-        "saa_repaired": {"kind": "saa_plus", "label": "SAA+", "variant": "repaired"},
+        "saa_repaired": {
+            **{"kind": "saa_plus", "label": "SAA+", "variant": "repaired"},
+            "note": "untrained miniature",
+        },
     }
     table = segmentation_table(pd.concat([masks, other]), **SETTINGS | {"methods": methods})
     assert table["method_name"].tolist() == ["SAA+", "SAA+ (repaired)"]
