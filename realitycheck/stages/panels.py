@@ -155,7 +155,7 @@ def panel_images(
     """
     if panels == "chosen":
         chosen, _ = shown_images(
-            dataset, read_tables(shown), n_images=n_overlays, seed=seed, schema=SCORES
+            dataset, read_tables(shown, schema=SCORES), n_images=n_overlays, seed=seed
         )
         return list(chosen["image_id"])
     return list(read_table(scores, schema=SCORES, columns=["image_id"])["image_id"])
