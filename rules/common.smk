@@ -25,6 +25,8 @@ from realitycheck.core.constants import (
 )
 from realitycheck.core.one_run import NoLocksError, ResultsInUse, check_owner, claim
 from realitycheck.planning.plan import Plan
+from realitycheck.report.figures.registry import FIGURES
+from realitycheck.report.tables.registry import TABLES, table_files
 from realitycheck.core.provenance import is_training, shard_names, source_digest
 from realitycheck.core.room import NoRoomError, check_folder, check_free
 from realitycheck.settings.file import SettingsFileError
@@ -172,10 +174,75 @@ def code_of(script):
 
 
 def shown(path, *, caption, category, **labels):
-    """Mark a result for Snakemake's own report: what it is, where it is listed, under which names."""
-    return report(
-        path, caption=f"captions/{caption}.rst", category=category, labels=labels
+    """Mark a result for Snakemake's own report: where it is listed, and its caption if it has one."""
+    has_caption = Path(
+        workflow.basedir, "rules", "captions", f"{caption}.rst"
+    ).is_file()
+    words = {"caption": f"captions/{caption}.rst"} if has_caption else {}
+    return report(path, category=category, labels=labels, **words)
+
+
+def shown_table(name):
+    """Files of a table, those that people read marked for Snakemake's own report."""
+    for file, form in table_files(name).items():
+        path = f"{cfg.results_dir}/tables/{file}"
+        if form == "Parquet":
+            yield path
+        else:
+            words = {"table": TABLES[name].title, "form": form}
+            yield shown(path, caption=f"tables/{name}", category="Tables", **words)
+
+
+def shown_figure(stem, name, dataset):
+    """Files of a figure, marked for Snakemake's own report."""
+    title = FIGURES[name].title + (f", {dataset}" if dataset else "")
+    for form in ("PNG", "SVG"):
+        path = f"{cfg.results_dir}/figures/{stem}.{form.lower()}"
+        yield shown(path, caption=name, category="Figures", figure=title, form=form)
+
+
+def of_runs(pattern, dataset, runs):
+    """Paths of the runs of a data set, whose name stays a wildcard."""
+    own = [("{dataset}", method, prompt) for d, method, prompt in runs if d == dataset]
+    return plan.paths(pattern, own)
+
+
+def update_each(paths):
+    """Mark outputs that a job finds as the job before has left them."""
+    return [update(path) for path in paths]
+
+
+def labels_digest(wildcards):
+    """Digest of a data set's labels, for a rule that reads its manifest."""
+    return plan.images_digest(wildcards.dataset, "labels")
+
+
+def images_digests(wildcards):
+    """Digest of the images of each data set."""
+    return {dataset: plan.images_digest(dataset, "images") for dataset in cfg.datasets}
+
+
+def domain_gap_min(wildcards, attempt):
+    """Minutes of the job that measures the domain gap of all data sets."""
+    settings = {"seconds_per_image": 2, "attempt": attempt}
+    return sum(
+        plan.network_min("resnet", name, None, **settings) for name in cfg.datasets
     )
+
+
+def table_mb(runs):
+    """Resource function: memory of a job that holds the scores of runs at once."""
+
+    def wanted(wildcards, attempt):
+        return plan.table_mb(runs, attempt=attempt)
+
+    return wanted
+
+
+def report_files(wildcards):
+    """Files that tables, figures and the page read; those that digests stand for are ancient."""
+    files = plan.report_files()
+    return files | {name: ancient(files[name]) for name in ("manifests", "findings")}
 
 
 def more_each_time(first):

@@ -17,8 +17,6 @@ from realitycheck.core.constants import (
     LABEL_FLOORS,
     MASK_FLOORS,
     NO_PROMPT,
-    OUT_OF_FOLD_NOTE,
-    UNTRAINED_NOTE,
 )
 from realitycheck.core.provenance import (
     is_training,
@@ -28,9 +26,9 @@ from realitycheck.core.provenance import (
 )
 from realitycheck.datasets.inventory import inventory
 from realitycheck.lvlm.backends.registry import DEFAULT_KEY_ENV
-from realitycheck.models.checkpoints.known import expected_sha256, network_files, own_files
-from realitycheck.planning.facts import UNKNOWN, _json, _unless_recorded, settings_digest
-from realitycheck.planning.page import _variant_text
+from realitycheck.models.checkpoints.known import expected_sha256, network_files
+from realitycheck.planning.facts import UNKNOWN, _json, _unless_recorded
+from realitycheck.planning.page import ReportPlan
 from realitycheck.planning.resources import (
     _CPU_SLOWNESS,
     _MINIATURE,
@@ -41,7 +39,7 @@ from realitycheck.planning.resources import (
 from realitycheck.settings.run import Settings
 
 
-class Plan:
+class Plan(ReportPlan):
     """Answers of the settings and of what earlier jobs wrote down.
 
     Args:
@@ -239,81 +237,9 @@ class Plan:
             return []
         return [(d, f"{m}{AREA_SUFFIX}", p) for d, m, p in self.settings.mask_runs()]
 
-    def broken_down_runs(self) -> list[tuple[str, str, str]]:
-        """Every run with its verdicts by area, and the mask floors, which know the truth's size."""
-        floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
-        return [*self.settings.runs(), *self.area_runs(), *floors]
-
     def paths(self, pattern: str, runs: list[tuple[str, str, str]]) -> list[str]:
         """Fill `{dataset}`, `{method}` and `{prompt}` of a path for every run."""
         return [pattern.format(dataset=d, method=m, prompt=p) for d, m, p in runs]
-
-    def method_notes(self) -> dict[str, dict[str, Any]]:
-        """What tables and figures say of each method."""
-        notes: dict[str, dict[str, Any]] = {}
-        for name, block in self.settings.methods.items():
-            note: dict[str, Any] = {"kind": block.kind}
-            if block.title:
-                note["name"] = block.title
-            if block.kind == "lvlm":
-                note["model"] = block.model
-                note.setdefault("name", block.model)
-            if getattr(block, "variant", None):
-                note["variant"] = block.variant
-            told = [
-                *(
-                    [UNTRAINED_NOTE]
-                    if self.settings.is_untrained(name)
-                    else self._own_weights(block.networks)
-                ),
-                *([OUT_OF_FOLD_NOTE] if block.learns_in_folds and block.gives_masks else []),
-            ]
-            if told:
-                note["note"] = "; ".join(told)
-            if getattr(block, "uses_test_truth", False):
-                note["uses_test_truth"] = True
-            notes[name] = note
-            if block.gives_masks:
-                notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}
-        return notes | {floor: {"kind": floor} for floor in (*MASK_FLOORS, *LABEL_FLOORS)}
-
-    def _own_weights(self, networks: Iterable[str]) -> list[str]:
-        """What is told of networks that run on a file of the user's."""
-        models = self.settings.models
-        names = [(network, own_files(network, getattr(models, network))) for network in networks]
-        return [
-            f"weights of {network} from the file {', '.join(own)}" for network, own in names if own
-        ]
-
-    def self_tested(self) -> dict[str, Any]:
-        """Easy data sets, and the kind of every method that must not fail on them.
-
-        Empty where no drawn pets, or no everyday networks alone, take part.
-        """
-        datasets = [
-            name
-            for name, block in self.settings.datasets.items()
-            if block.format == "synthetic_pets" and self.runs_of(name)
-        ]
-        kinds = {
-            name: self.settings.methods[name].kind
-            for name in self.settings.mask_methods()
-            if self.settings.is_everyday(name)
-        }
-        return {"datasets": datasets, "kinds": kinds} if datasets and kinds else {}
-
-    def measures_domain_gap(self) -> bool:
-        """Whether the gap to the everyday scenes is measured: by the network trained on them."""
-        return "resnet" in self.settings.used_networks() and (
-            self.settings.models.resnet.variant == "everyday"
-        )
-
-    def further_tables(self) -> list[str]:
-        """Tables of a run that only the everyday networks give, by their names."""
-        return [
-            *(["self_test"] if self.self_tested() else []),
-            *(["domain_gap"] if self.measures_domain_gap() else []),
-        ]
 
     def automatic_masks(self, dataset: str) -> list[str]:
         """Tables of SAM's automatic masks of a data set; none where no method asks for them."""
@@ -332,14 +258,6 @@ class Plan:
     def runs_of(self, dataset: str) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) of one data set with masks, floors left out."""
         return [run for run in self.settings.mask_runs() if run[0] == dataset]
-
-    def dataset_notes(self) -> dict[str, dict[str, Any]]:
-        """What the tables and figures say of each data set."""
-        return {
-            name: {"name": block.title or name.replace("_", " ")}
-            | ({"published_as": block.published_as} if block.published_as else {})
-            for name, block in self.settings.datasets.items()
-        }
 
     def lvlm_prompt(self, dataset: str, prompt: str) -> dict[str, Any]:
         """What a vision language model is asked under a prompt set, and in which words."""
@@ -606,109 +524,10 @@ class Plan:
             return self.saa_plus_prompts(dataset, prompt)
         return self.segmentation_texts(dataset, prompt)
 
-    def shown_runs(self, dataset: str) -> list[tuple[str, str, str]]:
-        """Every (data set, method, prompt) of one data set, verdicts by area behind, no floors."""
-        return [run for run in [*self.settings.runs(), *self.area_runs()] if run[0] == dataset]
-
-    def panel_tables(self) -> list[str]:
-        """Tables of the panels that are wanted."""
-        if self.settings.report.panels == "none":
-            return []
-        pattern = "predictions/{dataset}/{method}/{prompt}/panels.parquet"
-        return self.paths(f"{self.settings.results_dir}/{pattern}", self.settings.mask_runs())
-
-    def page_figures(self) -> list[str]:
-        """Every figure of the report, in a reader's order."""
-        masked = [name for name in self.settings.datasets if self.runs_of(name)]
-        names = ["slip_overkill", "iou_distribution"]
-        if any(block.published_as for block in self.settings.datasets.values()):
-            names.append("published_scores")
-        if self.measures_domain_gap() and masked:
-            names.insert(0, "domain_gap")
-        names += [f"detection_probability_{name}" for name in masked]
-        names += [f"overlays_{name}" for name in masked]
-        return [f"{self.settings.results_dir}/figures/{name}.png" for name in names]
-
-    def page_runs(self) -> list[dict[str, Any]]:
-        """What the page shows of each image: every method but the floors.
-
-        Returns:
-            dataset, method, prompt; `masks_of`: the method whose masks the verdict comes from, or
-            None; `has_panels`: whether there are pictures of what it saw.
-        """
-        wants_panels = self.settings.report.panels != "none"
-        rows = []
-        for dataset, method, prompt in [*self.settings.runs(), *self.area_runs()]:
-            is_area = method not in self.settings.methods
-            masked = method.removesuffix(AREA_SUFFIX) if is_area else method
-            block = self.settings.methods[masked]
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "method": method,
-                    "prompt": prompt,
-                    "masks_of": masked if block.gives_masks else None,
-                    "has_panels": block.gives_masks and wants_panels and not is_area,
-                }
-            )
-        return rows
-
-    def page_facts(self) -> dict[str, Any]:
-        """What the page says of the settings behind it, in plain values."""
-        settings = self.settings
-        statistics = settings.evaluation
-        return {
-            "title": ", ".join(note["name"] for note in self.dataset_notes().values()),
-            "settings_digest": settings_digest(settings),
-            "results_dir": settings.results_dir,
-            "intervals": f"{100 * statistics.confidence:g} % confidence, "
-            f"{statistics.n_resamples:,} bootstrap resamples, seed {statistics.seed}",
-            "networks": {
-                name: _variant_text(getattr(settings.models, name).variant)
-                for name in settings.used_networks()
-            },
-            "formats": {name: block.format for name, block in settings.datasets.items()},
-            "asked": self._asked(),
-        }
-
-    def _asked(self) -> list[list[str]]:
-        """Data set, prompt set, whom it asks, and the words."""
-        rows = []
-        for dataset, prompts in self.settings.prompts.items():
-            methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
-            keys = {method.prompt_key for method in methods}
-            for name, prompt in prompts.items():
-                if prompt.segmentation and "segmentation" in keys:
-                    words = "; ".join(prompt.segmentation)
-                    rows.append([dataset, name, "text-prompted segmenters", words])
-                if prompt.saa_plus and "saa_plus" in keys:
-                    words = self.saa_plus_prompts(dataset, name)
-                    rows.append([dataset, name, "SAA+", _saa_plus_text(words)])
-                if prompt.lvlm and "lvlm" in keys:
-                    shown = "with" if prompt.reference else "without"
-                    words = f"{prompt.lvlm} ({shown} a defect-free reference image)"
-                    rows.append([dataset, name, "vision language models", words])
-        return rows
-
     def network_files(self, network: str) -> list[dict[str, Any]]:
         """Files of a network, as plain values, each with the digests that it must have."""
         files = network_files(network, getattr(self.settings.models, network))
         return [dataclasses.asdict(file) | {"sha256": expected_sha256(file)} for file in files]
-
-
-def _saa_plus_text(prompts: Any) -> str:
-    """SAA+'s prompts by category, in few words."""
-    if isinstance(prompts, str):
-        return "its prompts for known products" if prompts == "auto" else prompts
-    parts = []
-    for category, block in prompts.items():
-        if isinstance(block, str):
-            words = f"its prompts for {block}"
-        else:
-            pairs = [f"{defect} on {product}" for defect, product in block["class_prompts"]]
-            words = "; ".join([block["class_name"], *pairs])
-        parts.append(words if category == "default" else f"{category}: {words}")
-    return "; ".join(parts)
 
 
 def _why_test_truth(binarise: str) -> str:

@@ -31,20 +31,11 @@ from realitycheck.core.views import (
     _covered,
     _display_size,
 )
+from realitycheck.report.figures.style import BANNER_COLOUR
+from realitycheck.report.words import STATUS_WORDS
 
-#: What a status of the masks table means, for people.
-STATUS_WORDS = {
-    "ok": "a mask was found",
-    "no_box": "the detector found no box to cut out, so the mask is empty",
-    "empty": "no region is left, so the mask is empty",
-    "no_mask": "SAM cut nothing out of the image, so there was nothing to choose from",
-    "nothing_selected": "none of SAM's masks fits the prompt well enough",
-    "constant_map": "the similarity map is the same everywhere, so there is no place to point at",
-    "not_comparable": "the image is not aligned and has another size than the reference",
-}
 _DARK = "#141414"
 _STYLE = {"font.family": "DejaVu Sans", "font.size": 7.0}
-_BANNER_COLOUR = "#b3261e"
 _MARGIN, _GAP = 0.12, 0.16
 _WIDTH_INCHES = 11.0
 _TITLE, _LINE = 0.2, 0.125  # inches: a view's title, a line of notes
@@ -54,14 +45,14 @@ _MAX_ASPECT = 1.35  # height over width of a picture's place
 
 
 def result_words(score: Mapping[str, Any], *, threshold: float | None = None) -> str:
-    """Word what became of an image: status, score, threshold, IoU, verdict.
+    """Describe the outcome of an image: status, score, threshold, IoU, verdict.
 
     Args:
         score: Row of the scores table.
         threshold: Of this image, where each has one of its own.
     """
     status = str(score["status"])
-    parts = [f"Status {status}: {STATUS_WORDS[status]}."]
+    parts = [f"Status {status}: {STATUS_WORDS[status].sentence}."]
     if not pd.isna(score["score"]):
         parts.append(f"Score {score['score']:.3g}.")
     if threshold is not None:
@@ -176,7 +167,7 @@ class _Page:
             1,
             0.24 / self.height,
             transform=self.figure.transFigure,
-            color=_BANNER_COLOUR,
+            color=BANNER_COLOUR,
             figure=self.figure,
         )
         self.figure.patches.append(band)

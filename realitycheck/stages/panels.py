@@ -41,10 +41,10 @@ from realitycheck.methods.pixel_difference.views import pixel_difference_viewer
 from realitycheck.methods.saa_plus.views import saa_plus_viewer
 from realitycheck.methods.sam_clip.views import sam_clip_viewer
 from realitycheck.methods.views import Viewer, truth_of
+from realitycheck.report.figures.overlays import shown_images
 from realitycheck.report.panels import plot_panel, result_words, save_panel
-from realitycheck.report.tables.base import METHOD_NAMES
-from realitycheck.stages.overlays import shown_images
-from realitycheck.stages.report import UNTRAINED, read_scores
+from realitycheck.report.results import read_tables
+from realitycheck.report.tables.base import UNTRAINED
 
 # ------------------------------------------------------------------------------------- whole panels
 
@@ -154,7 +154,9 @@ def panel_images(
         seed: Of the random draw among them.
     """
     if panels == "chosen":
-        chosen, _ = shown_images(dataset, read_scores(shown), n_images=n_overlays, seed=seed)
+        chosen, _ = shown_images(
+            dataset, read_tables(shown, schema=SCORES), n_images=n_overlays, seed=seed
+        )
         return list(chosen["image_id"])
     return list(read_table(scores, schema=SCORES, columns=["image_id"])["image_id"])
 
@@ -177,7 +179,7 @@ def panel_head(
         datasets: What is said of each data set.
     """
     about = methods[method]
-    name = about.get("name") or METHOD_NAMES[about["kind"]]
+    name = about.get("name") or about["label"]
     details = [f"{about['variant']} variant"] if "variant" in about else []
     details += [] if prompt == NO_PROMPT else [f"prompt set {prompt}"]
     told = f" ({', '.join(details)})" if details else ""

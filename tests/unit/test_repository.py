@@ -184,15 +184,17 @@ def test_cluster_profiles_differ_in_names_only(profiles):
 
 
 def test_rules_scripts_and_logs_are_called_alike(jobs, repository):
-    """Who knows one name finds all; a rule that inherits from another shares its script."""
+    """Who knows one name finds all; rules of a family begin with the name of their script."""
     scripts = {path.stem for path in (repository / "scripts").glob("*.py")}
-    names = {rule["name"] for rule in jobs}
     used = {rule["script"].rsplit("/", 1)[-1].removesuffix(".py") for rule in jobs}
     assert used == scripts
-    assert scripts <= names
     for rule in jobs:
-        assert rule["log"][0].startswith(f"logs/{rule['name']}/"), rule["name"]
-        assert rule["benchmark"].startswith(f"benchmarks/{rule['name']}/"), rule["name"]
+        script = rule["script"].rsplit("/", 1)[-1].removesuffix(".py")
+        _, folder, *_ = rule["log"][0].split("/")
+        assert f"{rule['name']}_".startswith(f"{script}_"), rule["name"]
+        # A rule for each data set has the data set in its name, and in the file's.
+        assert f"{rule['name']}_".startswith(f"{folder}_"), rule["name"]
+        assert rule["benchmark"].startswith(f"benchmarks/{folder}/"), rule["name"]
 
 
 def test_rules_without_a_script_are_targets(rules):

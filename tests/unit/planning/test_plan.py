@@ -237,7 +237,8 @@ def test_tables_say_that_weights_are_the_users_own(plan, tmp_path):
 def test_notes_name_methods_and_data_sets_for_people(plan):
     """What a table says beside a number."""
     notes = plan.method_notes()
-    assert notes["difference"] == {"kind": "pixel_difference", "name": "Difference"}
+    known = {"label": "Pixel difference", "gives_masks": True}
+    assert notes["difference"] == {"kind": "pixel_difference", "name": "Difference", **known}
     assert notes["grounded_sam"]["note"] == "untrained miniature"
     assert notes["difference_area"] == notes["difference"] | {"verdict_by": "area"}
     assert notes["whole_image"] == {"kind": "whole_image"}
@@ -349,13 +350,10 @@ def test_page_shows_every_method_and_no_floor(plan):
 
 def test_figures_are_those_that_can_be_drawn(plan):
     """No overlays without a method with masks, no comparison with a study that used other data."""
-    assert plan.page_figures() == [
-        "results/figures/slip_overkill.png",
-        "results/figures/iou_distribution.png",
-        "results/figures/detection_probability_pets.png",
-        "results/figures/detection_probability_chips.png",
-        "results/figures/overlays_pets.png",
-        "results/figures/overlays_chips.png",
+    assert list(plan.report_figures()) == [
+        *("slip_overkill", "iou_distribution"),
+        *("detection_probability_pets", "detection_probability_chips"),
+        *("overlays_pets", "overlays_chips"),
     ]
 
 

@@ -499,7 +499,7 @@ def test_chosen_panels_are_those_of_the_overlay_figure(run):
 
 def test_head_names_method_variant_prompt_and_data_set():
     methods = {
-        "mine": {"kind": "saa_plus", "variant": "published", "note": "untrained miniature"},
+        "mine": {"label": "SAA+", "variant": "published", "note": "untrained miniature"},
         "floor": {"kind": "pixel_difference", "name": "Difference"},
     }
     about = {"methods": methods, "datasets": {"chips": {"name": "Chips"}}}

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from realitycheck.core.job import device_lease, job_log, run_facts
+from realitycheck.core.tables import write_table
 from realitycheck.models.saliency import load_saliency
-from realitycheck.report.tables.domain_gap import DOMAIN_GAP, domain_gap_text
-from realitycheck.report.text import write_evidence
-from realitycheck.stages.domain_gap import domain_gap_table
+from realitycheck.report.tables.domain_gap import MEASURED_GAP
+from realitycheck.stages.domain_gap import measured_gap
 from realitycheck.stages.weights import weights_path
 
 with (
@@ -14,20 +14,18 @@ with (
     device_lease(snakemake.resources.device, threads=snakemake.threads) as device,
 ):
     params, inputs = snakemake.params, snakemake.input
-    table = domain_gap_table(
+    rows = measured_gap(
         load_saliency(weights_path(inputs.weights), variant=params.variant, device=device),
-        params.datasets,
-        manifests=dict(zip(params.datasets, inputs.manifests, strict=True)),
+        manifests=dict(zip(params.masks, inputs.manifests, strict=True)),
         image_folders={
             dataset: Path(path).parent
-            for dataset, path in zip(params.datasets, inputs.transforms, strict=True)
+            for dataset, path in zip(params.masks, inputs.transforms, strict=True)
         },
         masks=params.masks,
     )
-    write_evidence(
-        {"domain_gap": (table, DOMAIN_GAP)},
-        [domain_gap_text(table)],
-        Path(snakemake.output.parquet).parent,
-        stem="domain_gap",
+    write_table(
+        rows,
+        snakemake.output.gap,
+        schema=MEASURED_GAP,
         facts=run_facts({"code": params.code}, weights=params.weights, device=device),
     )

@@ -1,5 +1,7 @@
 """Truth and masks are laid over images that a rule chose."""
 
+import shutil
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,8 +12,8 @@ from realitycheck.core.images import write_png
 from realitycheck.core.masks import encode_mask
 from realitycheck.core.schemas import MASKS, SCORES
 from realitycheck.core.tables import read_table, write_table
-from realitycheck.stages.overlays import overlay_figure
-from realitycheck.stages.report import read_scores
+from realitycheck.report.figures import overlays
+from realitycheck.report.results import Results, read_tables
 
 IDS = [f"p/NOK/void/{number}" for number in range(4)]
 METHODS = {
@@ -27,11 +29,11 @@ def run(tmp_path):
     rng = np.random.default_rng(0)
     for number, image_id in enumerate(IDS):
         image = rng.integers(0, 256, (24, 32, 3)).astype(np.uint8)
-        write_png(image, image_file(tmp_path / "aligned", image_id))
+        write_png(image, image_file(tmp_path / "aligned" / "chips", image_id))
         if number < 3:
             truth = np.zeros((24, 32), np.uint8)
             truth[5:10, 5:10] = 255
-            write_png(truth, image_file(tmp_path / "truth", image_id))
+            write_png(truth, image_file(tmp_path / "truth" / "chips", image_id))
     scores, masks = [], {}
     for method, prompt in RUNS:
         rows = []
@@ -64,30 +66,41 @@ def run(tmp_path):
                     "status": "ok",
                 }
             )
-        masks[method, prompt] = tmp_path / method / "masks.parquet"
+        run = f"chips/{method}/{prompt}"
+        masks[method, prompt] = tmp_path / "predictions" / run / "masks.parquet"
         write_table(rows, masks[method, prompt], schema=MASKS, facts={})
         write_table(
             [row for row in scores if row["method"] == method],
-            tmp_path / method / "scores.parquet",
+            tmp_path / "scores" / run / "images.parquet",
             schema=SCORES,
             facts={},
         )
     return tmp_path, masks
 
 
-def draw(run, **changes):
+def scores_of(folder):
+    paths = [folder / "scores" / "chips" / "/".join(run) / "images.parquet" for run in RUNS]
+    return read_tables(paths, schema=SCORES)
+
+
+def draw(run, *, scores=None, runs=RUNS, n_images=3):
     folder, masks = run
-    options = {
-        "mask_tables": masks,
-        "images_folder": folder / "aligned",
-        "truth_folder": folder / "truth",
-        "methods": METHODS,
-        "title": "Chips",
-        "n_images": 3,
-        "seed": 0,
-    }
-    options["scores"] = read_scores([folder / m / "scores.parquet" for m, _ in RUNS])
-    return overlay_figure("chips", **(options | changes))
+    if scores is not None:
+        for (method, prompt), rows in scores.groupby(["method", "prompt"]):
+            path = folder / "scores" / "chips" / method / prompt / "images.parquet"
+            write_table(rows, path, schema=SCORES, facts={})
+    found = folder.glob("scores/*/*/*/images.parquet")
+    results = Results(
+        folder,
+        {"scores": list(found), "masks": list(masks.values())},
+        {
+            "datasets": {"chips": {"name": "Chips"}},
+            "methods": METHODS,
+            "runs": {"shown_masks": [("chips", *run) for run in runs]},
+            "report": {"n_overlays": n_images, "seed": 0},
+        },
+    )
+    return overlays.plot(results, "chips", title="", banner="")
 
 
 def words_of(figure):
@@ -97,7 +110,7 @@ def words_of(figure):
 def test_scores_of_all_runs_stand_in_one_table(run):
     """Tables compare methods, so they need all of them."""
     folder, _ = run
-    found = read_scores([folder / method / "scores.parquet" for method, _ in RUNS])
+    found = scores_of(folder)
     assert len(found) == 8
     assert list(found.columns) == SCORES.columns
     assert list(found.index) == list(range(8))
@@ -113,22 +126,16 @@ def test_figure_shows_truth_and_every_method(run):
 
 def test_only_methods_of_the_figure_are_called_untrained(run):
     """A figure without miniatures carries no warning."""
-    _, masks = run
-    words = words_of(draw(run, mask_tables={RUNS[1]: masks[RUNS[1]]}))
+    words = words_of(draw(run, runs=RUNS[1:]))
     assert "untrained" not in words
 
 
 def test_data_set_without_truth_has_a_figure_too(run):
     """Most people have not drawn where their defects are; they still want to see the masks."""
     folder, _ = run
-    scores = read_scores([folder / method / "scores.parquet" for method, _ in RUNS])
-    (folder / "none").mkdir()
-    figure = draw(
-        run,
-        scores=scores.assign(iou=None, truth_px=None),
-        truth_folder=folder / "none",
-    )
-    words = words_of(figure)
+    scores = scores_of(folder)
+    shutil.rmtree(folder / "truth")
+    words = words_of(draw(run, scores=scores.assign(iou=None, truth_px=None)))
     assert "nobody drew where their defects are" in words
     assert "best" not in words
     assert "nan" not in words.lower()
@@ -137,7 +144,7 @@ def test_data_set_without_truth_has_a_figure_too(run):
 def test_data_set_of_good_parts_alone_has_a_figure_too(run):
     """What methods mark on good parts is worth seeing, and the rule says what is shown."""
     folder, _ = run
-    scores = read_scores([folder / method / "scores.parquet" for method, _ in RUNS])
+    scores = scores_of(folder)
     good = scores.assign(label="OK", iou=None, truth_px=0)
     words = words_of(draw(run, scores=good))
     assert "there are no defective ones" in words and "best" not in words
@@ -156,7 +163,7 @@ def test_mask_on_a_square_of_its_own_is_drawn_on_the_image(run):
 
 
 def test_figure_has_as_many_rows_as_asked_or_as_there_are(run):
-    """Two axes of images a row more or less: truth and each method stand beside the image."""
+    """Two axes of images per row more or less: truth and each method stand beside the image."""
     few, many = draw(run, n_images=1), draw(run, n_images=3)
     n_few = sum(bool(axes.get_images()) for axes in few.axes)
     n_many = sum(bool(axes.get_images()) for axes in many.axes)
@@ -166,5 +173,5 @@ def test_figure_has_as_many_rows_as_asked_or_as_there_are(run):
 def test_scores_table_is_read_as_written(run):
     """An undefined IoU stays undefined on its way into a figure."""
     folder, _ = run
-    found = read_scores([folder / "mine" / "scores.parquet"]).set_index("image_id")["iou"]
+    found = scores_of(folder).query("method == 'mine'").set_index("image_id")["iou"]
     assert pd.isna(found[IDS[3]])
