@@ -6,6 +6,8 @@ So that anyone can score a published run again.
 from __future__ import annotations
 
 from realitycheck.lvlm.backends.base import Backend, Reply
+from realitycheck.lvlm.backends.dialect import Dialect
+from realitycheck.lvlm.backends.egress import Endpoint
 from realitycheck.lvlm.backends.errors import RefusedError
 from realitycheck.lvlm.keys import Redactor
 from realitycheck.lvlm.questions import Question
@@ -22,7 +24,8 @@ class ReplayBackend(Backend):
 
     def __init__(self, service: str):
         self.service = service  # type: ignore[misc]
-        self.redact = Redactor()
+        self.endpoint = Endpoint(service)
+        self.redact, self.dialect = Redactor(), Dialect()
 
     async def send(self, question: Question, *, timeout_s: float) -> Reply:
         """Refuse; see `Backend.send`."""
