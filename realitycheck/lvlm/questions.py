@@ -28,9 +28,7 @@ class Picture:
     """One image of a question, by its content.
 
     Attributes:
-        pixels_sha256: Digest of shape and pixels as sent.
-        width_px: Width as sent.
-        height_px: Height as sent.
+        pixels_sha256: Digest of shape and pixels as sent, as are width and height.
         source: Gives the pixels again, uint8 (H, W, 3) RGB, so that not all images are in memory.
         max_side_px: Longer side above which the image is shrunk before it is sent; None: never.
     """

@@ -562,7 +562,7 @@ class Run:
             self._stop(error.reason, str(error))
 
     async def _wait_for_money(self) -> None:
-        """Wait until a question in flight, perhaps of another process, has told its cost."""
+        """Wait until a question in flight, perhaps of another process, is settled."""
         if not self.at.n_in_flight:
             self._wait_aloud(f"budget {self.budget}: waiting for what other runs have set aside")
         with contextlib.suppress(TimeoutError):

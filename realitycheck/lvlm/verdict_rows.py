@@ -87,7 +87,7 @@ def answers_of(
         keys: `dataset`, `method` and `prompt` of the rows.
         prices: Prices.
         accepted_models: See `is_same_model`.
-        budget: Budget whose spent money is told; None: none.
+        budget: Budget whose spent money is reported; None: none.
         run: Run whose requests are counted; None: none were sent.
     """
     replies = {} if ledger is None else ledger.replies(question.key for question in questions)

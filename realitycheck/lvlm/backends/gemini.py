@@ -167,7 +167,7 @@ class GeminiBackend(Backend):
             "model_returned": name_of(body.get("modelVersion")),
             "tokens_in": count_of(usage, "promptTokenCount"),
             "tokens_cached": count_of(usage, "cachedContentTokenCount", absent=0),
-            "tokens_image": _image_tokens_told(usage),
+            "tokens_image": _reported_image_tokens(usage),
             "tokens_out": count_of(usage, "candidatesTokenCount", absent=0),
             "tokens_thinking": count_of(usage, "thoughtsTokenCount", absent=0),
             "model_notice": json.dumps(notice, sort_keys=True) if notice else None,
@@ -219,7 +219,7 @@ class GeminiBackend(Backend):
         self._client = genai.Client(http_options=options, **await self._access())
 
     async def _access(self) -> dict[str, Any]:
-        """What the client is told of who asks."""
+        """Arguments of the client that say who asks."""
         return {"vertexai": False, "api_key": self.api_key}
 
     async def send(self, question: Question, *, timeout_s: float) -> Reply:
@@ -379,7 +379,7 @@ def request_of(question: Question, *, timeout_s: float, dialect: Dialect) -> tup
     return [types.Content(role="user", parts=parts)], config
 
 
-def _image_tokens_told(usage: Mapping[str, Any]) -> int | None:
+def _reported_image_tokens(usage: Mapping[str, Any]) -> int | None:
     details = usage.get("promptTokensDetails")
     for row in details if isinstance(details, list) else []:
         if isinstance(row, dict) and row.get("modality") == "IMAGE":

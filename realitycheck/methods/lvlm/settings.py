@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from realitycheck.core.files import unwritable
+from realitycheck.core.registry import RegistryError
 from realitycheck.core.settings import FilePath, _Strict
 from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.egress import Endpoint, LeavesSiteError
@@ -27,7 +28,10 @@ def _known_service(name: str) -> str:
 
 
 def _known_backend(name: str) -> str:
-    return name if name == REPLAY else _known_service(name)
+    try:
+        return name if name == REPLAY else _known_service(name)
+    except RegistryError as error:
+        raise ValueError(f"{error}; {REPLAY} answers out of the ledger alone") from None
 
 
 class PriceSettings(_Strict):
@@ -132,7 +136,7 @@ class LvlmMethod(_MethodSettings):
         """What the types of the settings do not show; see `MethodSettings.faults`."""
         for fault in self._own_faults(folder):
             yield f"{key}.{fault}"
-        if self.has_key() and not self.is_replay:
+        if self.has_key() and not self.is_replay and self.endpoint.address:
             for name, dataset in datasets.items():
                 try:
                     self.endpoint.check(name, may_leave_site=dataset.may_leave_site)
