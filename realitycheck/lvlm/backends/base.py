@@ -213,7 +213,7 @@ class Backend:
         failure = error_of_library(error, redact=self.redact)
         if failure.http not in (400, 422, 500, 501):
             return failure
-        words = {n: p.words for n, p in self.parameters.items() if n in sent and p.words}
+        words = {n: p.words for n, p in self.parameters.items() if p.words}
         next_one = used.after(failure.detail, sent=sent, words=words)
         if next_one is None:
             return failure

@@ -66,7 +66,7 @@ class Dialect:
         Args:
             complaint: Message of a reply that turned a request away.
             sent: Names of the parts that the request had: parameters, `form`, `limit`, `system`.
-            words: What servers call those parameters that may be left out, by name.
+            words: What servers call the parameters that may be left out, by name.
         """
         if "form" in sent and self.form != FORMS[-1] and _FORM.search(complaint):
             return replace(self, form=FORMS[FORMS.index(self.form) + 1])
@@ -76,7 +76,8 @@ class Dialect:
             other = {"max_tokens": "max_completion_tokens"}.get(self.limit)
             return replace(self, limit=other) if other else None
         for name, called in words.items():
-            if re.search(rf"(?<![a-z]){called}(?![a-z])", complaint, re.IGNORECASE):
+            whole = rf"(?<![a-z]){called}(?![a-z])"
+            if name in sent and re.search(whole, complaint, re.IGNORECASE):
                 return replace(self, left_out=self.left_out | {name})
         if "system" in sent and self.has_system and _SYSTEM.search(complaint):
             return replace(self, has_system=False)

@@ -6,10 +6,12 @@ import logging
 import pytest
 
 from realitycheck.lvlm.backends.dialect import Dialect
+from realitycheck.lvlm.backends.parameters import COMMON
 from realitycheck.lvlm.backends.replay import ReplayBackend
 from realitycheck.lvlm.run import RunStoppedError
 
 SENT = ("temperature", "top_p", "seed", "limit", "form", "system")
+WORDS = {name: known.words for name, known in COMMON.items() if known.words}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ SENT = ("temperature", "top_p", "seed", "limit", "form", "system")
     ],
 )  # fmt: skip
 def test_complaint_names_what_is_left_out(complaint, said):
-    assert str(Dialect().after(complaint, sent=SENT)) == said
+    assert str(Dialect().after(complaint, sent=SENT, words=WORDS)) == said
 
 
 @pytest.mark.parametrize(
@@ -46,14 +48,16 @@ def test_complaint_names_what_is_left_out(complaint, said):
     ],
 )
 def test_other_complaints_change_nothing(complaint):
-    assert Dialect().after(complaint, sent=SENT) is None
+    assert Dialect().after(complaint, sent=SENT, words=WORDS) is None
 
 
 def test_every_complaint_comes_to_an_end():
     """Whatever a server goes on complaining of."""
     dialect, n = Dialect(), 0
     words = "response_format max_tokens temperature top_p seed system prompt: all unsupported"
-    while (dialect := dialect.after(words, sent=set(SENT) - set(dialect.left_out))) and n < 20:
+    while (
+        dialect := dialect.after(words, sent=set(SENT) - set(dialect.left_out), words=WORDS)
+    ) and n < 20:
         n, last = n + 1, dialect
         if last.form == "none":
             words = words.replace("response_format", "")

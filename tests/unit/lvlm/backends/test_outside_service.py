@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from realitycheck.core import provenance
 from realitycheck.core.files import image_file
 from realitycheck.core.images import write_png
 from realitycheck.core.schemas import REFERENCES, TRANSFORMS, VERDICTS
@@ -89,7 +90,7 @@ def write_aligned(folder):
     write_png(rng.integers(0, 256, (24, 32, 3), np.uint8), image_file(aligned, "die/NOK/1"))
     write_png(rng.integers(0, 256, (24, 32, 3), np.uint8), folder / "reference.png")
     transforms = pd.DataFrame([dict.fromkeys(TRANSFORMS.columns)]).assign(
-        dataset="chips", image_id="die/NOK/1", category="die", status="reference"
+        dataset="chips", image_id="die/NOK/1", category="die", status="not_requested"
     )
     references = pd.DataFrame([dict.fromkeys(REFERENCES.columns)]).assign(
         dataset="chips", category="die", image_path=str(folder / "reference.png")
@@ -135,6 +136,7 @@ def test_edited_service_asks_its_jobs_again_and_no_other(outside):
     before = Plan(settings_of()).service_code("ask")
     other = Plan(settings_of(backend="gemini", parameters={})).service_code("ask")
     (outside / "dummy_service.py").write_text(MODULE.replace('"end"', '"stop"'), encoding="utf-8")
+    provenance._parsed.cache_clear()
     assert Plan(settings_of()).service_code("ask") != before
     assert Plan(settings_of(backend="gemini", parameters={})).service_code("ask") == other
 
