@@ -7,10 +7,10 @@ from realitycheck.core.job import device_lease, job_log, run_facts
 from realitycheck.core.schemas import ENCODINGS, MANIFEST, VERDICTS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import read_shards, read_table, write_table
+from realitycheck.core.words import object_name
 from realitycheck.encoders.base import features_of
 from realitycheck.methods.tuned_clip.classifier import tuned_verdicts
 from realitycheck.models.clip.model import load_clip
-from realitycheck.stages.lvlm import object_name
 from realitycheck.stages.timing import OWN_STEP, seconds_before
 from realitycheck.stages.weights import weights_path
 

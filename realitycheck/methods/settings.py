@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -112,6 +114,16 @@ class _MethodSettings(_Strict):
     learns_in_folds: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
+
+    def faults(self, _key: str, _folder: Path, _datasets: Mapping[str, Any]) -> Iterator[str]:
+        """Faults that the types do not show, such as a missing key file.
+
+        Args:
+            _key: Path of the block in the settings, with which a fault begins.
+            _folder: Folder that relative paths are looked up in.
+            _datasets: Blocks of the data sets that the method runs on, by name.
+        """
+        yield from ()
 
     def plain(self) -> dict[str, Any]:
         """The block as plain values, without the name it has in tables."""

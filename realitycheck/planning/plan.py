@@ -7,7 +7,6 @@ plans anew.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,11 @@ from realitycheck.core.provenance import (
     is_training,
     shard_digest,
     shard_names,
+    source_digest,
     stat_signature,
 )
 from realitycheck.datasets.inventory import inventory
-from realitycheck.lvlm.backends.registry import DEFAULT_KEY_ENV
+from realitycheck.lvlm.backends.registry import SERVICES
 from realitycheck.models.checkpoints.known import expected_sha256, network_files
 from realitycheck.planning.facts import UNKNOWN, _json, _unless_recorded
 from realitycheck.planning.page import ReportPlan
@@ -273,13 +273,12 @@ class Plan(ReportPlan):
 
     def has_key(self, method: str) -> bool:
         """Whether a vision language model can be asked: its key is there, or it needs none."""
-        block = self.settings.methods[method]
-        if block.backend == "replay":
-            return True
-        if block.key_file:
-            return Path(block.key_file).is_file()
-        name = block.key_env or DEFAULT_KEY_ENV.get(block.service)
-        return name is None or bool(os.environ.get(name))
+        return self.settings.methods[method].has_key()
+
+    def service_code(self, method: str) -> str:
+        """Digest of the code that asks a vision language model's service and reads its answers."""
+        service = self.settings.methods[method].service
+        return source_digest("scripts/ask_lvlm.py", SERVICES.module_of(service))
 
     def segmentation_texts(self, dataset: str, prompt: str) -> list[str]:
         """Phrases of a prompt set."""

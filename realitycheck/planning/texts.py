@@ -76,9 +76,9 @@ def told_texts(
 
 def _sentences(method, block, category: str) -> Iterator[str]:
     """What CLIP is told of an object by the methods that take no prompt set."""
+    from realitycheck.core.words import object_name
     from realitycheck.methods.clip_zero_shot.algorithm import state_sentences
     from realitycheck.methods.tuned_clip.algorithm import CALLS
-    from realitycheck.stages.lvlm import object_name
 
     shown = object_name(block.object_name, category)
     if method.kind == "tuned_clip":

@@ -287,11 +287,6 @@ class Settings(_Strict):
         """A method block, without the name it has in tables and with every switch."""
         return self.methods[method].plain()
 
-    def lvlm_settings(self, method: str) -> dict[str, Any]:
-        """A vision language model's block; where its key lies, never the key."""
-        block = self.methods[method]
-        return {**self.method_settings(method), "service": block.service}
-
     def is_everyday(self, method: str) -> bool:
         """Whether a method runs on the shipped networks of drawn everyday scenes, and no others."""
         networks = [getattr(self.models, net) for net in self.methods[method].networks]

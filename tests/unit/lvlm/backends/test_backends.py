@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from realitycheck.lvlm.backends import base
-from realitycheck.lvlm.backends.gemini import GeminiBackend, vertex_address
+from realitycheck.lvlm.backends import errors
+from realitycheck.lvlm.backends.gemini import GeminiBackend, VertexBackend
 from realitycheck.lvlm.backends.openai_compatible import OpenAICompatibleBackend
 from realitycheck.lvlm.keys import MissingKeyError, Redactor
 
@@ -27,7 +27,7 @@ def send(make_backend, make_questions):
             await backend.open()
             try:
                 return await backend.send(question, timeout_s=timeout_s)
-            except base.SendError as error:
+            except errors.SendError as error:
                 return error
             finally:
                 await backend.close()
@@ -134,7 +134,7 @@ def test_server_without_a_key_is_asked_without_one(servers, send, monkeypatch):
     monkeypatch.setenv("OPENAI_ORG_ID", "org-of-somebody-else")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://198.51.100.1/v1")
     with servers.openai.OpenAIServer() as server:
-        backend = OpenAICompatibleBackend(f"{server.url}/v1")
+        backend = OpenAICompatibleBackend({"base_url": f"{server.url}/v1"})
         send(server.url, "openai_compatible", backend=backend)
     assert "somebody" not in json.dumps(server.paid[0].headers)
 
@@ -178,12 +178,13 @@ def service_account(tmp_path_factory):
 
 def test_vertex_uses_the_account_the_project_and_the_place(servers, send, service_account):
     with servers.gemini.GeminiServer() as server:
-        backend = GeminiBackend(
-            "vertex",
-            base_url=server.url,
-            project="my-project",
-            location="europe-west4",
-            credentials_file=service_account(server.url + servers.gemini.TOKEN_PATH),
+        backend = VertexBackend(
+            {
+                "base_url": server.url,
+                "project": "my-project",
+                "location": "europe-west4",
+                "credentials_file": service_account(server.url + servers.gemini.TOKEN_PATH),
+            }
         )
         reply = send(server.url, "vertex", backend=backend)
     assert reply.http == 200
@@ -199,39 +200,42 @@ def test_account_that_cannot_be_used_is_told_before_anything_is_sent(tmp_path, m
     path = tmp_path / "account.json"
     path.write_text("{}")
     for broken in (path, tmp_path / "missing.json"):
-        backend = GeminiBackend("vertex", project="p", location="l", credentials_file=broken)
+        backend = VertexBackend({"project": "p", "location": "l", "credentials_file": broken})
         with pytest.raises(MissingKeyError, match=f"{broken.name} is no service account file"):
             asyncio.run(backend.open())
         asyncio.run(backend.close())
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
-    backend = GeminiBackend("vertex", project="p", location="l")
+    backend = VertexBackend({"project": "p", "location": "l"})
     with pytest.raises(MissingKeyError, match="no Google Cloud account: .*log in with gcloud"):
         asyncio.run(backend.open())
     asyncio.run(backend.close())
 
 
 def test_vertex_address_follows_the_place():
-    assert vertex_address("global") == "https://aiplatform.googleapis.com/"
-    assert vertex_address("eu") == "https://aiplatform.eu.rep.googleapis.com/"
-    assert vertex_address("europe-west4") == "https://europe-west4-aiplatform.googleapis.com/"
+    for place, host in [
+        (None, "aiplatform.googleapis.com"),
+        ("global", "aiplatform.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+        ("europe-west4", "europe-west4-aiplatform.googleapis.com"),
+    ]:
+        assert VertexBackend.own_address({"location": place}) == f"https://{host}/"
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("backend", "key", "settings", "message"),
     [
-        ({"service": "azure"}, "service: expected gemini or vertex, got 'azure'"),
-        ({"service": "gemini"}, "the Gemini API needs a key"),
-        ({"service": "gemini", "api_key": KEY, "project": "p"}, "are for Vertex AI; remove them"),
-        ({"service": "vertex", "project": "p"}, "needs project and location with an account"),
-        ({"service": "vertex", "api_key": KEY, "project": "p"}, "keep one"),
-        ({"service": "gemini", "api_key": KEY, "base_url": "host:1"}, "an address like https://"),
-        ({"service": "gemini", "api_key": KEY, "base_url": "https://u:p@h/"}, "may hold a key"),
-        ({"service": "gemini", "api_key": KEY, "base_url": "https://h/?key=1"}, "may hold a key"),
+        (GeminiBackend, None, {}, "gemini needs a key"),
+        (GeminiBackend, KEY, {"project": "p"}, "project: is not a setting of backend gemini"),
+        (VertexBackend, None, {"project": "p"}, "location: Vertex AI with an account needs it"),
+        (VertexBackend, KEY, {"project": "p"}, "keep one"),
+        (GeminiBackend, KEY, {"base_url": "host:1"}, "an address like https://"),
+        (GeminiBackend, KEY, {"base_url": "https://u:p@h/"}, "may hold a key"),
+        (GeminiBackend, KEY, {"base_url": "https://h/?key=1"}, "may hold a key"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(settings, message):
+def test_settings_that_contradict_each_other_are_refused(backend, key, settings, message):
     with pytest.raises(ValueError, match=message) as caught:
-        GeminiBackend(**settings)
+        backend(settings, api_key=key)
     assert KEY not in str(caught.value)
 
 
@@ -342,14 +346,14 @@ def test_key_that_a_server_echoes_is_removed(service, serve, servers, send):
 
 
 def test_only_harmless_headers_are_kept():
-    kept = base.kept_headers({"Date": "d", "Set-Cookie": "c", "X-Request-Id": "1"}, Redactor())
+    kept = errors.kept_headers({"Date": "d", "Set-Cookie": "c", "X-Request-Id": "1"}, Redactor())
     assert kept == {"date": "d", "x-request-id": "1"}
 
 
 def test_request_to_another_host_is_never_sent(send, servers, monkeypatch):
     """Whatever a library takes its address from, only the configured host is talked to."""
     with servers.gemini.GeminiServer() as server, servers.gemini.GeminiServer() as other:
-        backend = GeminiBackend(api_key=KEY, base_url=server.url)
+        backend = GeminiBackend({"base_url": server.url}, api_key=KEY)
         opened = backend.open
 
         async def open_elsewhere():
@@ -358,7 +362,7 @@ def test_request_to_another_host_is_never_sent(send, servers, monkeypatch):
 
         backend.open = open_elsewhere
         error = send(server.url, backend=backend)
-    assert isinstance(error, base.RefusedError)
+    assert isinstance(error, errors.RefusedError)
     assert "nothing was sent" in error.detail
     assert not server.arrivals
     assert not other.arrivals
@@ -366,5 +370,5 @@ def test_request_to_another_host_is_never_sent(send, servers, monkeypatch):
 
 def test_missing_extra_names_the_command(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openai", None)
-    with pytest.raises(ImportError, match=r"pip install 'realitycheck\[openai\]'"):
-        OpenAICompatibleBackend("http://localhost/v1")
+    with pytest.raises(ValueError, match=r"pip install 'realitycheck\[openai\]'"):
+        OpenAICompatibleBackend({"base_url": "http://localhost/v1"})

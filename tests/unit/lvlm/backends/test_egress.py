@@ -1,17 +1,13 @@
-"""The gate before anything leaves the site."""
+"""The egress check, before anything leaves the site."""
 
 import pytest
 
-from realitycheck.lvlm.gates import (
-    LeavesSiteError,
-    address_faults,
-    check_may_leave,
-    endpoint_faults,
-    is_on_site,
-    leaves_by_model,
-    proxy_of,
-    without_login,
-)
+from realitycheck.lvlm.backends.egress import LeavesSiteError, address_faults, without_login
+from realitycheck.lvlm.backends.registry import service_of
+
+
+def endpoint(service, address, **settings):
+    return service_of(service).endpoint_of({"base_url": address, **settings})
 
 
 @pytest.mark.parametrize(
@@ -43,12 +39,12 @@ from realitycheck.lvlm.gates import (
 )
 def test_only_what_is_surely_on_site_counts_as_such(service, address, declared, on_site):
     """A gateway on this machine may pass on, and a name proves nothing."""
-    assert is_on_site(service, address, declared=declared) is on_site
+    assert endpoint(service, address, on_site=declared).is_on_site is on_site
 
 
 def test_refusal_says_why_and_names_the_alternative():
     with pytest.raises(LeavesSiteError) as caught:
-        check_may_leave("chips", "gemini", base_url=None, may_leave_site=False)
+        endpoint("gemini", None).check("chips", may_leave_site=False)
     message = str(caught.value)
     assert "data set chips" in message
     assert "generativelanguage.googleapis.com" in message
@@ -58,10 +54,8 @@ def test_refusal_says_why_and_names_the_alternative():
 
 
 def test_allowed_data_sets_pass():
-    check_may_leave("chips", "gemini", base_url=None, may_leave_site=True)
-    check_may_leave(
-        "chips", "openai_compatible", base_url="http://localhost/v1", may_leave_site=False
-    )
+    endpoint("gemini", None).check("chips", may_leave_site=True)
+    endpoint("openai_compatible", "http://localhost/v1").check("chips", may_leave_site=False)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +93,7 @@ def test_what_is_no_plain_address_is_a_fault(address):
         ("openai_compatible", "https://api.openai.com/v1", True, "api.openai.com is a cloud's"),
         ("openai_compatible", "https://x.openai.azure.com/openai/v1", True, "is a cloud's"),
         ("vertex", "https://europe-west4-aiplatform.googleapis.com/", True, "is a cloud's"),
-        ("gemini", None, True, "without base_url the images go to Google"),
+        ("gemini", None, True, "without base_url the images go to https://generat"),
         ("openai_compatible", "10.1.2.3:8000/v1", None, "expected an address like"),
         ("openai_compatible", "https://api.openai.com/v1", None, None),
         ("openai_compatible", "http://vllm.plant.example/v1", True, None),
@@ -107,7 +101,7 @@ def test_what_is_no_plain_address_is_a_fault(address):
     ],
 )
 def test_settings_of_an_endpoint_that_cannot_be_true_are_faults(service, address, on_site, words):
-    faults = endpoint_faults(service, address, on_site=on_site)
+    faults = endpoint(service, address, on_site=on_site).faults()
     assert bool(faults) == (words is not None)
     assert words is None or words in faults[0]
 
@@ -124,21 +118,24 @@ def test_settings_of_an_endpoint_that_cannot_be_true_are_faults(service, address
 )
 def test_model_that_its_server_runs_in_a_cloud_leaves_the_site(model, leaves):
     """Ollama passes such models on, from an address that is this machine's."""
-    assert leaves_by_model(model) is leaves
-    known = {"base_url": "http://127.0.0.1:11434/v1", "may_leave_site": False, "model": model}
-    if not leaves:
-        return check_may_leave("chips", "openai_compatible", **known)
     for on_site in (None, True):
-        with pytest.raises(LeavesSiteError, match="runs in a cloud, by its name"):
-            check_may_leave("chips", "openai_compatible", on_site=on_site, **known)
-    return None
+        known = {"on_site": on_site, "model": model}
+        asked = endpoint("openai_compatible", "http://127.0.0.1:11434/v1", **known)
+        assert asked.has_cloud_model is leaves
+        if leaves:
+            with pytest.raises(LeavesSiteError, match="runs in a cloud, by its name"):
+                asked.check("chips", may_leave_site=False)
+        else:
+            asked.check("chips", may_leave_site=False)
 
 
 def test_setting_names_other_models_that_leave():
-    known = {"base_url": "http://127.0.0.1/v1", "may_leave_site": False, "model": "relay/gpt"}
-    check_may_leave("chips", "openai_compatible", **known)
+    known = ("openai_compatible", "http://127.0.0.1/v1")
+    endpoint(*known, model="relay/gpt").check("chips", may_leave_site=False)
     with pytest.raises(LeavesSiteError, match="runs in a cloud"):
-        check_may_leave("chips", "openai_compatible", cloud_models=["relay/*"], **known)
+        endpoint(*known, model="relay/gpt", cloud_models=["relay/*"]).check(
+            "chips", may_leave_site=False
+        )
 
 
 @pytest.mark.parametrize(
@@ -154,13 +151,16 @@ def test_name_that_leads_to_a_public_address_is_not_on_site(found, leaves, monke
         return [(socket.AF_INET, 0, 0, "", (address, 0)) for address in found]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    known = {"may_leave_site": False, "on_site": True}
-    check_may_leave("chips", "openai_compatible", base_url="http://8.8.8.8/v1", **known)
+    number, name = (
+        endpoint("openai_compatible", f"http://{host}/v1", on_site=True)
+        for host in ("8.8.8.8", "vllm.plant")
+    )
+    number.check("chips", may_leave_site=False)
     if leaves:
-        with pytest.raises(LeavesSiteError, match=r"leads to 8\.8\.8\.8"):
-            check_may_leave("chips", "openai_compatible", base_url="http://vllm.plant/v1", **known)
+        with pytest.raises(LeavesSiteError, match=r"resolves to 8\.8\.8\.8"):
+            name.check("chips", may_leave_site=False)
     else:
-        check_may_leave("chips", "openai_compatible", base_url="http://vllm.plant/v1", **known)
+        name.check("chips", may_leave_site=False)
 
 
 PROXY_NAMES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -176,12 +176,12 @@ def test_no_proxy_of_the_environment_for_the_site(name, monkeypatch):
         ("openai_compatible", "https://vllm.plant.example/v1", True),
         ("gemini", "http://127.0.0.1:1/", None),
     ]:
-        assert proxy_of(service, address, on_site=on_site) is None
+        assert endpoint(service, address, on_site=on_site).proxy is None
     scheme = "http" if name.lower().startswith("http_") else "https"
-    found = proxy_of("openai_compatible", f"{scheme}://vllm.cloud.example/v1")
-    assert found == "http://proxy.plant.example:3128"
+    found = endpoint("openai_compatible", f"{scheme}://vllm.cloud.example/v1")
+    assert found.proxy == "http://proxy.plant.example:3128"
     monkeypatch.setenv("NO_PROXY", "cloud.example")
-    assert proxy_of("openai_compatible", f"{scheme}://vllm.cloud.example/v1") is None
+    assert found.proxy is None
 
 
 def test_login_of_a_proxy_is_not_told():

@@ -2,7 +2,12 @@
 
 import pytest
 
-from realitycheck.lvlm.parameters import DEFAULT_MAX_OUTPUT_TOKENS, check_parameters
+from realitycheck.lvlm.backends.parameters import DEFAULT_MAX_OUTPUT_TOKENS
+from realitycheck.lvlm.backends.registry import service_of
+
+
+def check_parameters(service, model, parameters=None):
+    return service_of(service).check_parameters(model, parameters)
 
 
 def test_there_is_always_a_token_limit():
@@ -53,7 +58,12 @@ def test_none_is_not_sent():
             {"thinking_budget": 4096, "max_output_tokens": 4096},
             "at least 5120 are needed, got 4096",
         ),
-        ("claude", "m", {}, "service: expected one of gemini, vertex, openai_compatible"),
+        (
+            "claude",
+            "m",
+            {},
+            "no service 'claude'; known are gemini, vertex, openai_compatible",
+        ),
         ("gemini", " ", {}, "model: expected a model's name"),
     ],
 )
