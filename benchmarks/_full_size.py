@@ -26,13 +26,14 @@ from realitycheck.core.files import image_file
 from realitycheck.core.images import write_png
 from realitycheck.core.provenance import digest_of
 from realitycheck.datasets.synthetic.sat import SatSettings, draw_part, image_rng
-from realitycheck.models import miniature_clip, miniatures, saliency
+from realitycheck.models import saliency
 from realitycheck.models.clip import model as clip
 from realitycheck.models.grounding_dino import model as grounding_dino
 from realitycheck.models.sam import inference as sam
 from realitycheck.models.sam.decoder import ImageDecoder
 from realitycheck.models.sam.load import build_parts, load_sam
 from realitycheck.models.sam.model import SAM_VARIANTS, SamModel
+from training import miniature_clip, miniatures
 
 SIZES = ("vit_b", "vit_h", "miniature")
 DATASET = "drawn"

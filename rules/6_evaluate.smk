@@ -61,7 +61,7 @@ rule score_areas:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: plan.table_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.table_mb(
             [(wildcards.dataset, wildcards.method, wildcards.prompt)], attempt=attempt
         ),
         runtime=more_each_time(20),
@@ -96,7 +96,7 @@ rule score_pixels:
     threads: 1
     resources:
         mem_mb=2_000,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
     params:
@@ -142,7 +142,7 @@ rule score_labels:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: plan.table_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.table_mb(
             [(wildcards.dataset, wildcards.method, wildcards.prompt)], attempt=attempt
         ),
         runtime=more_each_time(20),

@@ -58,7 +58,7 @@ rule tabulate_segmentation:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: plan.table_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.table_mb(
             plan.mask_runs(), attempt=attempt
         ),
         runtime=more_each_time(30),
@@ -129,7 +129,7 @@ rule tabulate_classification:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: plan.table_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.table_mb(
             plan.label_runs(), attempt=attempt
         ),
         runtime=more_each_time(30),
@@ -608,13 +608,13 @@ rule tabulate_domain_gap:
         "benchmarks/tabulate_domain_gap/all.tsv"
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("resnet")
+    threads: plan.resources.threads("resnet")
     resources:
         gpu=1,
         device=cfg.compute.device,
         mem_mb=more_each_time(3_000),
         runtime=lambda wildcards, attempt: sum(
-            plan.network_min(
+            plan.resources.network_min(
                 "resnet", dataset, None, seconds_per_image=2, attempt=attempt
             )
             for dataset in cfg.datasets
@@ -687,7 +687,7 @@ rule plot_overlays:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: plan.table_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.table_mb(
             plan.runs_of(wildcards.dataset), attempt=attempt
         ),
         runtime=more_each_time(30),
@@ -726,7 +726,7 @@ rule plot_panels:
     threads: 1
     resources:
         mem_mb=more_each_time(4_000),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, seconds_per_image=5, attempt=attempt
         ),
     params:

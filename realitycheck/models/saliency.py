@@ -33,7 +33,6 @@ ARCHITECTURE = "wide_resnet50_2"
 
 VARIANTS: dict[str, dict[str, Sequence[int]]] = {
     "wide_resnet50_2": {"layers": (3, 4, 6, 3), "channels": (64, 128, 256, 512)},
-    "miniature": {"layers": (1, 1, 1, 1), "channels": (4, 8, 16, 32)},
     "everyday": {"layers": (1, 1, 1, 1), "channels": (8, 16, 32, 64)},
 }
 """Blocks and base channels of the four stages; a stage has four times its base as output."""

@@ -7,11 +7,10 @@ import pytest
 
 IMPORTS = {
     "clip": "from realitycheck.models.clip.model import surgery_templates; surgery_templates()",
-    "sam": "from realitycheck.models.sam.load import build_parts; "
-    "from realitycheck.models.sam.model import SAM_VARIANTS; "
-    "build_parts(SAM_VARIANTS['miniature'])",
+    "sam": "from realitycheck.models.sam import load, model; "
+    "load.build_parts(model.SAM_VARIANTS['everyday'])",
     "saliency": "from realitycheck.models.saliency import build_saliency; "
-    "build_saliency('miniature', features_only=True)",
+    "build_saliency('everyday', features_only=True)",
     "grounding_dino": "from realitycheck.core.imports import lean_imports\n"
     "with lean_imports():\n    from groundingdino.models import build_model",
 }

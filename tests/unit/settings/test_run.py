@@ -522,11 +522,11 @@ def test_demo_states_what_each_finding_leads_to(repository):
 def test_reduced_precision_is_that_of_sam_and_clip_and_the_detector_has_its_own():
     """What encodings, boxes and masks depend on; the residual networks stay as they are."""
     found = load_settings(settings(compute={"precision": "bfloat16"}))
-    assert found.encoder_settings()["precision"] == "bfloat16"
+    assert found.network_settings("sam")["precision"] == "bfloat16"
     assert found.detector_settings()["precision"] == "float32"
     detector = load_settings(settings(compute={"detector_precision": "bfloat16"}))
     assert detector.detector_settings()["precision"] == "bfloat16"
-    assert detector.encoder_settings()["precision"] == "float32"
+    assert detector.network_settings("sam")["precision"] == "float32"
     precisions = {
         name: found.network_settings(name)["precision"]
         for name in ("sam", "clip", "grounding_dino", "saliency", "resnet")

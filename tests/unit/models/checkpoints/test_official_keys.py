@@ -10,15 +10,17 @@ import pytest
 import torch
 import yaml
 
-from realitycheck.models import miniatures, saliency
+from realitycheck.models import saliency
 from realitycheck.models.checkpoints.known import KNOWN_WEIGHTS, network_files
 from realitycheck.models.checkpoints.read import load_state
 from realitycheck.models.clip import model as clip
 from realitycheck.models.grounding_dino import model as grounding_dino
-from realitycheck.models.miniature_clip import write_miniature_clip, write_miniature_saliency
 from realitycheck.models.sam.load import build_parts, load_sam
 from realitycheck.models.sam.model import PARTS, SAM_VARIANTS, read_dimensions
 from realitycheck.models.settings import ModelsSettings
+from training import miniatures
+from training.miniature_clip import write_miniature_clip, write_miniature_saliency
+from training.miniatures import VARIANTS
 
 
 def n_values(state):
@@ -222,20 +224,20 @@ def files(tmp_path_factory):
     whole["model"]["module.bert.embeddings.position_ids"] = torch.arange(512)[None]
     torch.save(whole, written["grounding_dino"])
     return {
-        "sam": (written["sam"], lambda path: load_sam(path, variant="miniature")),
+        "sam": (written["sam"], lambda path: load_sam(path, variant=VARIANTS["sam"])),
         "grounding_dino": (
             written["grounding_dino"],
             lambda path: grounding_dino.load_grounding_dino(
-                path, text_encoder=written["text_encoder"], variant="miniature"
+                path, text_encoder=written["text_encoder"], variant=VARIANTS["grounding_dino"]
             ),
         ),
         "clip": (
             write_miniature_clip(folder),
-            lambda path: clip.load_clip(path, variant="miniature"),
+            lambda path: clip.load_clip(path, variant=VARIANTS["clip"]),
         ),
         "saliency": (
             write_miniature_saliency(folder),
-            lambda path: saliency.load_saliency(path, variant="miniature"),
+            lambda path: saliency.load_saliency(path, variant=VARIANTS["saliency"]),
         ),
     }
 
