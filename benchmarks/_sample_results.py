@@ -167,7 +167,7 @@ def write_sample(
     defects = pd.DataFrame(defects, columns=DEFECTS.columns)
     _write_tables(folder, scores, defects, n_px=truth.size)
     record = {"digest": "d16e" * 8, "files": {"weights": {"path": "resources/sam.pth"}}}
-    record |= {"licences": ["Apache-2.0"], "is_untrained": False}
+    record |= {"licences": ["Apache-2.0"]}
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     (folder / "weights" / "sam.json").write_text(json.dumps(record), encoding="utf-8")
     runs = [*MASK_RUNS, *AREA_RUNS] if has_masks else []

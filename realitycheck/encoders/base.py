@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Stored(NamedTuple):
-    """Encodings of some images: their store, and the key of each image in it."""
+class Encodings(NamedTuple):
+    """Stored encodings of images.
+
+    Attributes:
+        store: Where they lie.
+        keys: Key of each image's.
+    """
 
     store: EncodingStore
     keys: Mapping[str, str]
@@ -78,7 +83,7 @@ class Encoder(ABC):
         network: Mapping[str, Any] | None = None,
         colour: str = "rgb",
         batch_size: int = 1,
-        stored: Stored | None = None,
+        stored: Encodings | None = None,
     ):
         """Open it for a job.
 
@@ -161,13 +166,13 @@ class Lazily:
 def feature_maps_of(
     store: EncodingStore, index: pd.DataFrame, image_ids: Iterable[str]
 ) -> list[np.ndarray]:
-    """Stored feature maps of images, (N, C, G, G) for each stage, in the order asked for."""
+    """Encodings feature maps of images, (N, C, G, G) for each stage, in the order asked for."""
     keys = keys_of(index)
     found = [store.get(keys[image_id]) for image_id in image_ids]
     return [np.stack([arrays[name] for arrays in found]) for name in sorted(found[0])]
 
 
 def features_of(store: EncodingStore, index: pd.DataFrame, image_ids: Iterable[str]) -> np.ndarray:
-    """Stored feature vectors of images, (N, D), in the order asked for."""
+    """Encodings feature vectors of images, (N, D), in the order asked for."""
     keys = keys_of(index)
     return np.stack([store.get(keys[image_id])["feature"] for image_id in image_ids])

@@ -20,7 +20,7 @@ from realitycheck.core.prefetch import run_ahead
 from realitycheck.core.schemas import ENCODINGS, TRANSFORMS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import read_table
-from realitycheck.encoders.base import Lazily, Stored, encoding_store, keys_of
+from realitycheck.encoders.base import Encodings, Lazily, encoding_store, keys_of
 from realitycheck.encoders.registry import encoder_of
 from realitycheck.stages.timing import Seconds, timed_steps
 from realitycheck.stages.weights import load_network
@@ -118,7 +118,7 @@ class Encoding:
         weights: Mapping[str, str],
         colour: str | None = None,
         batch_size: int = 1,
-        stored: Stored | None = None,
+        stored: Encodings | None = None,
     ):
         kind = encoder_of(name)
         self.encoder = kind(
@@ -179,7 +179,7 @@ def open_encoding(
     if kind.source:
         source, key = kind.source
         keys = keys_of(read_table(inputs[key], schema=ENCODINGS))
-        stored = Stored(EncodingStore(_store_folder(source, inputs[key])), keys)
+        stored = Encodings(EncodingStore(_store_folder(source, inputs[key])), keys)
     return Encoding(
         name,
         Lazily(load),

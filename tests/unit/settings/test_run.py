@@ -232,7 +232,7 @@ def test_network_of_own_dimensions_needs_its_files(tmp_path):
         methods={"grounded_sam": {}},
         models={
             "sam": {"variant": {"encoder_width": 8}},
-            "grounding_dino": {"variant": "miniature", "weights": "own.pth"},
+            "grounding_dino": {"variant": "everyday", "weights": "own.pth"},
         },
     )
     assert faults_of(raw, folder=tmp_path) == [
@@ -403,18 +403,6 @@ def test_generated_data_set_is_read_as_a_folder_below_the_results():
         "max_brightness_fraction",
         "quarter_turns",
     }
-
-
-def test_method_is_untrained_if_any_of_its_networks_is():
-    """Scores of a miniature must never pass for a result."""
-    raw = settings(
-        methods={"grounded_sam": {}, "pixel_difference": {}},
-        prompts={"chips": {"plain": {"segmentation": ["defect"]}}},
-        models={"grounding_dino": {"variant": "miniature"}},
-    )
-    found = load_settings(raw)
-    assert found.is_untrained("grounded_sam")
-    assert not found.is_untrained("pixel_difference")
 
 
 def test_settings_cannot_be_changed_after_the_check():

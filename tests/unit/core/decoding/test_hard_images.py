@@ -26,7 +26,7 @@ from realitycheck.core.schemas import (
 )
 from realitycheck.core.tables import check_rows, read_table, write_table
 from realitycheck.core.variants import switched
-from realitycheck.encoders.base import Stored, keys_of
+from realitycheck.encoders.base import Encodings, keys_of
 from realitycheck.encoders.clip import TextFeatures, text_store
 from realitycheck.methods.clip_surgery_sam.segmenter import clip_surgery_sam_segmenter
 from realitycheck.methods.grounded_sam.segmenter import grounded_sam_segmenter
@@ -177,7 +177,7 @@ class Hard:
             weights={},
             **options,
         )
-        return Stored(encoding.store, keys_of(self.table(list(encoding.rows()), ENCODINGS)))
+        return Encodings(encoding.store, keys_of(self.table(list(encoding.rows()), ENCODINGS)))
 
     def masks(self, segment_one, method):
         """The masks table of a method, by image."""
