@@ -76,12 +76,12 @@ def build_saliency(
             its checkpoint stores it.
     """
     with lean_imports():
-        import timm
+        from timm.models.resnet import wide_resnet50_2
 
     extra: dict[str, Any] = (
         {"features_only": True, "out_indices": (1, 2, 3)} if features_only else {}
     )
-    return timm.create_model(ARCHITECTURE, pretrained=False, **saliency_sizes(variant), **extra)
+    return wide_resnet50_2(pretrained=False, **saliency_sizes(variant), **extra)
 
 
 #: Names of what no stage here reads: the fourth stage, the classifier.
