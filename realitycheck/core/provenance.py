@@ -50,7 +50,7 @@ def source_digest(*entries: str) -> str:
 
     Args:
         entries: Module names (`realitycheck.models.sam.inference`) or files
-            (`scripts/encode_images.py`).
+            (`scripts/detect_boxes.py`).
 
     Returns:
         16 hexadecimal digits.

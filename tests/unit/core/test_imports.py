@@ -83,7 +83,8 @@ def test_job_of_a_network_imports_what_that_network_needs(network):
         "own.load(files, settings, device='cpu')\n"
     )
     imported = run(
-        "import sys\nimport realitycheck.stages.encode, realitycheck.encoders.registry as registry\n"
+        "import sys\nimport realitycheck.stages.encode\n"
+        "import realitycheck.encoders.registry as registry\n"
         "from realitycheck.models.registry import network\n"
         "[registry.encoder_of(name) for name in registry.ENCODERS]\n"
         + (load if network else "import realitycheck.stages.weights\n")
