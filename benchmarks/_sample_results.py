@@ -154,7 +154,7 @@ def write_sample(
     figures = wanted_figures((), [DATASET] if has_masks else []) if has_figures else {}
     draw_figures(_results(folder, runs), figures)
     record = {"digest": "d16e" * 8, "files": {"weights": {"path": "resources/sam.pth"}}}
-    record |= {"licences": ["Apache-2.0"], "is_untrained": False}
+    record |= {"licences": ["Apache-2.0"]}
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     (folder / "weights" / "sam.json").write_text(json.dumps(record), encoding="utf-8")
     shown_runs = [*MASK_RUNS, *AREA_RUNS] if has_masks else []

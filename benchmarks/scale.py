@@ -54,7 +54,7 @@ def settings(n_shards: int) -> dict[str, Any]:
         "datasets": {DATASET: {"format": "folder", "root": "data", "shards": n_shards}},
         "prompts": {DATASET: {"plain": {"segmentation": ["scratch"]}}},
         "methods": {"grounded_sam": {}, "pixel_difference": {}},
-        "models": {name: {"variant": "miniature"} for name in ("sam", "grounding_dino")},
+        "models": {name: {"variant": "everyday"} for name in ("sam", "grounding_dino")},
     }
 
 

@@ -19,18 +19,18 @@ rule detect_boxes:
         "benchmarks/detect_boxes/{dataset}/{prompt}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("grounding_dino")
+    threads: plan.resources.threads("grounding_dino")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "grounding_dino",
             wildcards.dataset,
             wildcards.shard,
             kb_per_image=500,
             attempt=attempt,
         ),
-        runtime=lambda wildcards, attempt: plan.network_min(
+        runtime=lambda wildcards, attempt: plan.resources.network_min(
             "grounding_dino",
             wildcards.dataset,
             wildcards.shard,
@@ -94,18 +94,18 @@ rule segment_grounded_sam:
         method="|".join(cfg.method_names("grounded_sam") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("sam")
+    threads: plan.resources.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "sam",
             wildcards.dataset,
             wildcards.shard,
             kb_per_image=500,
             attempt=attempt,
         ),
-        runtime=lambda wildcards, attempt: plan.network_min(
+        runtime=lambda wildcards, attempt: plan.resources.network_min(
             "sam",
             wildcards.dataset,
             wildcards.shard,
@@ -114,7 +114,7 @@ rule segment_grounded_sam:
         ),
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        sam=cfg.encoder_settings(),
+        sam=cfg.network_settings("sam"),
         floor=DETECTION_FLOOR,
         prompts=lambda wildcards: plan.segmentation_texts(
             wildcards.dataset, wildcards.prompt
@@ -145,18 +145,18 @@ rule segment_sam_clip:
         method="|".join(cfg.method_names("sam_clip") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("clip")
+    threads: plan.resources.threads("clip")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "clip",
             wildcards.dataset,
             wildcards.shard,
             kb_per_image=20,
             attempt=attempt,
         ),
-        runtime=lambda wildcards, attempt: plan.network_min(
+        runtime=lambda wildcards, attempt: plan.resources.network_min(
             "clip",
             wildcards.dataset,
             wildcards.shard,
@@ -196,14 +196,14 @@ rule segment_clip_surgery_sam:
         method="|".join(cfg.method_names("clip_surgery_sam") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("sam")
+    threads: plan.resources.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "sam", wildcards.dataset, wildcards.shard, kb_per_image=20, attempt=attempt
         ),
-        runtime=lambda wildcards, attempt: plan.network_min(
+        runtime=lambda wildcards, attempt: plan.resources.network_min(
             "sam",
             wildcards.dataset,
             wildcards.shard,
@@ -212,7 +212,7 @@ rule segment_clip_surgery_sam:
         ),
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        sam=cfg.encoder_settings(),
+        sam=cfg.network_settings("sam"),
         clip=cfg.network_settings("clip"),
         prompts=lambda wildcards: plan.segmentation_texts(
             wildcards.dataset, wildcards.prompt
@@ -245,18 +245,18 @@ rule map_anomalies:
         method="|".join(cfg.method_names("saa_plus") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("sam")
+    threads: plan.resources.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "sam",
             wildcards.dataset,
             wildcards.shard,
             kb_per_image=600,
             attempt=attempt,
         ),
-        runtime=lambda wildcards, attempt: plan.network_min(
+        runtime=lambda wildcards, attempt: plan.resources.network_min(
             "sam",
             wildcards.dataset,
             wildcards.shard,
@@ -265,7 +265,7 @@ rule map_anomalies:
         ),
     params:
         settings=lambda wildcards: cfg.methods[wildcards.method].maps_settings(),
-        sam=cfg.encoder_settings(),
+        sam=cfg.network_settings("sam"),
         saliency=cfg.network_settings("saliency"),
         asked=lambda wildcards: plan.saa_plus_prompts(
             wildcards.dataset, wildcards.prompt
@@ -300,12 +300,12 @@ rule calibrate_saa_plus:
         "../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: plan.table_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.table_mb(
             [(wildcards.dataset, wildcards.method, wildcards.prompt)],
             kb_per_row=30,
             attempt=attempt,
         ),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
     params:
@@ -337,7 +337,7 @@ rule segment_saa_plus:
     threads: 1
     resources:
         mem_mb=more_each_time(2_000),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, wildcards.shard, seconds_per_image=1, attempt=attempt
         ),
     params:
@@ -372,7 +372,7 @@ rule calibrate_pixel_difference:
     threads: 1
     resources:
         mem_mb=more_each_time(2_000),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
     params:
@@ -408,7 +408,7 @@ rule segment_pixel_difference:
     threads: 1
     resources:
         mem_mb=more_each_time(2_000),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, wildcards.shard, seconds_per_image=1, attempt=attempt
         ),
     params:
@@ -447,7 +447,7 @@ rule calibrate_few_shot:
     threads: 1
     resources:
         mem_mb=more_each_time(4_000),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, seconds_per_image=10, attempt=attempt
         ),
     params:
@@ -489,7 +489,7 @@ rule segment_few_shot:
     threads: 1
     resources:
         mem_mb=more_each_time(4_000),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, wildcards.shard, seconds_per_image=10, attempt=attempt
         ),
     params:
@@ -522,17 +522,17 @@ rule train_adapted_sam:
         method="|".join(cfg.method_names("adapted_sam") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("sam")
+    threads: plan.resources.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "sam", wildcards.dataset, None, kb_per_image=400, attempt=attempt
         ),
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        sam=cfg.encoder_settings(),
+        sam=cfg.network_settings("sam"),
         ignore_border=lambda wildcards: cfg.datasets[wildcards.dataset].ignore_border,
         labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
         weights=lambda wildcards: plan.weights_digest("sam"),
@@ -561,14 +561,14 @@ rule segment_adapted_sam:
         method="|".join(cfg.method_names("adapted_sam") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("sam")
+    threads: plan.resources.threads("sam")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "sam", wildcards.dataset, wildcards.shard, kb_per_image=20, attempt=attempt
         ),
-        runtime=lambda wildcards, attempt: plan.network_min(
+        runtime=lambda wildcards, attempt: plan.resources.network_min(
             "sam",
             wildcards.dataset,
             wildcards.shard,

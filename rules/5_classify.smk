@@ -55,11 +55,11 @@ rule classify_clip_zero_shot:
         method="|".join(cfg.method_names("clip_zero_shot") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("clip")
+    threads: plan.resources.threads("clip")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "clip", wildcards.dataset, None, kb_per_image=20, attempt=attempt
         ),
         runtime=lambda wildcards, attempt: 20 * attempt,
@@ -95,11 +95,11 @@ rule classify_tuned_clip:
         method="|".join(cfg.method_names("tuned_clip") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("clip")
+    threads: plan.resources.threads("clip")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "clip", wildcards.dataset, None, kb_per_image=20, attempt=attempt
         ),
         runtime=lambda wildcards, attempt: 60 * attempt,

@@ -172,7 +172,7 @@ rule score_pixels:
     threads: 1
     resources:
         mem_mb=2_000,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
     params:
@@ -222,7 +222,7 @@ rule measure_domain_gap:
         "benchmarks/measure_domain_gap/all.tsv"
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("resnet")
+    threads: plan.resources.threads("resnet")
     resources:
         gpu=1,
         device=cfg.compute.device,

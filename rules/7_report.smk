@@ -110,7 +110,7 @@ rule plot_panels:
     threads: 1
     resources:
         mem_mb=more_each_time(4_000),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, seconds_per_image=5, attempt=attempt
         ),
     params:

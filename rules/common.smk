@@ -1,12 +1,9 @@
 """What all stages share: settings, one run at a time, wildcard constraints, input functions."""
 
-import functools
-import hashlib
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
-from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, PersistenceBase
 
 from realitycheck.planning.checking import (
     checked_settings,
@@ -23,6 +20,7 @@ from realitycheck.core.constants import (
     MASK_FLOORS,
     NO_PROMPT,
 )
+from realitycheck.core import snakemake_patch
 from realitycheck.core.one_run import NoLocksError, ResultsInUse, check_owner, claim
 from realitycheck.planning.plan import Plan
 from realitycheck.report.figures.registry import FIGURES
@@ -92,55 +90,8 @@ onstart:
         logger.info(f"{left}: removed, a killed job left it unfinished")
 
 
-# Snakemake records under which params a file was made once its job has ended. Where Snakemake was
-# killed, a job that went on, as on a cluster, leaves a file without that record, or with the record of
-# the file before it: then no edit would show. Such a file counts as made under other params. Whether a
-# record is of the file as it is says its date, or, where a copy was given another, its content, which
-# stands in the record beside that of the job's inputs.
-recorded_metadata = PersistenceBase.metadata
-recorded_end = PersistenceBase.finished
-
-
-@functools.cache
-def content_of(path, _size, _mtime_ns):
-    """Digest of a file's content, as Snakemake notes those of inputs."""
-    with open(path, "rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-
-
-def metadata_of_same_file(persistence, target):
-    """Snakemake's record of a file, or, where it is not of the file as it is, one unlike any other."""
-    record = recorded_metadata(persistence, target)
-    try:
-        found = Path(str(target)).stat()
-    except FileNotFoundError:
-        return record
-    if record and record.endtime and abs(record.endtime - found.st_mtime) < 0.01:
-        return record
-    noted = record and (record.input_checksums or {}).get(str(target))
-    if noted and noted == content_of(str(target), found.st_size, found.st_mtime_ns):
-        return record
-    return MetadataRecord(
-        record_format_version=RECORD_FORMAT_VERSION, params=["no record of this file"]
-    )
-
-
-async def finished_with_content(persistence, job):
-    """Let Snakemake record what a job made, and note its content."""
-    await recorded_end(persistence, job)
-    persistence.deactivate_cache()
-    for path in map(str, job.output):
-        record = persistence._read_record(path)
-        if record and Path(path).is_file():
-            found = Path(path).stat()
-            content = content_of(path, found.st_size, found.st_mtime_ns)
-            record.input_checksums = {**(record.input_checksums or {}), path: content}
-            persistence._write_record(path, record)
-
-
 if workflow.is_main_process:
-    PersistenceBase.metadata = metadata_of_same_file
-    PersistenceBase.finished = finished_with_content
+    snakemake_patch.install()
 
 
 wildcard_constraints:
@@ -226,7 +177,8 @@ def domain_gap_min(wildcards, attempt):
     """Minutes of the job that measures the domain gap of all data sets."""
     settings = {"seconds_per_image": 2, "attempt": attempt}
     return sum(
-        plan.network_min("resnet", name, None, **settings) for name in cfg.datasets
+        plan.resources.network_min("resnet", name, None, **settings)
+        for name in cfg.datasets
     )
 
 
@@ -234,7 +186,7 @@ def table_mb(runs):
     """Resource function: memory of a job that holds the scores of runs at once."""
 
     def wanted(wildcards, attempt):
-        return plan.table_mb(runs, attempt=attempt)
+        return plan.resources.table_mb(runs, attempt=attempt)
 
     return wanted
 

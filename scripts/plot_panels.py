@@ -6,7 +6,7 @@ from realitycheck.core.job import job_log, progress, run_facts
 from realitycheck.core.schemas import PANELS
 from realitycheck.core.tables import write_table
 from realitycheck.encoders.base import Lazily
-from realitycheck.encoders.clip import TextFeatures, clip_store
+from realitycheck.encoders.clip import TextFeatures, text_store
 from realitycheck.models.clip.model import load_clip
 from realitycheck.stages.panels import draw_panels, panel_head, panel_images
 from realitycheck.stages.weights import weights_path
@@ -19,9 +19,8 @@ with job_log(snakemake.log[0]):
     clip = Lazily(
         lambda: load_clip(weights_path(inputs.clip), variant=params.clip["variant"], device="cpu")
     )
-    texts = clip_store(
+    texts = text_store(
         results / "encodings" / "texts",
-        encoder="texts",
         settings=params.clip,
         weights=params.weights,
     )

@@ -6,7 +6,7 @@ from realitycheck.core.job import job_log, run_facts
 from realitycheck.core.schemas import MANIFEST, PIXEL_SCORES, TRANSFORMS, TRUTH
 from realitycheck.core.tables import read_table, write_table
 from realitycheck.encoders.base import Lazily
-from realitycheck.encoders.clip import TextFeatures, clip_store
+from realitycheck.encoders.clip import TextFeatures, text_store
 from realitycheck.models.clip.model import load_clip
 from realitycheck.stages.score_pixels import map_reader, score_pixels
 from realitycheck.stages.weights import weights_path
@@ -17,9 +17,8 @@ with job_log(snakemake.log[0]):
     aligned = Path(inputs.transforms).parent
     # The segment stage has stored the texts; CLIP is loaded only if they were deleted since.
     texts = TextFeatures(
-        clip_store(
+        text_store(
             aligned.parents[1] / "encodings" / "texts",
-            encoder="texts",
             settings=params.clip,
             weights=params.weights,
         ),

@@ -9,7 +9,7 @@ from realitycheck.core.schemas import ENCODINGS, MASKS, TRANSFORMS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import read_table, write_table
 from realitycheck.encoders.base import Lazily, keys_of
-from realitycheck.encoders.clip import TextFeatures, clip_store
+from realitycheck.encoders.clip import TextFeatures, text_store
 from realitycheck.methods.clip_surgery_sam.segmenter import clip_surgery_sam_segmenter
 from realitycheck.models.clip.model import load_clip
 from realitycheck.models.sam.load import load_sam
@@ -26,9 +26,8 @@ with (
     clip = weights_path(inputs.clip)
     transforms = read_table(inputs.transforms, schema=TRANSFORMS)
     texts = TextFeatures(
-        clip_store(
+        text_store(
             Path(snakemake.input.transforms).parents[3] / "encodings" / "texts",
-            encoder="texts",
             settings=params.clip,
             weights={"clip": params.weights["clip"]},
         ),

@@ -9,7 +9,7 @@ from realitycheck.core.schemas import ENCODINGS, MASKS, TRANSFORMS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import read_table, write_table
 from realitycheck.encoders.base import Lazily, keys_of
-from realitycheck.encoders.clip import TextFeatures, clip_store
+from realitycheck.encoders.clip import TextFeatures, text_store
 from realitycheck.methods.sam_clip.segmenter import sam_clip_segmenter
 from realitycheck.models.clip.model import load_clip
 from realitycheck.stages.segment import segment_shard
@@ -23,9 +23,8 @@ with (
     params, wildcards, inputs = snakemake.params, snakemake.wildcards, snakemake.input
     transforms = read_table(inputs.transforms, schema=TRANSFORMS)
     texts = TextFeatures(
-        clip_store(
+        text_store(
             Path(snakemake.input.transforms).parents[3] / "encodings" / "texts",
-            encoder="texts",
             settings=params.clip,
             weights={"clip": params.weights["clip"]},
         ),

@@ -11,7 +11,6 @@ from realitycheck.core.constants import (
     MASK_FLOORS,
     NO_PROMPT,
     OUT_OF_FOLD_NOTE,
-    UNTRAINED_NOTE,
 )
 from realitycheck.models.checkpoints.known import own_files
 from realitycheck.planning.facts import settings_digest
@@ -241,14 +240,9 @@ class ReportPlan:
                 note.setdefault("name", block.model)
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
-            told = [
-                *(
-                    [UNTRAINED_NOTE]
-                    if self.settings.is_untrained(name)
-                    else self._own_weights(block.networks)
-                ),
-                *([OUT_OF_FOLD_NOTE] if block.learns_in_folds and block.gives_masks else []),
-            ]
+            told = self._own_weights(block.networks)
+            if block.learns_in_folds and block.gives_masks:
+                told.append(OUT_OF_FOLD_NOTE)
             if told:
                 note["note"] = "; ".join(told)
             if getattr(block, "uses_test_truth", False):

@@ -7,7 +7,6 @@ plans anew.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,7 @@ from realitycheck.lvlm.backends.registry import SERVICES
 from realitycheck.models.checkpoints.known import expected_sha256, network_files
 from realitycheck.planning.facts import UNKNOWN, _json, _unless_recorded
 from realitycheck.planning.page import ReportPlan
-from realitycheck.planning.resources import (
-    _CPU_SLOWNESS,
-    _MINIATURE,
-    _NEEDS,
-    _SMALL_NETWORK,
-    _Needs,
-)
+from realitycheck.planning.resources import Resources
 from realitycheck.settings.run import Settings
 
 
@@ -49,6 +42,7 @@ class Plan(ReportPlan):
     def __init__(self, settings: Settings):
         self.settings = settings
         self.results = Path(settings.results_dir)
+        self.resources = Resources(settings, self.n_images)
 
     # -------------------------------------------------------------------------- triggers of re-runs
 
@@ -96,119 +90,6 @@ class Plan(ReportPlan):
             return _json(str(path), path.stat().st_mtime_ns)
         except FileNotFoundError:
             return {}
-
-    # ------------------------------------------------------------------------------------ resources
-
-    def _needs(self, network: str) -> _Needs:
-        variant = getattr(self.settings.models, network).variant
-        if variant in ("miniature", "everyday"):
-            return _MINIATURE
-        if isinstance(variant, str):
-            return _NEEDS.get((network, variant), _SMALL_NETWORK)
-        return _NEEDS[("sam", "vit_h")] if network == "sam" else _SMALL_NETWORK
-
-    def threads(self, network: str) -> int:
-        """CPU threads of a job that runs a network."""
-        wanted = self.settings.compute.threads
-        return self._needs(network).threads if wanted == "auto" else wanted
-
-    def image_threads(self, dataset: str, shard: str | None = None) -> int:
-        """CPU threads of a job that takes image after image: one for 50 images, four at most.
-
-        A job that asks for more cores than it can use keeps others from them while it waits.
-
-        Args:
-            dataset: The data set. A folder that was not counted yet may hold many images; with a
-                generated one a thread is quickly through.
-            shard: Its shard; None where the job has all images.
-        """
-        if shard is None:
-            n_images = self.n_images(dataset, "test") + self.n_images(dataset, "train")
-        else:
-            split = "train" if is_training(shard) else "test"
-            n_images = -(-self.n_images(dataset, split) // self.settings.datasets[dataset].shards)
-        if not n_images:
-            return 1 if self.settings.datasets[dataset].generated else 4
-        return min(-(-n_images // 50), 4)
-
-    def n_in_shard(self, dataset: str, shard: str | None) -> int:
-        """About how many images a shard holds, or, with None, a data set; before the check, 100."""
-        split = "train" if shard is not None and is_training(shard) else "test"
-        n_images = max(self.n_images(dataset, split), 100)
-        return n_images if shard is None else -(-n_images // self.settings.datasets[dataset].shards)
-
-    def memory_mb(
-        self,
-        network: str,
-        dataset: str,
-        shard: str | None,
-        *,
-        kb_per_image: float,
-        attempt: int = 1,
-    ) -> int:
-        """Memory to ask for in a job that runs a network, in MB; doubled on every attempt.
-
-        Args:
-            network: The network.
-            dataset: The data set.
-            shard: Its shard; None where the job has all images.
-            kb_per_image: What the job keeps of each image until it ends.
-            attempt: The first is 1.
-        """
-        rows_mb = self.n_in_shard(dataset, shard) * kb_per_image / 1000
-        return int(self._needs(network).memory_mb + rows_mb) * 2 ** (attempt - 1)
-
-    def table_mb(
-        self,
-        runs: Iterable[tuple[str, str, str]],
-        *,
-        kb_per_row: float = 2.5,
-        attempt: int = 1,
-    ) -> int:
-        """Memory to ask for in a job that holds the scores of runs at once, in MB; see `memory_mb`.
-
-        Args:
-            runs: Data set, method and prompt of each; a run has a row an image.
-            kb_per_row: What the job holds of a row.
-            attempt: The first is 1.
-        """
-        n_rows = sum(self.n_images(dataset) for dataset, _, _ in runs)
-        return int(1_000 + n_rows * kb_per_row / 1000) * 2 ** (attempt - 1)
-
-    def network_min(
-        self,
-        network: str,
-        dataset: str,
-        shard: str | None,
-        *,
-        seconds_per_image: float,
-        attempt: int = 1,
-    ) -> int:
-        """Minutes to ask for in a job that runs a network; see `runtime_min`.
-
-        Args:
-            network: The network.
-            dataset: The data set.
-            shard: Its shard; None where the job has all images.
-            seconds_per_image: Of its largest variant on a GPU.
-            attempt: The first is 1.
-        """
-        seconds = seconds_per_image * self._needs(network).time
-        if self.settings.compute.device == "cpu":
-            seconds *= _CPU_SLOWNESS / self.threads(network)
-        return self.runtime_min(dataset, shard, seconds_per_image=seconds, attempt=attempt)
-
-    def runtime_min(
-        self,
-        dataset: str,
-        shard: str | None = None,
-        *,
-        seconds_per_image: float,
-        attempt: int = 1,
-    ) -> int:
-        """Minutes to ask for: start-up, and the images of a shard; doubled on every attempt."""
-        images = self.n_in_shard(dataset, shard)
-        return int(10 + images * seconds_per_image / 60) * 2 ** (attempt - 1)
 
     # -------------------------------------------------------------------------------------- results
 

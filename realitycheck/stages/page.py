@@ -265,8 +265,6 @@ def _network_row(network: str, variant: str, results: Path) -> list[str]:
     own = [Path(record["files"][key]["path"]).name for key in record.get("own", [])]
     licence = ", ".join([*record["licences"], *(f"your own file {name}" for name in own)])
     licence = licence or "your own file"
-    if record["is_untrained"]:
-        licence = "random weights, made here"
     return [NETWORK_NAMES[network], variant, files, record["digest"], licence]
 
 

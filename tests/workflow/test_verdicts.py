@@ -45,7 +45,7 @@ SETTINGS = {
         "resnet_mlp": {"input_size_px": 96, "n_folds": 2, "max_epochs": 10},
         "pixel_difference": {"min_area_px": 5},
     },
-    "models": {"resnet": {"variant": "miniature"}, "clip": {"variant": "miniature"}},
+    "models": ["resnet", "clip"],
     "compute": {"device": "cpu", "threads": 1},
     "evaluation": {"n_resamples": 200},
 }

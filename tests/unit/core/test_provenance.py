@@ -180,15 +180,15 @@ def test_entry_that_does_not_exist_is_refused(package):
 
 def test_same_code_has_the_same_digest_elsewhere(repository, tmp_path, monkeypatch):
     """Results may be computed in one folder and continued in another."""
-    here = source_digest("scripts/encode_images.py")
+    here = source_digest("realitycheck.encoders.sam_embeddings")
     for name in ("realitycheck", "scripts"):
         shutil.copytree(repository / name, tmp_path / name)
     monkeypatch.setattr(provenance, "_REPOSITORY", tmp_path)
-    assert source_digest("scripts/encode_images.py") == here
+    assert source_digest("realitycheck.encoders.sam_embeddings") == here
     path = tmp_path / "realitycheck" / "models" / "sam" / "inference.py"
     path.write_text(path.read_text().replace("MASK_THRESHOLD = 0.0", "MASK_THRESHOLD = 0.1"))
     provenance._parsed.cache_clear()
-    assert source_digest("scripts/encode_images.py") != here
+    assert source_digest("realitycheck.encoders.sam_embeddings") != here
     assert source_digest("scripts/gather_boxes.py")
 
 

@@ -9,6 +9,10 @@ import pytest
 
 from realitycheck.core import provenance
 from realitycheck.core.provenance import source_digest, sources
+from realitycheck.encoders import registry as encoders
+from realitycheck.encoders.registry import ENCODERS
+from realitycheck.models import registry as networks
+from realitycheck.models.registry import NETWORKS
 from realitycheck.planning.plan import Plan
 from realitycheck.settings.load import load_settings
 
@@ -34,15 +38,28 @@ CONSTANTS = {
     ),
     "methods/saa_plus/prompts.py": ("irregular", "odd", ["detect_boxes", "map_anomalies"]),
     "methods/tuned_clip/algorithm.py": ('= "a photo', '= "an image', ["classify_tuned_clip"]),
-    "models/clip/model.py": ("_TEMPLATES = (", "_TEMPLATES = ('{}',", ["encode_patches"]),
+    "models/clip/model.py": (
+        "_TEMPLATES = (",
+        "_TEMPLATES = ('{}',",
+        ["realitycheck.encoders.clip"],
+    ),
     "lvlm/verdict.py": ('"reasoning"', '"reasons"', ["ask_lvlm"]),
     "models/sam/inference.py": (
         "MASK_THRESHOLD = 0.0",
         "MASK_THRESHOLD = 0.1",
         ["segment_grounded_sam"],
     ),
-    "models/saliency.py": ("VARIANTS: dict", "OTHERS = 1\nVARIANTS: dict", ["encode_saliency"]),
+    "models/saliency.py": (
+        "VARIANTS: dict",
+        "OTHERS = 1\nVARIANTS: dict",
+        ["realitycheck.models.residual"],
+    ),
 }
+
+
+def entry_of(name):
+    """A script, or the module that a family's script runs."""
+    return name if "." in name else f"scripts/{name}.py"
 
 
 def plan_of(*methods, prompts=None):
@@ -113,6 +130,10 @@ def test_no_job_imports_a_module_under_a_computed_name(repository):
         for script in (repository / "scripts").glob("*.py")
         for module in sources(f"scripts/{script.name}")
     }
+    for name in ENCODERS:
+        followed |= set(sources(encoders.module_of(name)))
+    for name in NETWORKS:
+        followed |= set(sources(networks.module_of(name)))
     assert len(followed) > 100
     for module in followed:
         if module.endswith(".registry"):
@@ -175,20 +196,20 @@ def test_edited_data_file_runs_the_script_that_reads_it(name, script, edit):
     """Prices, published values and the page's parts are as good as code."""
     entry = script if "." in script else f"scripts/{script}.py"
     before = source_digest(entry)
-    untouched = source_digest("scripts/encode_images.py")
+    untouched = source_digest("realitycheck.encoders.sam_embeddings")
     edit(name, "\n", "\n ")
     assert source_digest(entry) != before
-    assert source_digest("scripts/encode_images.py") == untouched
+    assert source_digest("realitycheck.encoders.sam_embeddings") == untouched
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_edited_words_run_the_scripts_that_use_them(name, edit):
     """Prompt ensembles, prompts of known products and sizes of networks are code."""
     old, new, scripts = CONSTANTS[name]
-    before = [source_digest(f"scripts/{script}.py") for script in scripts]
+    before = [source_digest(entry_of(script)) for script in scripts]
     untouched = source_digest("scripts/align_images.py")
     edit(name, old, new)
-    after = [source_digest(f"scripts/{script}.py") for script in scripts]
+    after = [source_digest(entry_of(script)) for script in scripts]
     assert all(a != b for a, b in zip(after, before, strict=True))
     assert source_digest("scripts/align_images.py") == untouched
 

@@ -20,8 +20,8 @@ from realitycheck.models.grounding_dino.model import (
     build_network,
     detect,
 )
-from realitycheck.models.miniatures import write_text_encoder
 from realitycheck.stages.detect import detect_shard
+from training.miniatures import write_text_encoder
 
 SMALL = GroundingDinoDimensions(
     swin_width=8,

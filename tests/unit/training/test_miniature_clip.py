@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from realitycheck.models import miniature_clip, saliency
+from realitycheck.models import saliency
 from realitycheck.models.checkpoints.read import load_state
 from realitycheck.models.clip import model as clip
+from training import miniature_clip
+from training.miniatures import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_the_backbone_has_the_names_of_the_official_file(folder):
 def test_crops_share_the_softmax(folder):
     """If one crop took everything, or all the same, selection would never be exercised."""
     rng = np.random.default_rng(5)
-    model = clip.load_clip(folder / miniature_clip.CLIP_FILE, variant="miniature")
+    model = clip.load_clip(folder / miniature_clip.CLIP_FILE, variant=VARIANTS["clip"])
     greys = np.linspace(60, 200, 12).astype(int)
     images = [rng.integers(grey - 20, grey + 20, (30, 40, 3), dtype=np.uint8) for grey in greys]
     features = clip.encode_crops(model, images)

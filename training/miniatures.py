@@ -1,8 +1,8 @@
-"""Miniature models with random weights, in the official layouts, so that everything runs anywhere.
+"""Miniature networks with random weights, in the official layouts, for tests and benchmarks.
 
-They are written in seconds, load through the same code as the official checkpoints
-(`variant: miniature`) and find nothing meaningful: no weight was ever trained. They are arranged so
-that a run exercises every path all the same. The detector's scores spread around its usual
+They are written in seconds, load through the same code as the official checkpoints (as a variant
+given by its dimensions) and find nothing meaningful: no weight was ever trained. They are arranged
+so that a run exercises every path all the same. The detector's scores spread around its usual
 threshold, and SAM draws a blob around the points or the corners of the box that it is given, with
 an edge that follows the image.
 """
@@ -13,22 +13,68 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from realitycheck.models.grounding_dino.model import (
-    GROUNDING_DINO_VARIANTS,
+    GroundingDinoDimensions,
     GroundingDinoModel,
     build_network,
     detect,
 )
 from realitycheck.models.sam.load import build_parts
-from realitycheck.models.sam.model import SAM_VARIANTS
+from realitycheck.models.sam.model import SamDimensions
+from training.miniature_clip import (
+    CLIP_FILE,
+    CLIP_SIZES,
+    SALIENCY_FILE,
+    SALIENCY_SIZES,
+    write_miniature_clip,
+    write_miniature_saliency,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+SAM_SIZE = SamDimensions(
+    64,
+    2,
+    4,
+    (1,),
+    image_size_px=256,
+    window_size=7,
+    prompt_width=64,
+    decoder_mlp_width=128,
+    iou_head_width=64,
+)
+DETECTOR_SIZE = GroundingDinoDimensions(
+    swin_width=24,
+    swin_depths=(1, 1, 1, 1),
+    swin_heads=(1, 1, 2, 2),
+    enc_layers=1,
+    dec_layers=1,
+    dim_feedforward=256,
+    num_queries=40,
+    short_side_px=192,
+    long_side_limit_px=320,
+)
+
+
+def _plain(size: Any) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(size).items()}
+
+
+#: `variant` of each network in the settings.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "sam": _plain(SAM_SIZE),
+    "grounding_dino": _plain(DETECTOR_SIZE),
+    "clip": CLIP_SIZES,
+    "saliency": SALIENCY_SIZES,
+    "resnet": SALIENCY_SIZES,
+}
 
 SAM_FILE = "sam_miniature.pth"
 DETECTOR_FILE = "grounding_dino_miniature.pth"
@@ -43,6 +89,40 @@ tile tire uneven void white with wood yellow"""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789ßæœøłđðþ"
 _MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def model_settings(folder: str | Path, *networks: str, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Write the files of some networks, and give the block `models` of settings that name them.
+
+    Files that are there already are used as they are.
+
+    Args:
+        folder: Where to; created if needed.
+        networks: `sam`, `grounding_dino`, `clip`, `saliency`, `resnet`.
+        seed: Seed of all weights.
+    """
+    folder = Path(folder)
+    if "grounding_dino" in networks and not (folder / DETECTOR_FILE).is_file():
+        write_miniatures(folder, seed=seed)
+    writers = {
+        "sam": (SAM_FILE, write_miniature_sam),
+        "clip": (CLIP_FILE, write_miniature_clip),
+        "saliency": (SALIENCY_FILE, write_miniature_saliency),
+        "resnet": (SALIENCY_FILE, write_miniature_saliency),
+    }
+    blocks = {}
+    for network in networks:
+        block: dict[str, Any] = {"variant": VARIANTS[network]}
+        if network == "grounding_dino":
+            block["text_encoder"] = str(folder / TEXT_ENCODER_FOLDER)
+            block["weights"] = str(folder / DETECTOR_FILE)
+        else:
+            name, write = writers[network]
+            if not (folder / name).is_file():
+                write(folder, seed=seed)
+            block["weights"] = str(folder / name)
+        blocks[network] = block
+    return blocks
 
 
 def write_miniatures(folder: str | Path, *, seed: int = 0) -> dict[str, Path]:
@@ -192,12 +272,12 @@ def sam_state(*, seed: int = 0) -> dict[str, Tensor]:
         Tensors by name.
     """
     state: dict[str, Tensor] = {}
-    for part, module in build_parts(SAM_VARIANTS["miniature"]).items():
+    for part, module in build_parts(SAM_SIZE).items():
         named = {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
         state.update(_random_state(named, seed=seed))
     _arrange_encoder(state)
     _arrange_prompts(state, seed=seed)
-    for layer in range(SAM_VARIANTS["miniature"].decoder_depth):
+    for layer in range(SAM_SIZE.decoder_depth):
         _arrange_attention(state, f"mask_decoder.transformer.layers.{layer}.")
     _silence(state, "mask_decoder.transformer.final_attn_token_to_image.out_proj.")
     _arrange_heads(state, seed=seed)
@@ -330,7 +410,7 @@ def detector_state(text_encoder: str | Path, *, seed: int = 0) -> dict[str, Tens
     """
     import torch
 
-    size = GROUNDING_DINO_VARIANTS["miniature"]
+    size = DETECTOR_SIZE
     network = build_network(size, text_encoder=text_encoder)
     state = _random_state(network.state_dict(), seed=seed)
     width = state["feat_map.weight"].shape[0]

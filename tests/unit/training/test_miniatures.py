@@ -1,18 +1,17 @@
 """Miniature models: reproducible, quick, and lively enough to exercise every path."""
 
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
 from realitycheck.models.checkpoints.known import network_files, weights_digest
 from realitycheck.models.grounding_dino import model as grounding_dino
-from realitycheck.models.miniatures import sam_state, write_miniatures
+from realitycheck.models.registry import network
 from realitycheck.models.sam import inference as sam
 from realitycheck.models.sam.load import load_sam
 from realitycheck.models.sam.model import PARTS
+from realitycheck.models.settings import ModelsSettings
+from training.miniatures import DETECTOR_SIZE, VARIANTS, model_settings, sam_state, write_miniatures
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +22,11 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def models(files):
     detector = grounding_dino.load_grounding_dino(
-        files["grounding_dino"], text_encoder=files["text_encoder"], variant="miniature"
+        files["grounding_dino"],
+        text_encoder=files["text_encoder"],
+        variant=DETECTOR_SIZE,
     )
-    return detector, load_sam(files["sam"], variant="miniature")
+    return detector, load_sam(files["sam"], variant=VARIANTS["sam"])
 
 
 def pictures(n_images):
@@ -48,15 +49,16 @@ def test_files_have_the_official_layout(files):
     assert set(saved) == {"model"} and all(name.startswith("module.") for name in saved["model"])
 
 
-def test_names_are_those_that_the_settings_expect(files):
-    """The rule that creates miniatures declares these outputs."""
-    block = SimpleNamespace(variant="miniature", weights=None, text_encoder=None)
-    expected = {
-        Path(file.path).name
-        for network in ("sam", "grounding_dino")
-        for file in network_files(network, block)
-    }
-    assert {path.name for path in files.values()} == expected
+def test_settings_with_dimensions_name_files_that_load(tmp_path):
+    """Tests and benchmarks of the workflow run on these; nothing is written twice."""
+    settings = ModelsSettings(**model_settings(tmp_path, *VARIANTS))
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for name in VARIANTS:
+        block = getattr(settings, name)
+        files = {file.key: file.path for file in network_files(name, block)}
+        network(name).load(files, {"variant": block.variant, "precision": "float32"}, device="cpu")
+    model_settings(tmp_path, *VARIANTS)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == written
 
 
 def test_same_seed_same_weights_other_seed_others():

@@ -1,7 +1,6 @@
-"""Miniature CLIP and saliency weights: seeded, untrained, in the official key layouts.
+"""Miniature CLIP and residual network: seeded, untrained, in the official key layouts.
 
-They let the whole workflow run in seconds without a download. What they answer means nothing; that
-the official loaders take them and that every step has something to do is all they are for.
+See `training.miniatures`.
 """
 
 from __future__ import annotations
@@ -16,6 +15,19 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
+
+CLIP_SIZES = {
+    "embed_dim": 32,
+    "image_size": 224,
+    "patch_size": 16,
+    "vision_width": 64,
+    "vision_layers": 12,
+    "context_length": 77,
+    "vocab_size": 49408,
+    "text_width": 64,
+    "text_layers": 2,
+}
+SALIENCY_SIZES = {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32]}
 
 CLIP_FILE = "miniature_clip.safetensors"
 SALIENCY_FILE = "miniature_saliency.safetensors"
@@ -32,9 +44,9 @@ def write_miniature_clip(folder: Path | str, *, seed: int = 0) -> Path:
         seed: Of the weights; each tensor depends on the seed and its own name only.
 
     Returns:
-        The file, safetensors, for `clip.load_clip(path, variant="miniature")`.
+        The file, safetensors, of a CLIP of `CLIP_SIZES`.
     """
-    from realitycheck.models.clip.model import MINIATURE_SIZES, build_clip
+    from realitycheck.models.clip.model import build_clip
 
     def deviation_and_mean(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
         if name == "visual.ln_post.bias":
@@ -52,7 +64,7 @@ def write_miniature_clip(folder: Path | str, *, seed: int = 0) -> Path:
         return 1.0 / math.sqrt(shape[1]), 0.0
 
     state = _random_state(
-        build_clip(MINIATURE_SIZES).state_dict(), deviation_and_mean, scope="clip", seed=seed
+        build_clip(CLIP_SIZES).state_dict(), deviation_and_mean, scope="clip", seed=seed
     )
     return _save({key: value.half() for key, value in state.items()}, Path(folder) / CLIP_FILE)
 
@@ -65,7 +77,7 @@ def write_miniature_saliency(folder: Path | str, *, seed: int = 0) -> Path:
         seed: Of the weights; each tensor depends on the seed and its own name only.
 
     Returns:
-        The file, safetensors, for `saliency.load_saliency(path, variant="miniature")`.
+        The file, safetensors, of a network of `SALIENCY_SIZES`.
     """
     from realitycheck.models.saliency import build_saliency
 
@@ -77,7 +89,7 @@ def write_miniature_saliency(folder: Path | str, *, seed: int = 0) -> Path:
         return math.sqrt(2.0 / math.prod(shape[1:])), 0.0
 
     state = _random_state(
-        build_saliency("miniature", features_only=False).state_dict(),
+        build_saliency(SALIENCY_SIZES, features_only=False).state_dict(),
         deviation_and_mean,
         scope="saliency",
         seed=seed,
