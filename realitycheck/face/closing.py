@@ -34,6 +34,10 @@ def decision_lines(readiness: pd.DataFrame) -> list[str]:
     told = []
     for name, rows in readiness.groupby("dataset_name", sort=False):
         counts = rows["decision"].value_counts()
-        found = [f"{counts[key]} {word}" for key, (word, *_) in DECISIONS.items() if key in counts]
+        found = [
+            f"{counts[key]} {word.lower()}"
+            for key, (word, *_) in DECISIONS.items()
+            if key in counts
+        ]
         told.append(f"{name}: {', '.join(found)}")
     return [f"Decisions (method and prompt): {'; '.join(told)}"] if told else []

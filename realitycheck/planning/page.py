@@ -11,6 +11,7 @@ from realitycheck.core.constants import (
     MASK_FLOORS,
     NO_PROMPT,
     OUT_OF_FOLD_NOTE,
+    OWN_WEIGHTS,
 )
 from realitycheck.models.checkpoints.known import own_files
 from realitycheck.planning.facts import settings_digest
@@ -257,7 +258,9 @@ class ReportPlan:
         models = self.settings.models
         names = [(network, own_files(network, getattr(models, network))) for network in networks]
         return [
-            f"weights of {network} from the file {', '.join(own)}" for network, own in names if own
+            f"{OWN_WEIGHTS}{network} from the file {', '.join(own)}"
+            for network, own in names
+            if own
         ]
 
     def dataset_notes(self) -> dict[str, dict[str, Any]]:

@@ -31,7 +31,6 @@ from realitycheck.core.views import (
     _covered,
     _display_size,
 )
-from realitycheck.report.figures.style import BANNER_COLOUR
 from realitycheck.report.words import STATUS_WORDS
 
 _DARK = "#141414"
@@ -83,9 +82,7 @@ def result_words(score: Mapping[str, Any], *, threshold: float | None = None) ->
 # ----------------------------------------------------------------------------------------- drawing
 
 
-def plot_panel(
-    views: Sequence[View], *, title: str, subtitle: str, caption: str, banner: str = ""
-) -> Figure:
+def plot_panel(views: Sequence[View], *, title: str, subtitle: str, caption: str) -> Figure:
     """Lay views out, five a row at most, fewer where the image is wide.
 
     Args:
@@ -93,7 +90,6 @@ def plot_panel(
         title: Method and data set.
         subtitle: The image.
         caption: What became of it.
-        banner: Warning in a red band on top, such as "untrained miniature networks".
 
     Returns:
         The figure; save it with `save_panel`.
@@ -110,7 +106,7 @@ def plot_panel(
     rows = [views[start : start + n_columns] for start in range(0, len(views), n_columns)]
     heights = [max(_view_height(view, width) for view in row) for row in rows]
     captions = textwrap.wrap(caption, 185)
-    head = (0.28 if banner else 0.06) + 0.24 + 0.2
+    head = 0.06 + 0.24 + 0.2
     foot = 0.16 * len(captions) + 0.14
     total = head + sum(heights) + 0.1 * len(rows) + foot
     with matplotlib.rc_context(_STYLE):
@@ -118,9 +114,6 @@ def plot_panel(
         FigureCanvasAgg(figure)
         page = _Page(figure, _WIDTH_INCHES, total)
         y = 0.06
-        if banner:
-            page.band(banner)
-            y = 0.3
         page.text(_MARGIN, y, title, size=10, weight="bold")
         page.text(_MARGIN, y + 0.21, subtitle, size=8)
         y = head
@@ -160,19 +153,6 @@ class _Page:
                 height / self.height,
             )
         )
-
-    def band(self, text: str) -> None:
-        band = Rectangle(
-            (0, 1 - 0.24 / self.height),
-            1,
-            0.24 / self.height,
-            transform=self.figure.transFigure,
-            color=BANNER_COLOUR,
-            figure=self.figure,
-        )
-        self.figure.patches.append(band)
-        style = {"ha": "center", "va": "center", "color": "white", "weight": "bold", "size": 8}
-        self.text(self.width / 2, 0.12, text, **style)
 
 
 def _n_columns(n_views: int, aspect: float) -> int:

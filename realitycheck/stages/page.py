@@ -31,7 +31,7 @@ from realitycheck.report.page.pictures import (
     encode_picture,
 )
 from realitycheck.report.page.words import NETWORK_NAMES, licences_of
-from realitycheck.report.tables.base import dataset_name, method_name, untrained_notes
+from realitycheck.report.tables.base import dataset_name, method_name, weights_notes
 from realitycheck.report.tables.registry import open_table
 from realitycheck.stages.export import aligned_images
 
@@ -119,7 +119,7 @@ def write_page(
     records = _run_facts(runs, results)
     facts = dict(about) | {
         "version": package_version(),
-        "untrained": " ".join(untrained_notes(methods)),
+        "weights": " ".join(weights_notes(methods)),
         "max_mb": max_bytes // 1_000_000,
         "pictures_folder": None if fits else shelf.folder.name,
         "n_pictures": len(loads) + len(panels),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.constants import NO_PROMPT, UNTRAINED_NOTE
+from realitycheck.core.constants import NO_PROMPT
 from realitycheck.core.files import image_file, write_atomically
 from realitycheck.core.masks import decode_mask
 from realitycheck.core.pictures import read_aligned
@@ -44,7 +44,6 @@ from realitycheck.methods.views import Viewer, truth_of
 from realitycheck.report.figures.overlays import shown_images
 from realitycheck.report.panels import plot_panel, result_words, save_panel
 from realitycheck.report.results import read_tables
-from realitycheck.report.tables.base import UNTRAINED
 
 # ------------------------------------------------------------------------------------- whole panels
 
@@ -60,7 +59,6 @@ def draw_panels(
     folder: str | Path,
     results_folder: str | Path,
     title: str,
-    banner: str,
     intensity: Mapping[str, Any],
     floor: float,
 ) -> Iterator[dict[str, Any]]:
@@ -77,7 +75,6 @@ def draw_panels(
         folder: Where the panels go.
         results_folder: Folder that paths in the table are relative to.
         title: Method, prompt and data set, for people.
-        banner: Warning on top, or nothing.
         intensity: How reference images become 8-bit RGB.
         floor: Floor that boxes were stored down to.
 
@@ -123,7 +120,6 @@ def draw_panels(
                 title=title,
                 subtitle=_subtitle(row.image_id, score),
                 caption=result_words(score, threshold=limits.get(row.image_id)),
-                banner=banner,
             )
             path = image_file(folder, row.image_id)
             write_atomically(path, partial(save_panel, figure))
@@ -169,7 +165,7 @@ def panel_head(
     methods: Mapping[str, Mapping[str, Any]],
     datasets: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, str]:
-    """Word `title` and `banner` of the panels of a run.
+    """Word the `title` of the panels of a run.
 
     Args:
         dataset: The data set's id.
@@ -185,7 +181,6 @@ def panel_head(
     told = f" ({', '.join(details)})" if details else ""
     return {
         "title": f"{name}{told} on {datasets[dataset]['name']}",
-        "banner": UNTRAINED if UNTRAINED_NOTE in about.get("note", "") else "",
     }
 
 

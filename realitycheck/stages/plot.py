@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from realitycheck.report.figures.registry import open_figure
 from realitycheck.report.figures.style import save_figure
 from realitycheck.report.results import Results
-from realitycheck.report.tables.base import dataset_name, untrained_banner
+from realitycheck.report.tables.base import dataset_name
 
 
 def draw_figures(results: Results, figures: Mapping[str, tuple[str, str | None]]) -> None:
@@ -26,8 +26,7 @@ def draw_figures(results: Results, figures: Mapping[str, tuple[str, str | None]]
         if dataset is not None:
             title = f"{dataset_name(dataset, results.datasets)}: {title}"
         try:
-            banner = untrained_banner(results.methods)
-            figure = module.plot(results, dataset, title=title, banner=banner)
+            figure = module.plot(results, dataset, title=title)
             save_figure(figure, results.folder / "figures", stem=stem)
         except Exception as error:
             raise RuntimeError(f"figure {stem}: {error}") from error

@@ -15,7 +15,7 @@ from realitycheck.core.job import run_facts
 from realitycheck.core.parquet import read_frame
 from realitycheck.core.schemas import MANIFEST
 from realitycheck.report.results import KEYS, Results, Run
-from realitycheck.report.tables.base import untrained_notes
+from realitycheck.report.tables.base import weights_notes
 from realitycheck.report.tables.registry import open_table
 from realitycheck.report.text import write_report_table
 from realitycheck.stages.timing import part_time
@@ -53,7 +53,7 @@ def _write_table(results: Results, name: str, *, code: str) -> None:
         module.texts(tables),
         results.folder / "tables",
         facts=run_facts({**settings, "code": code}),
-        notes=untrained_notes(results.methods),
+        notes=weights_notes(results.methods),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -43,7 +44,7 @@ class Reply:
     client: str | None = None
 
 
-class Backend:
+class Backend(ABC):
     """One service: its facts are the class's, and an instance sends questions to one endpoint.
 
     A service is a subclass that names itself in `service` and is listed in `BACKENDS` of its
@@ -188,18 +189,18 @@ class Backend:
         said = str(self.dialect)
         return f"{self.library} ({said})" if said else self.library
 
-    async def open(self) -> None:
+    async def open(self) -> None:  # noqa: B027 (a service may need none)
         """Make ready; called once, inside the event loop."""
 
+    @abstractmethod
     async def send(self, question: Question, *, timeout_s: float) -> Reply:
         """Send one question, once.
 
         Raises:
             SendError: One of its kinds, never an exception of a library.
         """
-        raise NotImplementedError
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027
         """Close connections; called once."""
 
     def failure_of(self, error: Exception, *, used: Dialect, sent: Collection[str]) -> SendError:
@@ -225,13 +226,13 @@ class Backend:
         )
 
     @classmethod
+    @abstractmethod
     def parse(cls, body: Mapping[str, Any]) -> Verdict:
         """Read an answer; see `realitycheck.lvlm.verdict` for what reads its parts.
 
         Raises:
             UnexpectedShapeError: If a value has another type than the protocol says.
         """
-        raise NotImplementedError
 
     @classmethod
     def verdict_of(cls, body: str) -> Verdict:

@@ -38,12 +38,12 @@ ALT = "A panel for each method; the sizes found stand in the table on how small 
 _N_COLUMNS = 2
 
 
-def plot(results: Results, dataset: str, *, title: str, banner: str) -> Figure:
+def plot(results: Results, dataset: str, *, title: str) -> Figure:
     """Draw the figure of a data set; see `plot_detection_probability`."""
     names = ("detection_probability", "detection_curve", "detection_bins")
     read = [results.table(name) for name in names]
     tables = [table[table["dataset"] == dataset] for table in read]
-    return plot_detection_probability(*tables, title=title, banner=banner)
+    return plot_detection_probability(*tables, title=title)
 
 
 def plot_detection_probability(
@@ -52,7 +52,6 @@ def plot_detection_probability(
     bins: pd.DataFrame,
     *,
     title: str = "",
-    banner: str = "",
 ) -> Figure:
     """Draw how probably a defect of some size is found, one panel per method and prompt.
 
@@ -67,7 +66,6 @@ def plot_detection_probability(
         curve: Points of the curves: size, probability, probability_low, probability_high.
         bins: Raw shares: size_low, size_high, n_defects, n_hits, recall, recall_low, recall_high.
         title: Title of the figure.
-        banner: Warning in a red band on top.
 
     Returns:
         The figure; one sentence where the data set has no defect with a truth.
@@ -80,12 +78,12 @@ def plot_detection_probability(
     panel_width, panel_height, head = 3.55, 2.45, 0.75
     width = 0.2 + _N_COLUMNS * panel_width
     bottom = 0.42
-    top = head_inches(title=title, banner=banner)
+    top = head_inches(title=title)
     height = top + n_rows * (panel_height + head) + bottom
     limits = _size_limits(probability, curve, bins)
     with styled():
         figure = new_figure(width, height)
-        top = write_head(figure, title=title, banner=banner)
+        top = write_head(figure, title=title)
         for number, (_, row) in enumerate(probability.iterrows()):
             left = 0.62 + (number % _N_COLUMNS) * panel_width
             y = top + head + (number // _N_COLUMNS) * (panel_height + head)

@@ -38,22 +38,19 @@ ALT = (
 _MARKS = ("o", "s", "^", "D")
 
 
-def plot(results: Results, dataset: None, *, title: str, banner: str) -> Figure:
+def plot(results: Results, dataset: None, *, title: str) -> Figure:
     """Draw the figure of all data sets; see `plot_domain_gap`."""
     tables = results.table("domain_gap"), results.table("segmentation")
-    return plot_domain_gap(*tables, title=title, banner=banner)
+    return plot_domain_gap(*tables, title=title)
 
 
-def plot_domain_gap(
-    table: pd.DataFrame, segmentation: pd.DataFrame, *, title: str = "", banner: str = ""
-) -> Figure:
+def plot_domain_gap(table: pd.DataFrame, segmentation: pd.DataFrame, *, title: str = "") -> Figure:
     """Draw every run's mean IoU against the domain gap of its data set.
 
     Args:
         table: The domain gap.
         segmentation: Table 1; rows without a mean IoU are left out.
         title: Title of the figure.
-        banner: Warning in a red band on top.
 
     Returns:
         The figure, one mark per data set, method and prompt; one sentence where there is no score.
@@ -66,11 +63,11 @@ def plot_domain_gap(
         return sentence_figure("No defective part has a ground truth and a mask.", title=title)
     width, left, axes_width, axes_height, foot = 7.2, 0.6, 4.0, 3.2, 0.55
     names_height = 0.75
-    top = head_inches(title=title, banner=banner) + names_height
+    top = head_inches(title=title) + names_height
     height = top + axes_height + foot
     with styled():
         figure = new_figure(width, height)
-        write_head(figure, title=title, banner=banner)
+        write_head(figure, title=title)
         axes = place_axes(figure, left, top, width=axes_width, height=axes_height)
         number = 0
         for _, rows in scored.groupby(["method", "prompt"], sort=False):

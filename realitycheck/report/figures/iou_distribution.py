@@ -37,14 +37,13 @@ CAPTION = (
 ALT = "A line of points for each method; means and intervals stand in Table 1."
 
 
-def plot(results: Results, dataset: None, *, title: str, banner: str) -> Figure:
+def plot(results: Results, dataset: None, *, title: str) -> Figure:
     """Draw the figure of all data sets; see `plot_iou_distribution`."""
     return plot_iou_distribution(
         results.scores(results.runs("masks")),
         results.table("segmentation"),
         rng=np.random.default_rng(results.facts["report"]["seed"]),
         title=title,
-        banner=banner,
     )
 
 
@@ -54,7 +53,6 @@ def plot_iou_distribution(
     *,
     rng: np.random.Generator,
     title: str = "",
-    banner: str = "",
     footnote: str = "",
 ) -> Figure:
     """Draw the IoU of every defective image, its mean with its interval, and the study's mean.
@@ -64,7 +62,6 @@ def plot_iou_distribution(
         table: The table made from them; its rows are drawn, in their order.
         rng: Source of chance, only for the vertical spread of the points.
         title: Title of the figure.
-        banner: Warning in a red band on top.
         footnote: Text below.
 
     Returns:
@@ -84,12 +81,12 @@ def plot_iou_distribution(
     n_lines = [int((table["dataset"] == dataset).sum()) for dataset in panels]
     line_height, panel_head, width, left = 0.3, 0.3, 7.2, 2.3
     foot_lines = textwrap.wrap(footnote, int(width * 17)) if footnote else []
-    head = head_inches(title=title, banner=banner)
+    head = head_inches(title=title)
     bottom = 0.72 + 0.15 * len(foot_lines)
     height = head + sum(n_lines) * line_height + panel_head * len(panels) + bottom
     with styled():
         figure = new_figure(width, height)
-        y = write_head(figure, title=title, banner=banner)
+        y = write_head(figure, title=title)
         axes = None
         for dataset, count in zip(panels, n_lines, strict=True):
             rows = table[table["dataset"] == dataset].reset_index(drop=True)

@@ -29,8 +29,7 @@ from realitycheck.report.results import Results
 from realitycheck.report.tables.base import (
     dataset_name,
     method_name,
-    untrained_banner,
-    untrained_notes,
+    weights_notes,
 )
 from realitycheck.report.text import named_run
 from realitycheck.report.words import STATUS_WORDS
@@ -55,11 +54,10 @@ _LEAST_ZOOM = 2.0
 LoadImage = Callable[[str], tuple[np.ndarray, np.ndarray | None, Mapping[str, np.ndarray]]]
 
 
-def plot(results: Results, dataset: str, *, title: str, banner: str) -> Figure:
+def plot(results: Results, dataset: str, *, title: str) -> Figure:
     """Draw truth and every method's mask of a few images of a data set, chosen by rule.
 
-    Only methods of the data set are named, in the title's place its name, in the banner those that
-    are untrained.
+    Only methods of the data set are named, in the title's place its name.
     """
     runs = [run for run in results.runs("shown_masks") if run[0] == dataset]
     scores = results.scores(runs)
@@ -92,9 +90,8 @@ def plot(results: Results, dataset: str, *, title: str, banner: str) -> Figure:
         methods=dict(zip(keys, names, strict=True)),
         cell_notes=iou_notes(rows.assign(method=rows["method"] + "/" + rows["prompt"])),
         title=dataset_name(dataset, results.datasets),
-        banner=untrained_banner(used),
         footnote=" ".join(
-            [rule, "Yellow: defect (truth), predicted (methods).", *untrained_notes(used)]
+            [rule, "Yellow: defect (truth), predicted (methods).", *weights_notes(used)]
         ),
     )
 
@@ -248,7 +245,6 @@ def plot_overlays(
     methods: Mapping[str, str],
     cell_notes: Mapping[tuple[str, str], str] | None = None,
     title: str = "",
-    banner: str = "",
     footnote: str = "",
     zoom_small: bool = True,
     cell_px: int = 480,
@@ -270,7 +266,6 @@ def plot_overlays(
         methods: Names for people of the methods to show, by the key that `load` uses.
         cell_notes: Text below the cell of (image_id, method), such as "IoU 0.83".
         title: Title of the figure.
-        banner: Warning in a red band on top, such as "untrained miniature".
         footnote: Text below: how the images were chosen, where the numbers come from.
         zoom_small: Whether small defects are shown enlarged.
         cell_px: Longer side of a cell in pixels.
@@ -297,12 +292,12 @@ def plot_overlays(
     title_lines = [_wrap(name, 20) for name in titles]
     heads = 0.16 * max(text.count("\n") + 1 for text in title_lines) + 0.06
     foot_lines = textwrap.wrap(footnote, int(width * 17)) if footnote else []
-    top = head_inches(title=title, banner=banner) + heads
+    top = head_inches(title=title) + heads
     bottom = 0.15 * len(foot_lines) + 0.08
     height = top + sum(heights) + note_height * len(rows) + bottom
     with styled():
         figure = new_figure(width, height)
-        y = write_head(figure, title=title, banner=banner)
+        y = write_head(figure, title=title)
         for column, text in enumerate(title_lines):
             x = _LABEL_INCHES + column * (_CELL_INCHES + gap) + _CELL_INCHES / 2
             write_text(figure, x, y + heads - 0.05, text, va="bottom", weight="bold")

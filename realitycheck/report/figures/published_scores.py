@@ -33,10 +33,10 @@ CAPTION = "Our score with its interval, and the score that the study gives."
 ALT = "Two points for each method, ours and the study's; both stand in Tables 1 and 2."
 
 
-def plot(results: Results, dataset: None, *, title: str, banner: str) -> Figure:
+def plot(results: Results, dataset: None, *, title: str) -> Figure:
     """Draw the figure of all data sets; see `plot_published_scores`."""
     tables = results.table("segmentation"), results.table("classification")
-    return plot_published_scores(*tables, title=title, banner=banner)
+    return plot_published_scores(*tables, title=title)
 
 
 def plot_published_scores(
@@ -44,7 +44,6 @@ def plot_published_scores(
     classification: pd.DataFrame,
     *,
     title: str = "",
-    banner: str = "",
 ) -> Figure:
     """Draw our score with its interval beside the study's, one line per method.
 
@@ -54,7 +53,6 @@ def plot_published_scores(
         segmentation: Table 1.
         classification: Table 2.
         title: Title of the figure.
-        banner: Warning in a red band on top.
 
     Returns:
         The figure: a panel for IoU, one for F2; one sentence where the study gives no number.
@@ -71,14 +69,14 @@ def plot_published_scores(
     if not parts:
         return sentence_figure("The study gives no number for these data sets.", title=title)
     width, left, line = 7.2, 2.75, 0.3
-    top = head_inches(title=title, banner=banner)
+    top = head_inches(title=title)
     panel_head, panel_foot = 0.28, 0.5
     n_lines = [len(table) + table["dataset"].nunique() for *_, table in parts]
     height = top + sum(n_lines) * line + (panel_head + panel_foot) * len(parts)
     height += 0.35
     with styled():
         figure = new_figure(width, height)
-        y = write_head(figure, title=title, banner=banner)
+        y = write_head(figure, title=title)
         for (label, ours, theirs, table), count in zip(parts, n_lines, strict=True):
             y += panel_head
             tall = count * line

@@ -4,7 +4,7 @@ A figure is one module. It gives
 
 - `TITLE`, `CAPTION`, `ALT`: its heading, what it shows, and what a reader who cannot see it needs;
   of a figure per data set the name of the data set stands before heading and `ALT`;
-- `plot(results, dataset, title=…, banner=…)`: the figure, from a
+- `plot(results, dataset, title=…)`: the figure, from a
   `realitycheck.report.results.Results`; `dataset` is None where there is one figure for all.
 
 The page shows figures in the order that they have here. The workflow plans from this module, and

@@ -50,12 +50,12 @@ _LONG_LABEL = 10
 _SAME_PLACE = 0.035
 
 
-def plot(results: Results, dataset: None, *, title: str, banner: str) -> Figure:
+def plot(results: Results, dataset: None, *, title: str) -> Figure:
     """Draw the figure of all data sets; see `plot_slip_overkill`."""
-    return plot_slip_overkill(results.table("readiness"), title=title, banner=banner)
+    return plot_slip_overkill(results.table("readiness"), title=title)
 
 
-def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str = "") -> Figure:
+def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "") -> Figure:
     """Draw the share of defective parts that pass against that of good parts rejected.
 
     One panel per data set. Bars are the bounds; the shaded corner is what the limits allow, and a
@@ -68,7 +68,6 @@ def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str 
         readiness: One row per data set, method and prompt, with the rates, their bounds, the
             limits, n_ok, n_nok, n_answered, dataset_name, method_name and prompt.
         title: Title of the figure.
-        banner: Warning in a red band on top.
 
     Returns:
         The figure; one sentence where there is no method.
@@ -79,12 +78,12 @@ def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str 
     panels = [rows for _, rows in readiness.groupby("dataset", sort=False)]
     keys = [_legend_lines(rows) for rows in panels]
     heights = [max(side, 0.5 + 0.15 * sum(map(len, key))) for key in keys]
-    top = head_inches(title=title, banner=banner)
+    top = head_inches(title=title)
     gap = 0.9
     height = top + sum(heights) + gap * len(panels) + 0.05
     with styled():
         figure = new_figure(width, height)
-        y = write_head(figure, title=title, banner=banner)
+        y = write_head(figure, title=title)
         for rows, key, panel_height in zip(panels, keys, heights, strict=True):
             y += 0.32
             axes = place_axes(figure, left, y, width=side, height=side)

@@ -1,4 +1,4 @@
-"""How figures look: one palette, one banner, and places in inches from the top left.
+"""How figures look: one palette, and places in inches from the top left.
 
 Drawn without pyplot, whose global state would keep every figure of a long run alive. matplotlib is
 imported only where something is drawn.
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 BLUE, VERMILION, ORANGE, GREEN = "#0072b2", "#d55e00", "#e69f00", "#009e73"
 PALETTE = (BLUE, VERMILION, GREEN, "#cc79a7", ORANGE, "#56b4e9")
 INK, FAINT, GRID = "#1b1b1b", "#6b6b6b", "#dddddd"
-BANNER_COLOUR = "#b3261e"
 
 FONT_PT = 8.0
 #: Behind the name of a method that judged no part.
@@ -74,30 +73,16 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def head_inches(*, title: str, banner: str) -> float:
+def head_inches(*, title: str) -> float:
     """How many inches `write_head` takes from the top."""
-    return (0.3 if banner else 0.0) + (0.32 if title else 0.06)
+    return 0.32 if title else 0.06
 
 
-def write_head(figure: Figure, *, title: str, banner: str) -> float:
-    """Draw the banner and the title; return how many inches they take from the top."""
-    y = 0.0
-    width, height = figure.get_size_inches()
-    if banner:
-        from matplotlib.patches import Rectangle
-
-        band = ((0, 1 - 0.26 / height), 1, 0.26 / height)
-        figure.patches.append(
-            Rectangle(*band, transform=figure.transFigure, color=BANNER_COLOUR, figure=figure)
-        )
-        write_text(figure, width / 2, 0.13, banner, va="center", color="white", weight="bold")
-        y += 0.3
+def write_head(figure: Figure, *, title: str) -> float:
+    """Draw the title; return how many inches it takes from the top."""
     if title:
-        write_text(figure, 0.08, y + 0.08, title, ha="left", va="top", size=10, weight="bold")
-        y += 0.32
-    else:
-        y += 0.06
-    return y
+        write_text(figure, 0.08, 0.08, title, ha="left", va="top", size=10, weight="bold")
+    return head_inches(title=title)
 
 
 def place_axes(figure: Figure, left: float, top: float, *, width: float, height: float) -> Axes:
@@ -137,7 +122,7 @@ def sentence_figure(sentence: str, *, title: str = "") -> Figure:
     """Say in the place of a figure why there is none."""
     with styled():
         figure = new_figure(7.2, 0.9)
-        write_head(figure, title=title, banner="")
+        write_head(figure, title=title)
         write_text(figure, 0.08, 0.52, sentence, ha="left", va="top")
     return figure
 

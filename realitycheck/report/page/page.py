@@ -77,7 +77,7 @@ def render_page(
         gallery: Images and what methods said of them, with their pictures.
         figures: The figures, in their order.
         about: What is known of the run, for people: title, version, settings_digest, results_dir,
-            intervals, untrained (a warning, or ""), asked, networks and licences (rows of tables),
+            intervals, weights (whose files, or ""), asked, networks and licences (rows of tables),
             versions, runs (with the facts of their predictions), runtimes, pictures_folder (None
             where the page holds its pictures), n_pictures, picture_side_px, max_mb.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.constants import MASK_FLOORS, UNTRAINED_NOTE
+from realitycheck.core.constants import MASK_FLOORS, OWN_WEIGHTS
 from realitycheck.core.schemas import SCORES
 from realitycheck.core.tables import Schema, _bool, _int, _real, _text
 from realitycheck.metrics.baselines import FLOORS
@@ -29,7 +29,6 @@ BASELINE_NAMES = {
     "whole_image": "Baseline: whole image",
 }
 
-UNTRAINED = "untrained miniature networks, whose scores mean nothing"
 
 _DATASET_KEYS = {"name", "published_as", "note"}
 _METHOD_KEYS = {
@@ -163,20 +162,16 @@ def gives_masks(method: str, methods: Notes, images: pd.DataFrame) -> bool:
     return is_said or bool(images["predicted_px"].notna().any())
 
 
-def untrained_notes(methods: Notes) -> list[str]:
-    """What stands below a table in which untrained networks took part."""
-    names = [
-        method_name(method, methods)
-        for method, about in methods.items()
+def weights_notes(methods: Notes) -> list[str]:
+    """Sentences below a table whose methods ran on weights from files of the user's."""
+    found: dict[str, list[str]] = {}
+    for method, about in methods.items():
         # Verdicts by area are of masks that have a method of their own.
-        if UNTRAINED_NOTE in about.get("note", "") and about.get("verdict_by") != "area"
-    ]
-    return [f"Made with {UNTRAINED}: {', '.join(dict.fromkeys(names))}."] if names else []
-
-
-def untrained_banner(methods: Notes) -> str:
-    """What a figure's red band says, if untrained networks took part."""
-    return "untrained miniature networks" if untrained_notes(methods) else ""
+        if about.get("verdict_by") != "area":
+            for part in about.get("note", "").split("; "):
+                if part.startswith(OWN_WEIGHTS):
+                    found.setdefault(part, []).append(method_name(method, methods))
+    return [f"With {part}: {', '.join(dict.fromkeys(names))}." for part, names in found.items()]
 
 
 def published_as(datasets: Notes, dataset: str) -> str | None:

@@ -243,10 +243,6 @@ def test_title_with_a_formula_is_text():
     assert "OK/$x_$.png" in words_of(figure)
 
 
-def test_panel_warns_of_untrained_networks():
-    assert "untrained" in words_of(draw([image_view(GREY)], banner="untrained"))
-
-
 def test_same_panel_gives_the_same_bytes():
     """So that a re-run changes no file that did not change."""
     files = []

@@ -63,11 +63,11 @@ CAPTION = "A bar for each run."
 ALT = "The numbers stand in the table of rejected parts."
 
 
-def plot(results, dataset, *, title, banner):
+def plot(results, dataset, *, title):
     table = results.table("rejected")
     with styled():
         figure = new_figure(4, 3)
-        write_head(figure, title=title, banner=banner)
+        write_head(figure, title=title)
         axes = place_axes(figure, 0.6, 0.5, width=3, height=2)
         axes.bar(range(len(table)), table["n_rejected"])
     return figure

@@ -391,7 +391,7 @@ def run(product):
             "manifest": product.paths["manifest_path"],
             "references": product.paths["references_path"],
         },
-        words={"title": "Pixel difference on chips", "banner": ""},
+        words={"title": "Pixel difference on chips"},
     )
 
 
@@ -499,17 +499,16 @@ def test_chosen_panels_are_those_of_the_overlay_figure(run):
 
 def test_head_names_method_variant_prompt_and_data_set():
     methods = {
-        "mine": {"label": "SAA+", "variant": "published", "note": "untrained miniature"},
+        "mine": {
+            "label": "SAA+",
+            "variant": "published",
+        },
         "floor": {"kind": "pixel_difference", "name": "Difference"},
     }
     about = {"methods": methods, "datasets": {"chips": {"name": "Chips"}}}
     head = panel_head("chips", "mine", "plain", **about)
     assert head["title"] == "SAA+ (published variant, prompt set plain) on Chips"
-    assert "untrained" in head["banner"]
-    assert panel_head("chips", "floor", "none", **about) == {
-        "title": "Difference on Chips",
-        "banner": "",
-    }
+    assert panel_head("chips", "floor", "none", **about) == {"title": "Difference on Chips"}
 
 
 def test_unequal_numbers_of_shards_are_refused():

@@ -138,10 +138,10 @@ def _load(image_id):
 
 def test_figure_has_a_cell_an_image_and_column():
     """Two images; image, truth and two methods."""
-    figure = _figure(_load, title="T", banner="untrained miniature", footnote="f" * 300)
+    figure = _figure(_load, title="T", footnote="f" * 300)
     assert len(figure.axes) == 2 * 4
     texts = [text.get_text() for text in figure.texts]
-    assert {"Image", "Ground truth", "Method", "Other", "untrained miniature", "T"} <= set(texts)
+    assert {"Image", "Ground truth", "Method", "Other", "T"} <= set(texts)
     assert sum("void" in text for text in texts) == 2
 
 
@@ -241,7 +241,7 @@ def test_distribution_has_a_panel_a_data_set_and_a_line_a_method(tmp_path):
         seed=0,
         n_resamples=50,
     )
-    figure = plot_iou_distribution(scores, table, rng=np.random.default_rng(0), banner="b")
+    figure = plot_iou_distribution(scores, table, rng=np.random.default_rng(0))
     assert len(figure.axes) == 2
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["GroundingDINO + SAM (plain)", "Mine (plain)"]

@@ -17,7 +17,11 @@ from realitycheck.report.results import Results, read_tables
 
 IDS = [f"p/NOK/void/{number}" for number in range(4)]
 METHODS = {
-    "mine": {"kind": "grounded_sam", "name": "My method", "note": "untrained miniature"},
+    "mine": {
+        "kind": "grounded_sam",
+        "name": "My method",
+        "note": "weights of sam from the file a",
+    },
     "other": {"kind": "pixel_difference"},
 }
 RUNS = [("mine", "plain"), ("other", "none")]
@@ -100,7 +104,7 @@ def draw(run, *, scores=None, runs=RUNS, n_images=3):
             "report": {"n_overlays": n_images, "seed": 0},
         },
     )
-    return overlays.plot(results, "chips", title="", banner="")
+    return overlays.plot(results, "chips", title="")
 
 
 def words_of(figure):
@@ -119,15 +123,15 @@ def test_scores_of_all_runs_stand_in_one_table(run):
 def test_figure_shows_truth_and_every_method(run):
     """Its words say which data set, which methods, and how the images were chosen."""
     words = words_of(draw(run))
-    for expected in ("Chips", "My method", "(plain)", "IoU 0.", "untrained", "seed 0"):
+    for expected in ("Chips", "My method", "(plain)", "IoU 0.", "weights of sam", "seed 0"):
         assert expected in words, expected
     assert "(none)" not in words
 
 
-def test_only_methods_of_the_figure_are_called_untrained(run):
-    """A figure without miniatures carries no warning."""
+def test_only_weights_of_the_figure_are_named(run):
+    """Methods of other data sets say nothing here."""
     words = words_of(draw(run, runs=RUNS[1:]))
-    assert "untrained" not in words
+    assert "weights of" not in words
 
 
 def test_data_set_without_truth_has_a_figure_too(run):

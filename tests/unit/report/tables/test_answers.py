@@ -5,22 +5,24 @@ import pytest
 
 from realitycheck.core.schemas import VERDICTS
 from realitycheck.core.tables import write_table
-from realitycheck.report.tables.base import untrained_notes
+from realitycheck.report.tables.base import weights_notes
 from realitycheck.report.tables.classification import ANSWER_COLUMNS, answer_facts
 
 METHODS = {
-    "mine": {"kind": "grounded_sam", "name": "My method", "note": "untrained miniature"},
+    "mine": {
+        "kind": "grounded_sam",
+        "name": "My method",
+        "note": "weights of sam from the file a; b",
+    },
     "other": {"kind": "pixel_difference"},
 }
 
 
-def test_untrained_networks_are_named():
-    """Nobody may take the demo's scores for results."""
-    (note,) = untrained_notes(METHODS)
-    assert note.startswith("Made with untrained miniature networks")
-    assert "My method" in note
-    assert "mean nothing" in note
-    assert untrained_notes({"other": METHODS["other"]}) == []
+def test_weights_of_the_user_are_named():
+    """Who reads the table may not know what they were trained on."""
+    (note,) = weights_notes(METHODS)
+    assert note == "With weights of sam from the file a: My method."
+    assert weights_notes({"other": METHODS["other"]}) == []
 
 
 def verdicts_file(folder, *, method="ask", labels="NNO OOO", cost=0.01, **values):

@@ -315,13 +315,13 @@ def test_variant_is_part_of_the_name(masks):
         "saa_plus": {"label": "SAA+", "variant": "published"},
         "saa_repaired": {
             **{"kind": "saa_plus", "label": "SAA+", "variant": "repaired"},
-            "note": "untrained miniature",
+            "note": "weights of sam from the file a.pth",
         },
     }
     table = segmentation_table(pd.concat([masks, other]), **SETTINGS | {"methods": methods})
     assert table["method_name"].tolist() == ["SAA+", "SAA+ (repaired)"]
     assert table["published_iou"].tolist() == [0.52, 0.52]
-    assert "untrained miniature" in table["note"].iloc[1]
+    assert "weights of sam" in table["note"].iloc[1]
 
 
 def test_no_scores_give_an_empty_table(masks):
