@@ -226,13 +226,13 @@ class Backend(ABC):
         )
 
     @classmethod
-    @abstractmethod
     def parse(cls, body: Mapping[str, Any]) -> Verdict:
         """Read an answer; see `realitycheck.lvlm.verdict` for what reads its parts.
 
         Raises:
             UnexpectedShapeError: If a value has another type than the protocol says.
         """
+        raise UnexpectedShapeError(f"{cls.service} has no answers of its own")
 
     @classmethod
     def verdict_of(cls, body: str) -> Verdict:

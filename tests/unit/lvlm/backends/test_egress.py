@@ -93,7 +93,7 @@ def test_what_is_no_plain_address_is_a_fault(address):
         ("openai_compatible", "https://api.openai.com/v1", True, "api.openai.com is a cloud's"),
         ("openai_compatible", "https://x.openai.azure.com/openai/v1", True, "is a cloud's"),
         ("vertex", "https://europe-west4-aiplatform.googleapis.com/", True, "is a cloud's"),
-        ("gemini", None, True, "without base_url the images go to https://generat"),
+        ("gemini", None, True, "without base_url the images go to https://generative"),
         ("openai_compatible", "10.1.2.3:8000/v1", None, "expected an address like"),
         ("openai_compatible", "https://api.openai.com/v1", None, None),
         ("openai_compatible", "http://vllm.plant.example/v1", True, None),
