@@ -43,7 +43,7 @@ def assert_one_fault(said, *paths):
     assert sorted(line.split(": ")[0].split("/")[-1] for line in lines) == sorted(
         path.name for path in paths
     ), said
-    assert len(re.findall(r"^\w*Error: ", said, re.MULTILINE)) == 1, said
+    assert len(re.findall(r"^ *\w*Error: ", said, re.MULTILINE)) == 1, said
 
 
 def test_broken_file_stops_a_run_before_any_encoding(run):

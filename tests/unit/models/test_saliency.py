@@ -93,7 +93,7 @@ def test_foreign_files_are_refused(weights, tmp_path, change, message):
 @pytest.mark.parametrize("variant", ["resnet18", {"layers": (1, 1, 1, 1)}, {"layers": (1,)}])
 def test_unknown_variants_are_refused(variant):
     """The message names what there is."""
-    with pytest.raises(ValueError, match="expected one of wide_resnet50_2, miniature"):
+    with pytest.raises(ValueError, match="expected one of wide_resnet50_2, everyday"):
         saliency.saliency_sizes(variant)
 
 

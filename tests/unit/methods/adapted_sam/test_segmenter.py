@@ -18,7 +18,7 @@ from realitycheck.methods.adapted_sam.segmenter import (
 )
 from realitycheck.metrics.folds import assign_folds
 from realitycheck.models.sam.load import load_sam
-from realitycheck.stages.audit import groups_in_two_folds
+from realitycheck.report.tables.audit import groups_in_two_folds
 from training.miniatures import SAM_SIZE, VARIANTS, write_miniature_sam
 
 SETTINGS = {"n_folds": 3, "seed": 0, "n_steps": 2, "batch_size": 2, "learning_rate": 1e-3}

@@ -265,7 +265,7 @@ def test_vocabulary_is_read_from_either_file(tmp_path, tokenizer):
 def test_stale_position_ids_are_tolerated_and_nothing_else(tmp_path, files):
     """The released file carries one unused buffer of an older BERT."""
     saved = torch.load(files["grounding_dino"], weights_only=True)["model"]
-    options = {"text_encoder": files["text_encoder"], "variant": "miniature"}
+    options = {"text_encoder": files["text_encoder"], "variant": DETECTOR_SIZE}
     stale = saved | {"module.bert.embeddings.position_ids": torch.arange(512)[None]}
     torch.save({"model": stale}, tmp_path / "stale.pth")
     gd.load_grounding_dino(tmp_path / "stale.pth", **options)
@@ -282,7 +282,7 @@ def test_wrong_variants_are_refused(files):
     """A wrong size must be named, not loaded in part."""
     options = {"text_encoder": files["text_encoder"]}
     path = files["grounding_dino"]
-    with pytest.raises(ValueError, match="one of swint_ogc, miniature, everyday .* found 'swin_b'"):
+    with pytest.raises(ValueError, match="one of swint_ogc, everyday .* found 'swin_b'"):
         gd.load_grounding_dino(path, variant="swin_b", **options)
     with pytest.raises(ValueError, match="unknown dimension 'layers'"):
         gd.load_grounding_dino(path, variant={"layers": 1}, **options)
