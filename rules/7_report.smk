@@ -30,7 +30,7 @@ rule tabulate:
         mem_mb=table_mb(plan.label_runs()),
         runtime=more_each_time(180),
     params:
-        folder=cfg.results_dir,
+        folder=results_folder,
         tables=plan.report_tables(),
         facts=plan.table_facts(),
         images=lambda wildcards: plan.audited_images(),
@@ -72,7 +72,7 @@ rule plot:
         mem_mb=table_mb(plan.mask_runs()),
         runtime=more_each_time(60),
     params:
-        folder=cfg.results_dir,
+        folder=results_folder,
         figures=plan.report_figures(),
         facts=plan.figure_facts(),
         code=source_digest(
@@ -228,7 +228,7 @@ for exported in cfg.datasets:
                     path,
                     caption="predictions_coco",
                     category="Exports",
-                    data=f"{path.split('/')[-3]}, {path.split('/')[-2]}, {{dataset}}",
+                    data=f"{Path(path).parts[-3]}, {Path(path).parts[-2]}, {{dataset}}",
                     form="COCO JSON",
                 )
                 for path in of_runs(

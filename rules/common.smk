@@ -119,6 +119,11 @@ def checked_inputs(wildcards):
     return record
 
 
+def results_folder(wildcards, output):
+    """Folder of the results, two levels above a table or a figure."""
+    return str(Path(output[0]).parents[1])
+
+
 def code_of(script):
     """Digest of the code that a script runs."""
     return source_digest(f"scripts/{script}.py")
