@@ -217,7 +217,7 @@ def labels_text(table: pd.DataFrame, images: pd.DataFrame) -> TableText:
             DECISIONS[row["decision"]].word.lower(),
             MISSING if pd.isna(then) else DECISIONS[then].word.lower(),
             shown or MISSING,
-            f"> {row['n_searched']}" if pd.isna(then) else f"{row['n_wrong_labels']}",
+            f"> {row['n_searched']}" if pd.isna(then) else f"{row['n_wrong_labels']:.0f}",
         ]
 
     return table_by_run(

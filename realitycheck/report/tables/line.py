@@ -167,13 +167,14 @@ def line_text(table: pd.DataFrame) -> TableText:
             *(figure_text(row, f"{name}_usd") for name in _COSTS),
         ]
 
+    first = set(table.drop_duplicates(KEYS).index)
     return table_by_run(
         f"On the line: what happens to {N_PARTS:,} of its parts",
         header,
         table,
         cells,
         n_text_columns=3,
-        notes=_notes,
+        notes=lambda row: _notes(row) if row.name in first else [],
         legend=[*_legend(table)],
     )
 
@@ -194,7 +195,8 @@ def _legend(table: pd.DataFrame) -> Iterator[str]:
         f"For {N_PARTS:,} parts of the line, whatever the mixture of the images. In square "
         f"brackets {confidence_text(table)} intervals of each method by itself, which carry the "
         "uncertainty of slip and overkill rate (exact, both rates together), and the whole range "
-        "where the defect rate is one; (≤): one-sided upper bound of the defective parts that "
+        "where the defect rate is one; a part without a verdict counts as right at their lower "
+        "ends and as wrong at their upper ones; (≤): one-sided upper bound of the defective parts that "
         "pass. Rejected: so many parts people check where a method assists."
     )
     if table[[f"{name}_usd_high" for name in _COSTS]].notna().any(axis=None):
@@ -208,7 +210,7 @@ def _legend(table: pd.DataFrame) -> Iterator[str]:
 
 def _notes(row: pd.Series) -> list[str]:
     missing = row["missing_costs"]
-    return [f"costs are incomplete without the settings {missing}"] if missing else []
+    return [f"a cost is not known, and no figure made from it: {missing}"] if missing else []
 
 
 def rate_text(row: Mapping[str, Any]) -> str:

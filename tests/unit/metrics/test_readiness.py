@@ -207,7 +207,10 @@ def test_nobody_collects_as_many_parts():
     """At a rate near its limit a number can be computed, but not a part of it is worth it."""
     found = decide(Evidence(230, 300, 5, 0), LIMITS)
     assert found.more_nok_needed is None
-    assert "no practicable number of further defective parts would show that" in found.reason
+    assert (
+        "no practicable number of further defective parts (up to 10,000) would show that it is not "
+        "ready"
+    ) in found.reason
     found = decide(Evidence(0, 3000, 0, 0), Requirements(0.0004, 0.05))
     assert 0 < found.more_nok_needed <= PRACTICABLE_PARTS
     found = decide(Evidence(0, 3000, 0, 0), Requirements(0.0002, 0.05))
