@@ -196,8 +196,8 @@ def _legend(table: pd.DataFrame) -> Iterator[str]:
         f"brackets {confidence_text(table)} intervals of each method by itself, which carry the "
         "uncertainty of slip and overkill rate (exact, both rates together), and the whole range "
         "where the defect rate is one; a part without a verdict counts as right at their lower "
-        "ends and as wrong at their upper ones; (≤): one-sided upper bound of the defective parts that "
-        "pass. Rejected: so many parts people check where a method assists."
+        "ends and as wrong at their upper ones; (≤): one-sided upper bound of the defective parts "
+        "that pass. Rejected: so many parts people check where a method assists."
     )
     if table[[f"{name}_usd_high" for name in _COSTS]].notna().any(axis=None):
         yield (
