@@ -36,6 +36,9 @@ AUDIT_CHECKS = (
 #: 14,000 pixels in colour. A small file can unpack to fill the memory.
 MAX_DECODED_MB = 600
 
+#: File name endings, in lower case, that the listings of data sets take for images.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
 #: What can become of a question to a vision language model. Only `answered` has a label.
 VERDICT_STATUSES = (
     "answered",  # a label, a score and a reasoning

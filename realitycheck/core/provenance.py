@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import json
 import sys
 from collections.abc import Mapping
@@ -45,18 +46,19 @@ def digest_of(value: Any) -> str:
 def source_digest(*entries: str) -> str:
     """Digest the code that entry files or modules run, comments and docstrings left out.
 
-    Follows every import of this package from the entries on, so an edited algorithm re-runs the
-    rules that use it and an edited comment re-runs nothing.
+    Follows every import of this package from the entries on, and from modules of other packages
+    every import of their own, so an edited algorithm re-runs the rules that use it and an edited
+    comment re-runs nothing.
 
     Args:
-        entries: Module names (`realitycheck.models.sam.inference`) or files
-            (`scripts/encode_images.py`).
+        entries: Module names (`realitycheck.models.sam.inference`, also of another package) or
+            files (`scripts/encode_images.py`).
 
     Returns:
         16 hexadecimal digits.
 
     Raises:
-        FileNotFoundError: If an entry does not exist.
+        FileNotFoundError: If an entry does not exist, or has no source.
     """
     combined = json.dumps([ARTIFACT_FORMAT, sorted(sources(*entries).items())])
     return hashlib.sha256(combined.encode()).hexdigest()[:16]
@@ -70,7 +72,7 @@ def sources(*entries: str) -> dict[str, str]:
         entry = pending.pop()
         if entry in seen or entry in _PLUMBING:
             continue
-        shape, imports = _parsed(_source_file(entry))
+        shape, imports = _parsed(_source_file(entry), "" if entry.endswith(".py") else entry)
         seen[entry] = shape
         pending.extend(imports)
     return seen
@@ -79,22 +81,32 @@ def sources(*entries: str) -> dict[str, str]:
 def _source_file(entry: str) -> Path:
     if entry.endswith(".py"):
         return _REPOSITORY / entry
+    if entry.split(".")[0] != "realitycheck":
+        found = importlib.util.find_spec(entry)
+        if found is None or not (found.origin or "").endswith(".py"):
+            raise FileNotFoundError(f"{entry}: expected a Python module with its source")
+        return Path(str(found.origin))
     relative = Path(*entry.split("."))
     module = _REPOSITORY / relative.with_suffix(".py")
     return module if module.is_file() else _REPOSITORY / relative / "__init__.py"
 
 
 @functools.cache
-def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the digest of a file's syntax tree, and the modules of this package it imports.
+def _parsed(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a file's syntax tree, and the modules it imports.
 
-    A data file that lies beside the module and is named in it counts as part of its code.
+    Those are the modules of this package, and of the package of `module`. A data file that lies
+    beside the module and is named in it counts as part of its code.
     """
     tree_digest, imported, named = _looked_at(path.read_bytes(), path)
+    followed = {"realitycheck", module.split(".")[0]}
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports = set()
-    for module, name in imported:
-        full = f"{module}.{name}" if name else module
-        imports.add(full if not name or _is_module(full) else module)
+    for source, name in imported:
+        if source.startswith("."):
+            source = importlib.util.resolve_name(source, package)
+        if source.split(".")[0] in followed:
+            imports.add(f"{source}.{name}" if name and _is_module(source, name) else source)
     data = {
         name: hashlib.sha256((path.parent / name).read_bytes()).hexdigest()
         for name in named
@@ -122,9 +134,10 @@ def _look_at(tree: ast.Module) -> list[Any]:
     named: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imports.update((a.name, None) for a in node.names if a.name.startswith("realitycheck."))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("realitycheck"):
-            imports.update((str(node.module), alias.name) for alias in node.names)
+            imports.update((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = "." * node.level + (node.module or "")
+            imports.update((source, alias.name) for alias in node.names)
         elif isinstance(node, ast.Constant) and _is_data_name(node.value):
             named.add(node.value)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -172,9 +185,11 @@ def _is_data_name(name: Any) -> bool:
     return isinstance(name, str) and name.endswith(suffixes)
 
 
-def _is_module(name: str) -> bool:
-    relative = _REPOSITORY.joinpath(*name.split("."))
-    return relative.with_suffix(".py").is_file() or (relative / "__init__.py").is_file()
+def _is_module(package: str, name: str) -> bool:
+    """Whether a name that is imported from a package is a module, and not something in it."""
+    file = _source_file(package)
+    inside = (file.parent / f"{name}.py", file.parent / name / "__init__.py")
+    return file.name == "__init__.py" and any(map(Path.is_file, inside))
 
 
 #: Images are sorted into this many buckets by their id; a shard is a range of buckets. So new

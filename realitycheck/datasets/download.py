@@ -13,7 +13,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import requests
@@ -21,6 +20,7 @@ import tenacity
 import urllib3
 from tqdm import tqdm
 
+from realitycheck.core.remote import RemoteFile
 from realitycheck.core.room import explained
 
 MAX_UNPACKED_BYTES = 100_000_000_000
@@ -31,60 +31,6 @@ MAX_MEMBERS = 1_000_000
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = (15, 60)  # to connect, and between two chunks
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file to fetch.
-
-    Attributes:
-        name: File name.
-        url: Address, http or https.
-        sha256: Digest of the content, hexadecimal.
-        size_bytes: Size; None if it was not published.
-        mirrors: Other addresses of the same content, tried in turn.
-    """
-
-    name: str
-    url: str
-    sha256: str
-    size_bytes: int | None = None
-    mirrors: tuple[str, ...] = ()
-
-
-DATASET_FILES: dict[str, tuple[RemoteFile, ...]] = {
-    "mvtec_ad": (
-        RemoteFile(
-            name="mvtec_anomaly_detection.tar.xz",
-            url="https://www.mydrive.ch/shares/150996/b52ecdcbf521176e9db9c731f2304b27/download/"
-            "420938113-1629960298/mvtec_anomaly_detection.tar.xz",
-            sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
-            size_bytes=5_264_982_680,
-            mirrors=(
-                "https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f282/download/"
-                "420938113-1629952094/mvtec_anomaly_detection.tar.xz",
-            ),
-        ),
-    ),
-    "oxford_iiit_pet": (
-        RemoteFile(
-            name="images.tar.gz",
-            url="https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
-            sha256="67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d",
-            size_bytes=791_918_971,
-        ),
-        RemoteFile(
-            name="annotations.tar.gz",
-            url="https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
-            sha256="52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91",
-            size_bytes=19_173_078,
-        ),
-    ),
-}
-"""The archives of each public data set, all to be unpacked into one folder.
-
-MVTec AD is under CC BY-NC-SA 4.0, Oxford-IIIT-Pet under CC BY-SA 4.0.
-"""
 
 
 class DownloadError(OSError):
@@ -112,12 +58,9 @@ class _Refused(Exception):
 
 
 def fetch(
-    url: str,
+    file: RemoteFile,
     destination: Path,
     *,
-    sha256: str,
-    size_bytes: int | None = None,
-    mirrors: Sequence[str] = (),
     progress: bool = True,
     n_attempts: int = 5,
     backoff_s: float = 1.0,
@@ -126,14 +69,12 @@ def fetch(
 
     A file at `destination` with the right digest is accepted without any network. One with another
     digest is set aside as `<name>.bad`. While it arrives, the file is called `<name>.part`, and a
-    later call goes on at its end if the server can.
+    later call goes on at its end if the server can. No library does all of this: pooch begins
+    anew, and fsspec does not check size and digest together.
 
     Args:
-        url: Address, http or https.
+        file: What to fetch.
         destination: Path of the file; folders are made.
-        sha256: Expected digest, 64 hexadecimal digits.
-        size_bytes: Expected size, if it is known.
-        mirrors: Other addresses of the same content, tried in turn when one fails.
         progress: Whether to show a bar on standard error.
         n_attempts: Attempts per address.
         backoff_s: Pause after the first failed attempt, in seconds; it doubles, up to 60.
@@ -144,22 +85,20 @@ def fetch(
     Raises:
         OfflineError: If no address could be reached.
         DownloadError: If a server refuses, the content is wrong, or the disk is too small.
-        ValueError: If an address is not http(s) or `sha256` is no digest.
+        ValueError: If an address is not http(s) or the digest is none.
     """
     destination = Path(destination)
-    addresses = (url, *mirrors)
+    addresses = (file.url, *file.mirrors)
     for address in addresses:
         if not address.lower().startswith(("http://", "https://")):
             raise ValueError(f"expected an http or https address, found {address!r}")
-    sha256 = sha256.lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise ValueError(f"{destination.name}: expected a sha256 of 64 digits, found {sha256!r}")
-    file = RemoteFile(destination.name, url, sha256, size_bytes, tuple(mirrors))
+    if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
+        raise ValueError(f"{file.name}: expected a sha256 of 64 digits, found {file.sha256!r}")
 
     troubles = []
     if destination.exists():
         found = _digest(destination)
-        if found == sha256:
+        if found == file.sha256:
             return destination
         troubles.append(_set_aside(destination, destination, found))
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -176,15 +115,20 @@ def fetch(
         except _Refused as error:
             troubles.append(f"{address}: {error}")
             is_offline = False
-    kind = OfflineError if is_offline else DownloadError
-    raise kind(_by_hand(file, destination, troubles))
+    raise _failure(is_offline, _by_hand(file, destination, troubles))
 
 
-def fetch_dataset(name: str, root: Path, *, archives: Path, progress: bool = True) -> Path:
-    """Fetch and unpack a public data set.
+def _failure(is_offline: bool, message: str) -> DownloadError:
+    return OfflineError(message) if is_offline else DownloadError(message)
+
+
+def fetch_archives(
+    files: Sequence[RemoteFile], root: Path, *, archives: Path, progress: bool = True
+) -> Path:
+    """Fetch and unpack the archives of a public data set.
 
     Args:
-        name: A key of `DATASET_FILES`.
+        files: The archives.
         root: Folder of the data set; what the archives hold is put there.
         archives: Folder in which the archives are kept, and looked for.
         progress: Whether to show bars on standard error.
@@ -196,31 +140,18 @@ def fetch_dataset(name: str, root: Path, *, archives: Path, progress: bool = Tru
         OfflineError: If an archive is not there and no server can be reached.
         DownloadError: If an archive cannot be fetched or has the wrong content.
         ArchiveError: If an archive cannot be unpacked safely.
-        ValueError: If `name` is unknown.
     """
-    if name not in DATASET_FILES:
-        raise ValueError(
-            f"expected one of the data sets {', '.join(sorted(DATASET_FILES))}, found {name!r}"
-        )
     # All are fetched first: a set without network should name all missing files after one run.
     failures = []
-    for file in DATASET_FILES[name]:
+    for file in files:
         try:
-            fetch(
-                file.url,
-                Path(archives) / file.name,
-                sha256=file.sha256,
-                size_bytes=file.size_bytes,
-                mirrors=file.mirrors,
-                progress=progress,
-            )
+            fetch(file, Path(archives) / file.name, progress=progress)
         except DownloadError as error:
             failures.append(error)
     if failures:
         is_offline = all(isinstance(error, OfflineError) for error in failures)
-        kind = OfflineError if is_offline else DownloadError
-        raise kind("\n".join(str(error) for error in failures))
-    for file in DATASET_FILES[name]:
+        raise _failure(is_offline, "\n".join(map(str, failures)))
+    for file in files:
         unpack(Path(archives) / file.name, root)
     return Path(root)
 

@@ -21,17 +21,14 @@ without a single good image is refused: most often it is a defect type in the wr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from realitycheck.core.images import IMAGE_SUFFIXES
+from realitycheck.core.constants import IMAGE_SUFFIXES
 from realitycheck.core.settings import FilePath
 from realitycheck.datasets.groups import GROUPS, attach_groups, check_groups
 from realitycheck.datasets.mask_names import MASK_FOLDERS, image_stems, is_mask_folder
@@ -49,11 +46,41 @@ from realitycheck.datasets.records import (
     nfc,
     with_unique_ids,
 )
-from realitycheck.datasets.settings import _DatasetSettings
+from realitycheck.datasets.settings import DatasetBlock
 
+LICENCE = "your own images, under your own terms; this page shows all of them"
 DEFAULT_CATEGORY = "product"
 
 _LAYOUT = "OK/ and NOK/, or images/OK/ and images/NOK/"
+
+
+class FolderDataset(DatasetBlock):
+    """Images of one's own: `OK/` and `NOK/[defect type]/`, with `masks/` beside them."""
+
+    format: Literal["folder"]
+    root: FilePath = Field(description="folder that holds the images")
+
+    layout: ClassVar[str] = "OK/ and NOK/"
+    draws_train: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _check_split(self) -> FolderDataset:
+        if self.split.kind == "paper":
+            raise ValueError(
+                "split kind 'paper' is defined for the study's data sets only; use all"
+            )
+        return self
+
+
+Settings = FolderDataset
+
+
+def list_images(root: Path, settings: Mapping[str, Any]) -> Listing:
+    """List the images by a block's settings; see `list_folder`."""
+    split = settings["split"]
+    return list_folder(
+        root, split=split["kind"], train_fraction=split["train_fraction"], seed=split["seed"]
+    )
 
 
 @dataclass(frozen=True)
@@ -537,18 +564,3 @@ def _is_image(name: str) -> bool:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "nothing"
-
-
-class FolderDataset(_DatasetSettings):
-    """Images of one's own: `OK/` and `NOK/[defect type]/`, with `masks/` beside them."""
-
-    format: Literal["folder"]
-    root: FilePath = Field(description="folder that holds the images")
-
-    @model_validator(mode="after")
-    def _check_split(self) -> FolderDataset:
-        if self.split.kind == "paper":
-            raise ValueError(
-                "split kind 'paper' is defined for the study's data sets only; use all"
-            )
-        return self

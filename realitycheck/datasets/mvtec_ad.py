@@ -9,16 +9,15 @@ Source: Bergmann et al. (2019), "MVTec AD"; the subset of the study, section 3.1
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
-from realitycheck.core.images import IMAGE_SUFFIXES
+from realitycheck.core.constants import IMAGE_SUFFIXES
+from realitycheck.core.remote import RemoteFile
 from realitycheck.core.settings import FilePath
 from realitycheck.datasets.mask_names import image_stems
 from realitycheck.datasets.records import (
@@ -33,7 +32,23 @@ from realitycheck.datasets.records import (
     nfc,
     with_unique_ids,
 )
-from realitycheck.datasets.settings import _DatasetSettings
+from realitycheck.datasets.settings import DatasetBlock, unknown_category
+
+LICENCE = "CC BY-NC-SA 4.0: not for commercial use; cite MVTec AD"
+ARCHIVES = (
+    RemoteFile(
+        name="mvtec_anomaly_detection.tar.xz",
+        url="https://www.mydrive.ch/shares/150996/b52ecdcbf521176e9db9c731f2304b27/download/"
+        "420938113-1629960298/mvtec_anomaly_detection.tar.xz",
+        sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
+        licence="CC-BY-NC-SA-4.0",
+        size_bytes=5_264_982_680,
+        mirrors=(
+            "https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f282/download/"
+            "420938113-1629952094/mvtec_anomaly_detection.tar.xz",
+        ),
+    ),
+)
 
 TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
 """The five texture categories, which the study uses."""
@@ -53,6 +68,39 @@ _AGAIN = (
     "unpack the archive again; a product of your own may also have format: folder, with OK/, NOK/ "
     "and masks/"
 )
+
+
+class MvtecAdDataset(DatasetBlock):
+    """MVTec AD in its own layout."""
+
+    format: Literal["mvtec_ad"]
+    root: FilePath = Field(
+        "resources/datasets/mvtec_ad", description="folder with one folder a category"
+    )
+    categories: tuple[str, ...] = Field(TEXTURES, min_length=1, description="categories used")
+    fetchable: ClassVar[bool] = True
+
+    def category_names(self) -> list[str]:
+        """The categories that the settings name."""
+        return list(self.categories)
+
+    def folder_faults(self, key: str, root: Path) -> Iterator[str]:
+        """Yield the categories that are not there; before they are fetched, that do not exist."""
+        inside = root.iterdir() if root.is_dir() else ()
+        there = sorted(each.name for each in inside if each.is_dir())
+        for category in self.categories:
+            yield from unknown_category(f"{key}.categories", category, there or CATEGORIES)
+
+
+Settings = MvtecAdDataset
+
+
+def list_images(root: Path, settings: Mapping[str, Any]) -> Listing:
+    """List the images by a block's settings; see `list_mvtec_ad`."""
+    split = settings["split"]
+    return list_mvtec_ad(
+        root, categories=settings["categories"], split=split["kind"], seed=split["seed"]
+    )
 
 
 def list_mvtec_ad(
@@ -258,16 +306,3 @@ def _stray(path: Path) -> Fault:
     return Fault(
         path, "expected nothing but the set's own files, found this", "move it out of the data set"
     )
-
-
-class MvtecAdDataset(_DatasetSettings):
-    """MVTec AD in its own layout."""
-
-    format: Literal["mvtec_ad"]
-    root: FilePath = Field(
-        "resources/datasets/mvtec_ad", description="folder with one folder a category"
-    )
-    categories: tuple[str, ...] = Field(
-        ("carpet", "grid", "leather", "tile", "wood"), min_length=1, description="categories used"
-    )
-    fetchable: ClassVar[bool] = True

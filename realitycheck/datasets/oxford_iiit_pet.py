@@ -8,13 +8,13 @@ the study, section 3.1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
+from realitycheck.core.remote import RemoteFile
 from realitycheck.core.settings import Category, FilePath
 from realitycheck.datasets.records import (
     Fault,
@@ -27,7 +27,25 @@ from realitycheck.datasets.records import (
     missing_root,
     with_unique_ids,
 )
-from realitycheck.datasets.settings import _DatasetSettings
+from realitycheck.datasets.settings import DatasetBlock
+
+LICENCE = "CC BY-SA 4.0; cite Oxford-IIIT-Pet"
+ARCHIVES = (
+    RemoteFile(
+        name="images.tar.gz",
+        url="https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
+        sha256="67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d",
+        licence="CC-BY-SA-4.0",
+        size_bytes=791_918_971,
+    ),
+    RemoteFile(
+        name="annotations.tar.gz",
+        url="https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
+        sha256="52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91",
+        licence="CC-BY-SA-4.0",
+        size_bytes=19_173_078,
+    ),
+)
 
 SPLITS = ("official", "paper", "all")
 PAPER_N_OK = 140
@@ -39,6 +57,35 @@ split, here and nowhere else."""
 
 _SPECIES = {"1": "cat", "2": "dog"}
 _LISTS = ("list.txt", "trainval.txt", "test.txt")
+
+
+class OxfordPetDataset(DatasetBlock):
+    """Oxford-IIIT-Pet: cats are NOK, dogs are OK."""
+
+    format: Literal["oxford_iiit_pet"]
+    root: FilePath = Field(
+        "resources/datasets/oxford_iiit_pet", description="holds images/, annotations/"
+    )
+    reference: FilePath | dict[Category, FilePath] = "none"
+    mask_values: Literal["auto", "nonzero"] | dict[str, float | str] = {
+        "1": "defect",  # the animal
+        "2": "background",
+        "3": "ignore",  # its border
+    }
+    fetchable: ClassVar[bool] = True
+
+    def category_names(self) -> list[str]:
+        """The two species."""
+        return sorted(_SPECIES.values())
+
+
+Settings = OxfordPetDataset
+
+
+def list_images(root: Path, settings: Mapping[str, Any]) -> Listing:
+    """List the images by a block's settings; see `list_oxford_iiit_pet`."""
+    split = settings["split"]
+    return list_oxford_iiit_pet(root, split=split["kind"], seed=split["seed"])
 
 
 def list_oxford_iiit_pet(root: Path, *, split: str = "paper", seed: int = 0) -> Listing:
@@ -201,19 +248,3 @@ def _record(root: Path, name: str, kind: str, split: str) -> Record:
         image_path=root / "images" / f"{name}.jpg",
         mask_path=root / "annotations" / "trimaps" / f"{name}.png" if is_cat else None,
     )
-
-
-class OxfordPetDataset(_DatasetSettings):
-    """Oxford-IIIT-Pet: cats are NOK, dogs are OK."""
-
-    format: Literal["oxford_iiit_pet"]
-    root: FilePath = Field(
-        "resources/datasets/oxford_iiit_pet", description="holds images/, annotations/"
-    )
-    reference: FilePath | dict[Category, FilePath] = "none"
-    mask_values: Literal["auto", "nonzero"] | dict[str, float | str] = {
-        "1": "defect",  # the animal
-        "2": "background",
-        "3": "ignore",  # its border
-    }
-    fetchable: ClassVar[bool] = True

@@ -12,7 +12,7 @@ from pydantic import (
 
 from realitycheck.core.settings import (
     FilePath,
-    _Strict,
+    Strict,
     check_numbers,
 )
 
@@ -23,7 +23,7 @@ DETECTION_FLOOR = 0.05
 # ------------------------------------------------------------------------------------------- models
 
 
-class SamModel(_Strict):
+class SamModel(Strict):
     """Segment Anything."""
 
     variant: Literal["vit_h", "vit_l", "vit_b", "everyday", "miniature"] | dict[str, Any] = Field(
@@ -47,7 +47,7 @@ class SamModel(_Strict):
         return variant
 
 
-class GroundingDinoModel(_Strict):
+class GroundingDinoModel(Strict):
     """GroundingDINO with the folder of its BERT tokenizer and configuration."""
 
     variant: Literal["swint_ogc", "everyday", "miniature"] | dict[str, Any] = Field(
@@ -69,7 +69,7 @@ class GroundingDinoModel(_Strict):
         return variant
 
 
-class ClipModel(_Strict):
+class ClipModel(Strict):
     """CLIP, also the base of CLIP Surgery."""
 
     variant: str | dict[str, int] = Field(
@@ -88,7 +88,7 @@ class ClipModel(_Strict):
         return variant
 
 
-class SaliencyModel(_Strict):
+class SaliencyModel(Strict):
     """The residual network behind SAA+'s saliency."""
 
     variant: Literal["wide_resnet50_2", "everyday", "miniature"] | dict[str, list[int]] = Field(
@@ -110,7 +110,7 @@ class ResnetModel(SaliencyModel):
     """The residual network behind `resnet_mlp`."""
 
 
-class ModelsSettings(_Strict):
+class ModelsSettings(Strict):
     """The networks, one block each."""
 
     sam: SamModel = SamModel()

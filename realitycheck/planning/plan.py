@@ -288,12 +288,12 @@ class Plan:
     def self_tested(self) -> dict[str, Any]:
         """Easy data sets, and the kind of every method that must not fail on them.
 
-        Empty where no drawn pets, or no everyday networks alone, take part.
+        Empty where no easy data set, or no everyday networks alone, take part.
         """
         datasets = [
             name
             for name, block in self.settings.datasets.items()
-            if block.format == "synthetic_pets" and self.runs_of(name)
+            if block.is_easy and self.runs_of(name)
         ]
         kinds = {
             name: self.settings.methods[name].kind

@@ -27,7 +27,6 @@ from realitycheck.core.settings import (
     plain,
     without,
 )
-from realitycheck.datasets.folder import FolderDataset
 from realitycheck.methods.registry import METHOD_KINDS
 from realitycheck.models.checkpoints.known import network_files
 from realitycheck.settings.run import Settings
@@ -272,10 +271,11 @@ def _file_faults(settings: Settings, folder: Path) -> list[str]:
     """Files and folders that must exist before the first job and cannot be fetched."""
     faults = []
     for name, block in settings.datasets.items():
-        if isinstance(block, FolderDataset) and not (folder / block.root).is_dir():
+        is_own = not (block.generated or block.fetchable)
+        if is_own and not (folder / block.root).is_dir():
             faults.append(
                 f"datasets.{name}.root: there is no folder {block.root}; give the folder that "
-                "holds OK/ and NOK/"
+                f"holds {block.layout}"
             )
         key = f"datasets.{name}.reference"
         if isinstance(block.reference, dict):

@@ -11,13 +11,13 @@ from pydantic import (
 
 from realitycheck.core.settings import (
     FilePath,
-    _Strict,
+    Strict,
 )
 from realitycheck.lvlm.gates import CLOUD_MODELS
 from realitycheck.methods.settings import _MethodSettings
 
 
-class PriceSettings(_Strict):
+class PriceSettings(Strict):
     """Rates of a model, in USD per million tokens."""
 
     input: float = Field(ge=0)

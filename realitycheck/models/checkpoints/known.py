@@ -10,10 +10,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
+from realitycheck.core.remote import RemoteFile
 
 WEIGHTS_FOLDER = "resources/weights"
 MINIATURE_FOLDER = f"{WEIGHTS_FOLDER}/miniature"
@@ -144,7 +143,7 @@ def expected_sha256(file: NetworkFile) -> dict[str, str]:
 def _official_path(key: str, names: tuple[str, ...]) -> str:
     if key in _FOLDERS:
         return f"{WEIGHTS_FOLDER}/{_FOLDERS[key]}"
-    return f"{WEIGHTS_FOLDER}/{Path(KNOWN_WEIGHTS[names[0]].file_name)}"
+    return f"{WEIGHTS_FOLDER}/{Path(KNOWN_WEIGHTS[names[0]].name)}"
 
 
 _BERT_REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
@@ -156,52 +155,31 @@ _WRN_REVISION = "30f73aceaaa1911830a9795b83ab1908dba18719"
 _CLIP_DIGEST = "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"
 
 
-@dataclass(frozen=True)
-class KnownFile:
-    """One official file that the project knows how to fetch and to check.
-
-    Attributes:
-        file_name: Name under which the file is kept.
-        url: Where the authors publish it.
-        mirrors: Other places that serve the very same bytes.
-        size_bytes: Its size, or None where the authors did not publish it.
-        sha256: Its digest, hexadecimal, lower case.
-        licence: Licence of the weights, as an SPDX identifier where there is one.
-    """
-
-    file_name: str
-    url: str
-    sha256: str
-    licence: str
-    size_bytes: int | None = None
-    mirrors: tuple[str, ...] = ()
-
-
 #: Official files by name. A text encoder is a folder: its files share the prefix before the slash.
-KNOWN_WEIGHTS: dict[str, KnownFile] = {
-    "sam_vit_h": KnownFile(
-        file_name="sam_vit_h_4b8939.pth",
+KNOWN_WEIGHTS: dict[str, RemoteFile] = {
+    "sam_vit_h": RemoteFile(
+        name="sam_vit_h_4b8939.pth",
         url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth",
         sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
         size_bytes=2_564_550_879,
         licence="Apache-2.0",
     ),
-    "sam_vit_l": KnownFile(
-        file_name="sam_vit_l_0b3195.pth",
+    "sam_vit_l": RemoteFile(
+        name="sam_vit_l_0b3195.pth",
         url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_l_0b3195.pth",
         sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
         size_bytes=1_249_524_607,
         licence="Apache-2.0",
     ),
-    "sam_vit_b": KnownFile(
-        file_name="sam_vit_b_01ec64.pth",
+    "sam_vit_b": RemoteFile(
+        name="sam_vit_b_01ec64.pth",
         url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
         sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
         size_bytes=375_042_383,
         licence="Apache-2.0",
     ),
-    "grounding_dino_swint_ogc": KnownFile(
-        file_name="groundingdino_swint_ogc.pth",
+    "grounding_dino_swint_ogc": RemoteFile(
+        name="groundingdino_swint_ogc.pth",
         url=(
             "https://github.com/IDEA-Research/GroundingDINO/releases/download/"
             "v0.1.0-alpha/groundingdino_swint_ogc.pth"
@@ -215,29 +193,29 @@ KNOWN_WEIGHTS: dict[str, KnownFile] = {
         licence="Apache-2.0",
     ),
     # The detector's own file carries BERT's weights, so of BERT only these two are needed.
-    "bert_base_uncased/config": KnownFile(
-        file_name="config.json",
+    "bert_base_uncased/config": RemoteFile(
+        name="config.json",
         url=f"https://huggingface.co/bert-base-uncased/resolve/{_BERT_REVISION}/config.json",
         sha256="7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20",
         size_bytes=570,
         licence="Apache-2.0",
     ),
-    "bert_base_uncased/vocab": KnownFile(
-        file_name="vocab.txt",
+    "bert_base_uncased/vocab": RemoteFile(
+        name="vocab.txt",
         url=f"https://huggingface.co/bert-base-uncased/resolve/{_BERT_REVISION}/vocab.txt",
         sha256="07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
         size_bytes=231_508,
         licence="Apache-2.0",
     ),
-    "clip_vit_b_16": KnownFile(
-        file_name="ViT-B-16.pt",
+    "clip_vit_b_16": RemoteFile(
+        name="ViT-B-16.pt",
         url=f"https://openaipublic.azureedge.net/clip/models/{_CLIP_DIGEST}/ViT-B-16.pt",
         sha256=_CLIP_DIGEST,
         size_bytes=350_837_078,
         licence="MIT",
     ),
-    "wide_resnet50_2_racm": KnownFile(
-        file_name="wide_resnet50_2.racm_in1k.safetensors",
+    "wide_resnet50_2_racm": RemoteFile(
+        name="wide_resnet50_2.racm_in1k.safetensors",
         url=(
             "https://huggingface.co/timm/wide_resnet50_2.racm_in1k/resolve/"
             f"{_WRN_REVISION}/model.safetensors"
@@ -246,8 +224,8 @@ KNOWN_WEIGHTS: dict[str, KnownFile] = {
         size_bytes=275_835_296,
         licence="Apache-2.0",
     ),
-    "wide_resnet50_2_torchvision_v1": KnownFile(
-        file_name="wide_resnet50_2-95faca4d.pth",
+    "wide_resnet50_2_torchvision_v1": RemoteFile(
+        name="wide_resnet50_2-95faca4d.pth",
         url="https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth",
         sha256="95faca4d11227dddf8633dbb5ff6c8a9003c1aa5b8945c73834b8007b10950b8",
         licence="BSD-3-Clause",

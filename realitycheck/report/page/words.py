@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from realitycheck.datasets.registry import FORMATS
+
 #: Title, caption and text for readers who cannot see it, of each figure, by the file's name.
 FIGURE_WORDS: dict[str, dict[str, str]] = {
     "slip_overkill": {
@@ -57,16 +59,6 @@ NETWORK_NAMES = {
     "resnet": "Residual network of the supervised baseline",
 }
 
-_DRAWN = "drawn here, free of others' rights"
-_DATASET_LICENCES = {
-    "mvtec_ad": "CC BY-NC-SA 4.0: not for commercial use; cite MVTec AD",
-    "oxford_iiit_pet": "CC BY-SA 4.0; cite Oxford-IIIT-Pet",
-    "synthetic_sat": _DRAWN,
-    "synthetic_pets": _DRAWN,
-    "synthetic_textures": _DRAWN,
-    "folder": "your own images, under your own terms; this page shows all of them",
-}
-
 
 def licences_of(
     formats: Mapping[str, str], datasets: Mapping[str, Mapping[str, Any]]
@@ -80,6 +72,9 @@ def licences_of(
     Returns:
         Pairs of a thing and its licence.
     """
-    rows = [[f"Images of {datasets[d]['name']}", _DATASET_LICENCES[f]] for d, f in formats.items()]
+    rows = [
+        [f"Images of {datasets[name]['name']}", FORMATS.open(format).LICENCE]
+        for name, format in formats.items()
+    ]
     rows.append(["RealityCheck", "Apache-2.0"])
     return rows

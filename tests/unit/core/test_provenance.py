@@ -57,6 +57,7 @@ def package(tmp_path, monkeypatch):
         "method.py": METHOD,
         "late.py": "FACTOR = 3\n",
         "unused.py": "X = 1\n",
+        "core/__init__.py": "",
         "core/job.py": "def job_log():\n    return 1\n",
         "tools/__init__.py": "",
         "tools/double.py": UTILITY,
