@@ -255,15 +255,21 @@ def shard_digest(path: str | Path, kind: str, shard: str | None = None) -> str:
         kind: Which facts count: `images`, `train_images`, `truth`, `labels`.
         shard: Name of the shard; None for the whole data set.
     """
-    try:
-        digests = _read_json(str(path), Path(path).stat().st_mtime_ns)[kind]
-    except FileNotFoundError:
+    if not (record := recorded(path)):
         return "unknown"
     buckets = range(N_BUCKETS) if shard is None else buckets_of(shard)
-    return digest_of([digests.get(str(number)) for number in buckets])[:16]
+    return digest_of([record[kind].get(str(number)) for number in buckets])[:16]
 
 
-@functools.cache
+def recorded(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that a job wrote down, each version of it once; empty if it is not there."""
+    try:
+        return _read_json(str(path), Path(path).stat().st_mtime_ns)
+    except FileNotFoundError:
+        return {}
+
+
+@functools.lru_cache(maxsize=256)
 def _read_json(path: str, _mtime_ns: int) -> Any:
     return read_record(path)
 
@@ -282,23 +288,6 @@ def read_record(path: str | Path) -> Any:
         raise ValueError(
             f"{path}: damaged ({error}); it was removed: run again, which makes it anew"
         ) from error
-
-
-def read_digest(path: str | Path, *keys: str) -> str:
-    """Read one digest out of a JSON file of digests, or say that the file is not there yet.
-
-    Used while planning: the file is written by a checkpoint, and before that has run the answer is
-    `"unknown"`, which no finished job has.
-    """
-    try:
-        node: Any = read_record(path)
-    except FileNotFoundError:
-        return "unknown"
-    for key in keys:
-        if not isinstance(node, Mapping) or key not in node:
-            return "none"
-        node = node[key]
-    return str(node)
 
 
 def stat_signature(*paths: str | Path) -> str:

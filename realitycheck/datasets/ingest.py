@@ -16,7 +16,13 @@ from realitycheck.core.constants import MAX_DECODED_MB
 from realitycheck.core.decoding.decoded import ImageError
 from realitycheck.core.images import IDENTITY, ImageFacts, image_facts, intensity_problem
 from realitycheck.core.masks import MaskFacts, MaskReading, look_at_mask, shape_turned
-from realitycheck.datasets.mask_rules import Mask, MaskValues, decide_readings, threshold_of
+from realitycheck.datasets.mask_rules import (
+    Mask,
+    MaskValues,
+    Readings,
+    decide_readings,
+    threshold_of,
+)
 from realitycheck.datasets.records import LABELS, Fault, Record
 
 COLUMNS = (
@@ -184,11 +190,11 @@ def _masks_of(records: Sequence[Record], looked: Sequence[_Looked]) -> Iterator[
             )
 
 
-def _compare(record: Record, found: _Looked, reading: MaskReading) -> list[Fault]:
-    """Compare a mask with the size and the label of its image."""
+def _compare(record: Record, found: _Looked, readings: Sequence[MaskReading]) -> list[Fault]:
+    """Compare a mask with the size and the label of its image, as far as each reading agrees."""
     faults = []
     facts, mask = found.facts, found.mask
-    height, width = shape_turned(mask.height_px, mask.width_px, reading.orientation)
+    height, width = shape_turned(mask.height_px, mask.width_px, readings[0].orientation)
     if facts is not None and (height, width) != (facts.height_px, facts.width_px):
         swapped = (width, height) == (facts.height_px, facts.width_px)
         faults.append(
@@ -201,8 +207,8 @@ def _compare(record: Record, found: _Looked, reading: MaskReading) -> list[Fault
                 else "draw or export the mask at the size of the image",
             )
         )
-    n_defect_px = mask.count(reading)
-    if record.label == "NOK" and not n_defect_px:
+    n_defect_px = [mask.count(reading) for reading in readings]
+    if record.label == "NOK" and not any(n_defect_px):
         faults.append(
             Fault(
                 record.mask_path,
@@ -212,12 +218,12 @@ def _compare(record: Record, found: _Looked, reading: MaskReading) -> list[Fault
                 "missing_masks: label_only, so that the image counts by its label alone",
             )
         )
-    if record.label == "OK" and n_defect_px:
+    if record.label == "OK" and all(n_defect_px):
         faults.append(
             Fault(
                 record.mask_path,
                 f"expected an empty mask or none, because {record.image_path} is OK, found "
-                f"{n_defect_px} defect pixels",
+                f"{min(n_defect_px)} defect pixels",
                 "remove the mask, or move the image to NOK",
             )
         )
@@ -348,11 +354,11 @@ def _names(records: Sequence[Record]) -> str:
 
 
 def _manifest(
-    records: Sequence[Record], looked: Sequence[_Looked], readings: Mapping[Path, MaskReading]
+    records: Sequence[Record], looked: Sequence[_Looked], readings: Mapping[Path, Readings]
 ) -> pd.DataFrame:
     rows = []
     for record, found in zip(records, looked, strict=True):
-        facts, reading = found.facts, readings.get(record.mask_path)
+        facts, (reading, *_) = found.facts, readings.get(record.mask_path, (None,))
         rows.append(
             {
                 "image_id": record.image_id,

@@ -16,8 +16,8 @@ from realitycheck.core.provenance import (
     digest_of,
     in_shard,
     package_version,
-    read_digest,
     read_record,
+    recorded,
     shard_digest,
     shard_names,
     source_digest,
@@ -118,6 +118,33 @@ def test_edit_of_what_is_imported_changes_the_digest(package, name, old, new):
     """A stale result beside new code would be wrong without a sign."""
     before = source_digest("scripts/run.py")
     assert digest_after(package, name, old, new) != before
+
+
+def test_modules_of_another_package_are_followed_into_their_own(tmp_path, monkeypatch):
+    """A method that somebody brings along runs again when its own code is edited, and only then."""
+    files = {
+        "theirs/__init__.py": "",
+        "theirs/method.py": "import json\nfrom . import tools\nfrom .deep.sums import total\n",
+        "theirs/tools.py": "FACTOR = 2\n",
+        "theirs/unused.py": "FACTOR = 2\n",
+        "theirs/deep/__init__.py": "",
+        "theirs/deep/sums.py": "from ..tools import FACTOR\nimport theirs_too\ntotal = sum\n",
+        "theirs_too.py": "FACTOR = 2\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digests = [source_digest("theirs.method")]
+    for name in ("unused.py", "tools.py", "deep/sums.py"):
+        with (tmp_path / "theirs" / name).open("a") as file:
+            file.write("OTHER = 1\n")
+        provenance._parsed.cache_clear()
+        digests.append(source_digest("theirs.method"))
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+    with pytest.raises(FileNotFoundError, match="nowhere_at_all: expected a Python module"):
+        source_digest("nowhere_at_all")
 
 
 @pytest.mark.parametrize("kept", [None, "no JSON", "[]", '{"a": 1}', '{"a": ["short", [], []]}'])
@@ -253,7 +280,7 @@ def test_shard_digest_is_unknown_before_the_images_are_checked(tmp_path):
     path = tmp_path / "digests.json"
     assert shard_digest(path, "images", "0-of-2") == "unknown"
     assert shard_digest(path, "images") == "unknown"
-    assert read_digest(path, "images") == "unknown"
+    assert recorded(path) == {}
 
 
 def test_shard_digest_sees_its_own_shard_only(tmp_path):
@@ -276,19 +303,11 @@ def test_shard_digest_sees_its_own_shard_only(tmp_path):
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, False]
 
 
-def test_read_digest_walks_down_the_keys(tmp_path):
-    """An absent key is not the same as an absent file."""
-    path = tmp_path / "record.json"
-    path.write_text('{"files": {"weights": {"sha256": "ab"}}}')
-    assert read_digest(path, "files", "weights", "sha256") == "ab"
-    assert read_digest(path, "files", "text_encoder", "sha256") == "none"
-
-
 @pytest.mark.parametrize("content", [b"", b'{"files": {', b'{"files": "\xff"}', b"\0" * 40])
 def test_damaged_record_is_named_and_made_again(content, tmp_path):
     """The next run finds it missing; a traceback of a parser would help nobody."""
     path = tmp_path / "digests.json"
-    for read in (read_record, lambda path: shard_digest(path, "images"), read_digest):
+    for read in (read_record, lambda path: shard_digest(path, "images"), recorded):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"digests.json: damaged .* removed: run again"):
             read(path)
