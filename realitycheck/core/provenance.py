@@ -81,7 +81,7 @@ def sources(*entries: str) -> dict[str, str]:
 def _source_file(entry: str) -> Path:
     if entry.endswith(".py"):
         return _REPOSITORY / entry
-    if entry.split(".")[0] != "realitycheck":
+    if entry.partition(".")[0] != "realitycheck":
         found = importlib.util.find_spec(entry)
         if found is None or not (found.origin or "").endswith(".py"):
             raise FileNotFoundError(f"{entry}: expected a Python module with its source")
@@ -99,13 +99,13 @@ def _parsed(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
     beside the module and is named in it counts as part of its code.
     """
     tree_digest, imported, named = _looked_at(path.read_bytes(), path)
-    followed = {"realitycheck", module.split(".")[0]}
+    followed = {"realitycheck", module.partition(".")[0]}
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports = set()
     for source, name in imported:
         if source.startswith("."):
             source = importlib.util.resolve_name(source, package)
-        if source.split(".")[0] in followed:
+        if source.partition(".")[0] in followed:
             imports.add(f"{source}.{name}" if name and _is_module(source, name) else source)
     data = {
         name: hashlib.sha256((path.parent / name).read_bytes()).hexdigest()

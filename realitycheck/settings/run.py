@@ -9,19 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
-from realitycheck.core.constants import (
-    NO_PROMPT,
-)
-from realitycheck.core.settings import (
-    FilePath,
-    Fraction,
-    Name,
-    Strict,
-)
+from realitycheck.core.constants import NO_PROMPT
+from realitycheck.core.settings import FilePath, Fraction, Name, Strict
 from realitycheck.datasets.registry import any_dataset
 from realitycheck.datasets.settings import DatasetBlock
 from realitycheck.methods.registry import MethodSettings

@@ -129,6 +129,7 @@ def with_rows(site, repository, tmp_path):
             env=environment,
             capture_output=True,
             text=True,
+            check=False,
         )
 
     return run
