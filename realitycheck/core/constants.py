@@ -32,6 +32,15 @@ AUDIT_CHECKS = (
     "defects_lost",
 )
 
+#: Verdicts, and what they are compared with: a good part, and a defective one.
+LABELS = ("OK", "NOK")
+
+#: What images are for: to be learned from, and to be scored.
+SPLITS = ("train", "test")
+
+#: What became of an image in alignment; see `realitycheck.alignment.Alignment`.
+ALIGNMENT_STATUSES = ("aligned", "kept_original", "not_requested")
+
 #: Default of the largest image that is decoded, in MB (10^6 bytes) of its samples: some 14,000 x
 #: 14,000 pixels in colour. A small file can unpack to fill the memory.
 MAX_DECODED_MB = 600

@@ -1,20 +1,18 @@
-"""Tables between stages: their schemas, how they are read and written.
-
-A table is Parquet, keys first, one observation a row. It is checked against its schema when it is
-written, appears in one step, is read only as it was written (`parquet`), holds no time stamp, and
-carries in its metadata the package version and the digests of what it was computed from. So the
-same inputs give the same bytes.
-"""
+"""The tables between stages: columns with units and ranges, keys, closed lists of values."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-from realitycheck.core.constants import AUDIT_CHECKS, VERDICT_STATUSES
+from realitycheck.core.constants import (
+    ALIGNMENT_STATUSES,
+    AUDIT_CHECKS,
+    LABELS,
+    SPLITS,
+    VERDICT_STATUSES,
+)
 from realitycheck.core.tables import Schema, _bool, _int, _real, _text
 
-LABELS = frozenset({"OK", "NOK"})
-ALIGNMENT_STATUSES = frozenset({"aligned", "kept_original", "not_requested"})
 MASK_STATUSES = frozenset(
     {
         "ok",  # a mask was found
@@ -61,7 +59,7 @@ MANIFEST = Schema(
         ),  # JSON of `realitycheck.core.masks.MaskReading`; null without a mask
     ),
     ("dataset", "image_id"),
-    {"label": LABELS, "split": frozenset({"train", "test"})},
+    {"label": LABELS, "split": SPLITS},
 )
 
 #: What a file below a data set's folder is used as.

@@ -1,4 +1,10 @@
-"""Tables."""
+"""Tables between stages: how they are checked, written, read and put together.
+
+A table is Parquet, keys first, one observation a row. It is checked against its schema when it is
+written, appears in one step, is read only as it was written (`parquet`), holds no time stamp, and
+carries in its metadata the package version and the digests of what it was computed from. So the
+same inputs give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +12,10 @@ import contextlib
 import heapq
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -39,7 +46,7 @@ class Schema:
     name: str
     fields: tuple[tuple[str, pa.DataType], ...]
     keys: tuple[str, ...]
-    allowed: Mapping[str, frozenset[str]] = None  # type: ignore[assignment]
+    allowed: Mapping[str, Collection[str]] = MappingProxyType({})
     unit_interval: tuple[str, ...] = ()
 
     @property
@@ -178,7 +185,7 @@ def check_table(table: pd.DataFrame, schema: Schema, *, where: str | Path) -> No
             f"{where}: each {', '.join(schema.keys)} may occur once, but {int(repeated.sum())} of "
             f"{len(table)} rows repeat one (first: {first})"
         )
-    for column, values in (schema.allowed or {}).items():
+    for column, values in schema.allowed.items():
         bad = ~table[column].isin(values) & table[column].notna()
         _refuse(bad, table, column, f"one of {', '.join(sorted(values))}", schema, where)
     for column in schema.unit_interval:

@@ -28,13 +28,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from realitycheck.core.constants import IMAGE_SUFFIXES
+from realitycheck.core.constants import IMAGE_SUFFIXES, LABELS, SPLITS
 from realitycheck.core.settings import FilePath
 from realitycheck.datasets.groups import GROUPS, attach_groups, check_groups
 from realitycheck.datasets.mask_names import MASK_FOLDERS, image_stems, is_mask_folder
 from realitycheck.datasets.records import (
-    LABELS,
-    SPLITS,
     Fault,
     Listing,
     Record,

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from realitycheck.core.constants import MAX_DECODED_MB
+from realitycheck.core.constants import LABELS, MAX_DECODED_MB
 from realitycheck.core.decoding.decoded import ImageError
 from realitycheck.core.images import IDENTITY, ImageFacts, image_facts, intensity_problem
 from realitycheck.core.masks import MaskFacts, MaskReading, look_at_mask, shape_turned
+from realitycheck.core.schemas import MANIFEST
 from realitycheck.datasets.mask_rules import (
     Mask,
     MaskValues,
@@ -23,26 +24,10 @@ from realitycheck.datasets.mask_rules import (
     decide_readings,
     threshold_of,
 )
-from realitycheck.datasets.records import LABELS, Fault, Record
+from realitycheck.datasets.records import Fault, Record
 
-COLUMNS = (
-    "image_id",
-    "category",
-    "label",
-    "defect_type",
-    "split",
-    "group",
-    "image_path",
-    "mask_path",
-    "width_px",
-    "height_px",
-    "bit_depth",
-    "n_channels",
-    "sha256",
-    "mask_sha256",
-    "mask_reading",
-)
-"""Columns of a manifest without its key `dataset`; the digests are of the files' bytes."""
+#: Columns of a manifest without its key `dataset`; the digests are of the files' bytes.
+COLUMNS = tuple(name for name in MANIFEST.columns if name != "dataset")
 
 _INTEGERS = ("width_px", "height_px", "bit_depth", "n_channels")
 

@@ -14,9 +14,6 @@ from typing import NamedTuple
 
 from realitycheck.core.special_files import special_kind
 
-LABELS = ("OK", "NOK")
-SPLITS = ("train", "test")
-
 #: Names, in lower case, of what systems and programs leave in folders; so are those that begin
 #: with a point or with `~$`.
 _SYSTEM_NAMES = frozenset(

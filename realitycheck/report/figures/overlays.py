@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from realitycheck.core.masks import connected_regions
 from realitycheck.core.views import _DARK, _check_image, draw_overlay
 from realitycheck.report.figures.style import (
     STYLE,
@@ -220,8 +221,8 @@ def _small_defect_window(truth: np.ndarray) -> tuple[int, int, int, int] | None:
     height, width = truth.shape
     if not 0 < truth.mean() < _SMALL_SHARE:
         return None
-    _, _, regions, _ = cv2.connectedComponentsWithStats(truth.astype(np.uint8), connectivity=8)
-    x, y, region_width, region_height, _ = regions[1 + np.argmax(regions[1:, cv2.CC_STAT_AREA])]
+    _, boxes, sizes = connected_regions(truth)
+    x, y, region_width, region_height = boxes[np.argmax(sizes)]
     shorter = min(height, width)
     side = max(round(2.2 * max(region_width, region_height)), round(shorter / 16), 12)
     if side > shorter * _INSET_SHARE / _LEAST_ZOOM:
