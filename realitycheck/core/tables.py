@@ -60,7 +60,7 @@ class Schema:
         return pa.schema([pa.field(n, t) for n, t in self.fields])
 
 
-_text, _int, _real, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+TEXT, INTEGER, REAL, BOOLEAN = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 
 def write_table(

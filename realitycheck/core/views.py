@@ -16,7 +16,7 @@ YELLOW = (255, 221, 0)
 
 _FILL_OPACITY = 0.45
 
-_DARK = (20, 20, 20)
+DARK = (20, 20, 20)
 
 
 def draw_overlay(
@@ -39,7 +39,7 @@ def draw_overlay(
     Raises:
         ValueError: If the image is not uint8 RGB or the mask is not bool of the same size.
     """
-    _check_image(image, mask)
+    check_drawable(image, mask)
     height, width = size_px or image.shape[:2]
     small = _resize(image, height, width)
     if not mask.any():
@@ -50,7 +50,7 @@ def draw_overlay(
     drawn = np.ascontiguousarray(blend.round().astype(np.uint8))
     thickness = max(1, round(min(height, width) / 220))
     contours, _ = cv2.findContours(covered.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(drawn, contours, -1, _DARK, thickness + 2)
+    cv2.drawContours(drawn, contours, -1, DARK, thickness + 2)
     cv2.drawContours(drawn, contours, -1, YELLOW, thickness)
     return drawn
 
@@ -63,7 +63,8 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=method)
 
 
-def _check_image(image: np.ndarray, mask: np.ndarray) -> None:
+def check_drawable(image: np.ndarray, mask: np.ndarray) -> None:
+    """Refuse an image that is not uint8 RGB, and a mask that is not bool of its size."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
             f"an image must be uint8 RGB (H, W, 3), but is {image.dtype} {image.shape}"

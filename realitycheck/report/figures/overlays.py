@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from realitycheck.core.masks import connected_regions
-from realitycheck.core.views import _DARK, _check_image, draw_overlay
+from realitycheck.core.views import DARK, check_drawable, draw_overlay
 from realitycheck.report.figures.style import (
     STYLE,
     _row_label,
@@ -198,7 +198,7 @@ def _overlay_row(
         truth = truth == 255
     layers = [empty, empty if truth is None else truth, *(masks[method] for method in methods)]
     for layer in layers:
-        _check_image(image, layer)
+        check_drawable(image, layer)
     scale = cell_px / max(image.shape[:2])
     size = tuple(max(1, round(side * scale)) for side in image.shape[:2])
     cells = [draw_overlay(image, layer, size_px=size) for layer in layers]
@@ -251,10 +251,10 @@ def _with_inset(
     drawn = cell.copy()
     frame = [round(value * scale) for value in (x_min, y_min, x_max, y_max)]
     thickness = max(1, round(min(height, width) / 240))
-    for colour, extra in ((_DARK, 2), ((255, 255, 255), 0)):
+    for colour, extra in ((DARK, 2), ((255, 255, 255), 0)):
         cv2.rectangle(drawn, frame[:2], frame[2:], colour, thickness + extra)
     drawn[top : top + side, left : left + side] = inset
     corner = (left, top), (left + side - 1, top + side - 1)
-    for colour, extra in ((_DARK, 2), ((255, 255, 255), 0)):
+    for colour, extra in ((DARK, 2), ((255, 255, 255), 0)):
         cv2.rectangle(drawn, *corner, colour, thickness + extra)
     return drawn

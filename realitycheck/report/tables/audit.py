@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from realitycheck.core.constants import AUDIT_CHECKS
-from realitycheck.core.tables import Schema, _int, _text
+from realitycheck.core.tables import INTEGER, TEXT, Schema
 from realitycheck.report.text import (
     TableText,
     text_by_run,
@@ -14,16 +14,16 @@ from realitycheck.report.text import (
 AUDIT = Schema(
     "audit",
     (
-        ("dataset", _text),
-        ("method", _text),  # "*" with the prompt: the check found nothing in the data set
-        ("prompt", _text),
-        ("check", _text),
-        ("finding", _text),
-        ("n_affected", _int),  # images; 0: nothing was found
-        ("example", _text),
-        ("consequence", _text),
-        ("dataset_name", _text),
-        ("method_name", _text),
+        ("dataset", TEXT),
+        ("method", TEXT),  # "*" with the prompt: the check found nothing in the data set
+        ("prompt", TEXT),
+        ("check", TEXT),
+        ("finding", TEXT),
+        ("n_affected", INTEGER),  # images; 0: nothing was found
+        ("example", TEXT),
+        ("consequence", TEXT),
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
     ),
     ("dataset", "method", "prompt", "check"),
     {"check": frozenset(AUDIT_CHECKS)},

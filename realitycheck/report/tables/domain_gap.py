@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pandas as pd
 
-from realitycheck.core.tables import Schema, _int, _real, _text
+from realitycheck.core.tables import INTEGER, REAL, TEXT, Schema
 from realitycheck.metrics.domain_gap import BANK_SIZE
 from realitycheck.report.text import MISSING, TableText, score_text, simple_table
 
 DOMAIN_GAP = Schema(
     "domain gap",
     (
-        ("dataset", _text),
-        ("n_images", _int),
-        ("frechet_distance", _real),  # of image features to the bank's; null for a single image
-        ("nearest_neighbour_ratio", _real),  # 1: as near as everyday scenes to each other
-        ("masks_per_image", _real),  # that SAM cuts out by itself; null where nobody asked it to
-        ("median_predicted_iou", _real),  # quality that SAM expects of them
-        ("dataset_name", _text),
+        ("dataset", TEXT),
+        ("n_images", INTEGER),
+        ("frechet_distance", REAL),  # of image features to the bank's; null for a single image
+        ("nearest_neighbour_ratio", REAL),  # 1: as near as everyday scenes to each other
+        ("masks_per_image", REAL),  # that SAM cuts out by itself; null where nobody asked it to
+        ("median_predicted_iou", REAL),  # quality that SAM expects of them
+        ("dataset_name", TEXT),
     ),
     ("dataset",),
 )

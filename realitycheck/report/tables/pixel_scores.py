@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from realitycheck.core.tables import Schema, _bool, _int, _real, _text
+from realitycheck.core.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
 from realitycheck.report.tables.base import (
     KEYS,
     dataset_name,
@@ -21,19 +21,19 @@ from realitycheck.report.text import (
 PIXEL_TABLE = Schema(
     "pixel score table",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("n_images", _int),
-        ("auroc", _real),
-        ("aupro", _real),
-        ("f1_max", _real),
-        ("uses_test_truth", _bool),
-        ("n_defective", _int),
-        ("n_categories", _int),  # that the scores are averaged over
-        ("dataset_name", _text),
-        ("method_name", _text),
-        ("note", _text),
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("n_images", INTEGER),
+        ("auroc", REAL),
+        ("aupro", REAL),
+        ("f1_max", REAL),
+        ("uses_test_truth", BOOLEAN),
+        ("n_defective", INTEGER),
+        ("n_categories", INTEGER),  # that the scores are averaged over
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
+        ("note", TEXT),
     ),
     ("dataset", "method", "prompt"),
     unit_interval=("auroc", "aupro", "f1_max"),
