@@ -12,7 +12,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import requests
@@ -376,26 +376,34 @@ def _by_hand(file: RemoteFile, destination: Path, troubles: Sequence[str]) -> st
     return "\n".join(lines)
 
 
-class _Budget:
-    """Counts members and bytes of an archive, and stops a bomb."""
+class _Gate:
+    """Lets members of an archive pass: files and folders below it, up to a number and a size."""
 
     def __init__(self, archive: Path, max_bytes: int):
-        self.archive, self.max_bytes = archive, max_bytes
-        self.n_bytes = self.n_members = 0
+        self.archive = archive
+        self.limits = {"bytes when unpacked": max_bytes, "members": MAX_MEMBERS}
+        self.found = dict.fromkeys(self.limits, 0)
 
-    def take(self, n_bytes: int, *, n_members: int = 0) -> None:
-        self.n_bytes += n_bytes
-        self.n_members += n_members
-        if self.n_bytes > self.max_bytes:
+    def let_in(self, name: str, *, n_bytes: int, trouble: str | None) -> None:
+        """Count a member; refuse one with a trouble, or whose name leaves the folder."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or re.match(r"[A-Za-z]:", name):
+            trouble = trouble or "an absolute path"
+        elif ".." in path.parts:
+            trouble = trouble or "a path that leaves the folder"
+        if trouble:
             raise ArchiveError(
-                f"{self.archive}: expected at most {self.max_bytes} bytes when unpacked, found "
-                "more; if the archive can be trusted, unpack it by hand"
+                f"{self.archive}: expected only files and folders below one place, but {name!r} is "
+                f"{trouble}; nothing was unpacked: fetch the archive from its publisher"
             )
-        if self.n_members > MAX_MEMBERS:
-            raise ArchiveError(
-                f"{self.archive}: expected at most {MAX_MEMBERS} members, found more; if the "
-                "archive can be trusted, unpack it by hand"
-            )
+        self.found["bytes when unpacked"] += n_bytes
+        self.found["members"] += 1
+        for what, limit in self.limits.items():
+            if self.found[what] > limit:
+                raise ArchiveError(
+                    f"{self.archive}: expected at most {limit} {what}, found more; if the archive "
+                    "can be trusted, unpack it by hand"
+                )
 
 
 class _Member(tarfile.TarInfo):
@@ -414,19 +422,17 @@ class _Member(tarfile.TarInfo):
 
 
 def _unpack_tar(archive: Path, folder: Path, max_bytes: int) -> None:
-    budget = _Budget(archive, max_bytes)
-    n_members = 0
+    gate = _Gate(archive, max_bytes)
     try:
         # As a stream: a compressed archive is read once, not once for its table and once more.
         with tarfile.open(archive, "r|*", tarinfo=_Member) as tar:
             for member in tar:
-                n_members += 1
+                trouble = None
                 if member.issym() or member.islnk():
-                    raise _refusal(archive, member.name, f"a link to {member.linkname}")
-                if not (member.isfile() or member.isdir()):
-                    raise _refusal(archive, member.name, "a device or another special file")
-                _check_name(archive, member.name)
-                budget.take(member.size, n_members=1)
+                    trouble = f"a link to {member.linkname}"
+                elif not (member.isfile() or member.isdir()):
+                    trouble = "a device or another special file"
+                gate.let_in(member.name, n_bytes=member.size, trouble=trouble)
                 tar.extract(member, folder, set_attrs=False, filter="data")
             if not getattr(tar, "has_end", False):
                 raise tarfile.ReadError("the end is missing")
@@ -439,60 +445,31 @@ def _unpack_tar(archive: Path, folder: Path, max_bytes: int) -> None:
         if isinstance(error, ArchiveError) or type(error).__module__ not in ("_lzma", "zlib"):
             raise
         raise _damaged(archive, error) from error
-    if n_members == 0:
+    if not gate.found["members"]:
         raise _damaged(archive, "it is empty")
 
 
 def _unpack_zip(archive: Path, folder: Path, max_bytes: int) -> None:
-    budget = _Budget(archive, max_bytes)
+    gate = _Gate(archive, max_bytes)
     try:
         with zipfile.ZipFile(archive) as container:
-            members = container.infolist()
-            for member in members:
+            for member in container.infolist():
                 # The upper half of the attributes is the Unix mode, 0 where the archiver had none.
                 kind = stat.S_IFMT(member.external_attr >> 16)
+                trouble = None
                 if kind == stat.S_IFLNK:
-                    raise _refusal(archive, member.filename, "a link")
-                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise _refusal(archive, member.filename, "a device or another special file")
-                if member.flag_bits & 1:
-                    raise _refusal(archive, member.filename, "an encrypted file")
-                _check_name(archive, member.filename)
-                budget.take(0, n_members=1)
-            for member in members:
-                target = folder / member.filename
-                if member.is_dir():
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with container.open(member) as source, target.open("wb") as file:
-                    for chunk in _chunks(source):
-                        budget.take(len(chunk))
-                        file.write(chunk)
+                    trouble = "a link"
+                elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    trouble = "a device or another special file"
+                elif member.flag_bits & 1:
+                    trouble = "an encrypted file"
+                # No more than the size it is said to have is ever read of a member.
+                gate.let_in(member.filename, n_bytes=member.file_size, trouble=trouble)
+            container.extractall(folder)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise _damaged(archive, error) from error
-    if not members:
+    if not gate.found["members"]:
         raise _damaged(archive, "it is empty")
-
-
-def _chunks(source) -> Iterator[bytes]:
-    while chunk := source.read(_CHUNK):
-        yield chunk
-
-
-def _check_name(archive: Path, name: str) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or re.match(r"[A-Za-z]:", name):
-        raise _refusal(archive, name, "an absolute path")
-    if ".." in path.parts:
-        raise _refusal(archive, name, "a path that leaves the folder")
-
-
-def _refusal(archive: Path, name: str, what: str) -> ArchiveError:
-    return ArchiveError(
-        f"{archive}: expected only files and folders below one place, but {name!r} is {what}; "
-        "nothing was unpacked: fetch the archive from its publisher"
-    )
 
 
 def _damaged(archive: Path, reason: object) -> ArchiveError:
