@@ -124,7 +124,7 @@ rule prepare_dataset:
 
 
 rule audit_dataset:
-    """Look for what would void a data set's numbers, and stop before anything costs time."""
+    """Check a data set for leakage, duplicates and label faults, before anything costs time."""
     input:
         manifest="<results>/manifests/{dataset}.parquet",
         train="<results>/manifests/{dataset}/train.parquet",

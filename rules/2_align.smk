@@ -49,7 +49,7 @@ rule align_images:
 
 
 rule gather_transforms:
-    """Put the shards' transforms together, one row an image of the manifest."""
+    """Gather the transforms of all shards: one row per image of the manifest."""
     input:
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         shards=shards_of("<results>/aligned/{dataset}/shards/{shard}.parquet"),

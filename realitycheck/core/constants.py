@@ -18,7 +18,7 @@ UNTRAINED_NOTE = "untrained miniature"
 OUT_OF_FOLD_NOTE = "trained on labelled images of the other folds"
 
 #: What the audit looks for. `group_in_two_folds` has no setting: folds are ours, and a group that
-#: lies in two of them is a fault of this program. Nor have the last two: they void no number.
+#: lies in two of them is a bug of this program. Nor have the last two: they invalidate no score.
 AUDIT_CHECKS = (
     "reference_is_scored",
     "group_in_two_splits",

@@ -31,7 +31,7 @@ TRUTH_STATUSES = frozenset(
         "complete",  # every defect lies on the canvas, or there is none
         "partly_lost",  # alignment moved some defect pixels beyond it
         "lost",  # and here all of them
-        "not_drawn",  # defective, but nobody drew where
+        "not_drawn",  # defective, but without a mask
     }
 )
 
@@ -119,7 +119,7 @@ TRUTH = Schema(
     (
         ("dataset", TEXT),
         ("image_id", TEXT),
-        ("has_truth", BOOLEAN),  # false: defective, but nobody drew where
+        ("has_truth", BOOLEAN),  # false: defective, but without a mask
         ("truth_px", INTEGER),  # defect pixels, those among them that are lost
         ("undecided_px", INTEGER),
         ("pixels_sha256", TEXT),

@@ -1,6 +1,6 @@
 """Tables between stages: how they are checked, written, read and put together.
 
-A table is Parquet, keys first, one observation a row. It is checked against its schema when it is
+A table is Parquet, keys first, one observation per row. It is checked against its schema when it is
 written, appears in one step, is read only as it was written (`parquet`), holds no time stamp, and
 carries in its metadata the package version and the digests of what it was computed from. So the
 same inputs give the same bytes.
@@ -232,13 +232,13 @@ def read_parts(
 
 
 def read_together(*tables: tuple[str | Path, Schema]) -> Iterator[tuple[pd.DataFrame, ...]]:
-    """Read tables with one row an image side by side, some images at a time.
+    """Read tables with one row per image side by side, some images at a time.
 
     Args:
         tables: Path and schema of each.
 
     Raises:
-        ArtifactError: If they have different numbers of rows, which one row an image never gives.
+        ArtifactError: If they have different numbers of rows.
     """
     numbers = {}
     for path, schema in tables:

@@ -1,4 +1,4 @@
-"""Fetch files whose digest is known, and unpack archives that nobody has to trust.
+"""Fetch files whose digest is known, and unpack archives without trusting what they hold.
 
 What is fetched is checked before it gets its name, so a file under its final name is whole. A run
 that was cut off goes on where it stopped. Without network the message says which file to put where.

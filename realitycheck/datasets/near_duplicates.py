@@ -100,7 +100,7 @@ def near_duplicates(thumbnails: np.ndarray) -> list[Pair]:
 
     Pairs whose hashes differ in at most 40 of 255 bits are confirmed by the correlation of their
     thumbnails, which must be 0.97 or more; both after the mean thumbnail is taken away. So two
-    images alone are never a pair: nobody can tell what they share as pictures of one product.
+    images alone are never a pair: what all pictures of the product share cannot be told.
 
     Each image is compared with the others in all eight poses. A pair in another pose is confirmed
     once more after the mean is taken of all images, each in the pose in which it is most like the

@@ -17,7 +17,7 @@ from pydantic import Field
 from realitycheck.core.remote import RemoteFile
 from realitycheck.core.settings import Category, FilePath
 from realitycheck.datasets.records import (
-    Fault,
+    Faults,
     Listing,
     Record,
     Unused,
@@ -121,12 +121,10 @@ def list_oxford_iiit_pet(root: Path, *, split: str = "paper", seed: int = 0) -> 
     fault = missing_root(root, "Oxford-IIIT-Pet's images/ and annotations/")
     if fault:
         return Listing([], [fault])
-    faults: list[Fault] = []
+    faults = Faults()
     for folder in (root / "images", root / "annotations" / "trimaps"):
         if not folder.is_dir():
-            faults.append(
-                Fault(folder, "expected a folder, found nothing", "unpack both archives again")
-            )
+            faults.add(folder, "expected a folder, found nothing", "unpack both archives again")
     listed, trainval, test = (_read_list(root / "annotations" / name, faults) for name in _LISTS)
     is_complete = (root / "images").is_dir() and (root / "annotations" / "trimaps").is_dir()
     if not (is_complete and listed and trainval and test):
@@ -135,41 +133,33 @@ def list_oxford_iiit_pet(root: Path, *, split: str = "paper", seed: int = 0) -> 
     present = set(list_names(root / "images")[1])
     for name in sorted(listed):
         if f"{name}.jpg" not in present:
-            faults.append(
-                Fault(
-                    root / "images" / f"{name}.jpg",
-                    "expected an image, because annotations/list.txt names it, found none",
-                    "unpack images.tar.gz again",
-                )
+            faults.add(
+                root / "images" / f"{name}.jpg",
+                "expected an image, because annotations/list.txt names it, found none",
+                "unpack images.tar.gz again",
             )
     for name in list_names(root / "annotations" / "trimaps")[1]:
         if f"{Path(name).stem}.jpg" not in present:
-            faults.append(
-                Fault(
-                    root / "annotations" / "trimaps" / name,
-                    f"expected an image images/{Path(name).stem}.jpg for this trimap, found none",
-                    "unpack images.tar.gz again, or remove the trimap",
-                )
+            faults.add(
+                root / "annotations" / "trimaps" / name,
+                f"expected an image images/{Path(name).stem}.jpg for this trimap, found none",
+                "unpack images.tar.gz again, or remove the trimap",
             )
     for source, names in (("trainval.txt", trainval), ("test.txt", test)):
         unknown = sorted(set(names) - set(listed))
         if unknown:
-            faults.append(
-                Fault(
-                    root / "annotations" / source,
-                    f"expected only images of list.txt, found {len(unknown)} others "
-                    f"(first: {unknown[0]})",
-                    "unpack annotations.tar.gz again",
-                )
+            faults.add(
+                root / "annotations" / source,
+                f"expected only images of list.txt, found {len(unknown)} others "
+                f"(first: {unknown[0]})",
+                "unpack annotations.tar.gz again",
             )
     both = sorted(set(trainval) & set(test))
     if both:
-        faults.append(
-            Fault(
-                root / "annotations" / "test.txt",
-                f"expected no image of trainval.txt, found {len(both)} (first: {both[0]})",
-                "unpack annotations.tar.gz again",
-            )
+        faults.add(
+            root / "annotations" / "test.txt",
+            f"expected no image of trainval.txt, found {len(both)} (first: {both[0]})",
+            "unpack annotations.tar.gz again",
         )
     usable = {name: kind for name, kind in listed.items() if name not in CORRUPT}
     if split == "paper":
@@ -182,16 +172,14 @@ def list_oxford_iiit_pet(root: Path, *, split: str = "paper", seed: int = 0) -> 
     return Listing(with_unique_ids(records), faults, [rest], lists)
 
 
-def _read_list(path: Path, faults: list[Fault]) -> dict[str, str]:
+def _read_list(path: Path, faults: Faults) -> dict[str, str]:
     """Read a list file: `Image CLASS-ID SPECIES BREED-ID` a line, `#` begins a comment.
 
     Returns:
         Species, `cat` or `dog`, by image name.
     """
     if not path.is_file():
-        faults.append(
-            Fault(path, "expected a list file, found nothing", "unpack annotations.tar.gz again")
-        )
+        faults.add(path, "expected a list file, found nothing", "unpack annotations.tar.gz again")
         return {}
     names: dict[str, str] = {}
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -200,35 +188,31 @@ def _read_list(path: Path, faults: list[Fault]) -> dict[str, str]:
             continue
         fields = line.split()
         if len(fields) != 4 or fields[2] not in _SPECIES or fields[0] in names:
-            faults.append(
-                Fault(
-                    path,
-                    f"line {number}: expected a new name, class, species (1 or 2) and breed, "
-                    f"found {line.strip()!r}",
-                    "unpack annotations.tar.gz again",
-                )
+            faults.add(
+                path,
+                f"line {number}: expected a new name, class, species (1 or 2) and breed, "
+                f"found {line.strip()!r}",
+                "unpack annotations.tar.gz again",
             )
             continue
         names[fields[0]] = _SPECIES[fields[2]]
     if not names:
-        faults.append(Fault(path, "expected images, found no line with one", "unpack it again"))
+        faults.add(path, "expected images, found no line with one", "unpack it again")
     return names
 
 
 def _paper_split(
-    usable: dict[str, str], trainval: set[str], seed: int, root: Path, faults: list[Fault]
+    usable: dict[str, str], trainval: set[str], seed: int, root: Path, faults: Faults
 ) -> dict[str, str]:
     """Draw the study's counts; dogs of trainval.txt that were not drawn are train."""
     splits = {name: "train" for name, kind in usable.items() if kind == "dog" and name in trainval}
     for kind, n in (("dog", PAPER_N_OK), ("cat", PAPER_N_NOK)):
         names = [name for name, species in usable.items() if species == kind]
         if len(names) < n:
-            faults.append(
-                Fault(
-                    root / "annotations" / "list.txt",
-                    f"split 'paper' expects at least {n} {kind}s, found {len(names)}",
-                    "use split 'official' or 'all', or unpack both archives again",
-                )
+            faults.add(
+                root / "annotations" / "list.txt",
+                f"split 'paper' expects at least {n} {kind}s, found {len(names)}",
+                "use split 'official' or 'all', or unpack both archives again",
             )
             n = len(names)
         for name in draw(names, n, seed=seed, purpose=f"oxford_iiit_pet {kind}"):

@@ -67,6 +67,14 @@ class Fault:
         return printable(f"{self.path}: {self.problem}; {self.remedy}")
 
 
+class Faults(list[Fault]):
+    """Faults as they are found."""
+
+    def add(self, path: Path, problem: str, remedy: str) -> None:
+        """Note a fault; see `Fault`."""
+        self.append(Fault(path, problem, remedy))
+
+
 class Unused(NamedTuple):
     """Something below `root` that is not used, and is no fault.
 
