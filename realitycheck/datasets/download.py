@@ -124,7 +124,7 @@ def _failure(is_offline: bool, message: str) -> DownloadError:
 
 def fetch_archives(
     files: Sequence[RemoteFile], root: Path, *, archives: Path, progress: bool = True
-) -> Path:
+) -> None:
     """Fetch and unpack the archives of a public data set.
 
     Args:
@@ -133,12 +133,8 @@ def fetch_archives(
         archives: Folder in which the archives are kept, and looked for.
         progress: Whether to show bars on standard error.
 
-    Returns:
-        `root`.
-
     Raises:
-        OfflineError: If an archive is not there and no server can be reached.
-        DownloadError: If an archive cannot be fetched or has the wrong content.
+        DownloadError: If archives cannot be fetched; names all of them.
         ArchiveError: If an archive cannot be unpacked safely.
     """
     # All are fetched first: a set without network should name all missing files after one run.
@@ -153,7 +149,6 @@ def fetch_archives(
         raise _failure(is_offline, "\n".join(map(str, failures)))
     for file in files:
         unpack(Path(archives) / file.name, root)
-    return Path(root)
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Path:

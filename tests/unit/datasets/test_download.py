@@ -510,8 +510,8 @@ def test_data_set_is_fetched_and_unpacked(server, tmp_path):
         remote(server.url, sha256=hashlib.sha256(server.content).hexdigest()),
         remote(DEAD, name="there.tar.gz", sha256=hashlib.sha256(there).hexdigest()),
     )
-    root = fetch_archives(files, tmp_path / "two", archives=tmp_path / "archives", progress=False)
-    assert files_below(root) == {"images/a": b"A", "annotations/l": b"L"}
+    fetch_archives(files, tmp_path / "two", archives=tmp_path / "archives", progress=False)
+    assert files_below(tmp_path / "two") == {"images/a": b"A", "annotations/l": b"L"}
 
 
 def test_all_missing_archives_are_named_at_once(server, tmp_path):
