@@ -31,7 +31,8 @@ _PLUMBING = frozenset(
     {
         *("realitycheck.core.tables", "realitycheck.core.schemas", "realitycheck.core.parquet"),
         *("realitycheck.core.tensors", "realitycheck.core.files", "realitycheck.core.one_run"),
-        *("realitycheck.core.job", "realitycheck.core.provenance", "realitycheck.core.settings"),
+        *("realitycheck.core.job", "realitycheck.core.provenance", "realitycheck.core.registry"),
+        *("realitycheck.core.settings", "realitycheck.core.remote"),
         *("realitycheck.settings.run", "realitycheck.settings.load"),
     }
 )

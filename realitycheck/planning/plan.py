@@ -21,6 +21,7 @@ from realitycheck.core.constants import (
     UNTRAINED_NOTE,
 )
 from realitycheck.core.provenance import is_training, shard_names
+from realitycheck.datasets.registry import FORMATS
 from realitycheck.lvlm.backends.registry import DEFAULT_KEY_ENV
 from realitycheck.models.checkpoints.known import expected_sha256, network_files, own_files
 from realitycheck.planning.facts import Facts, settings_digest
@@ -605,7 +606,10 @@ class Plan(Facts):
                 name: _variant_text(getattr(settings.models, name).variant)
                 for name in settings.used_networks()
             },
-            "formats": {name: block.format for name, block in settings.datasets.items()},
+            "licences": {
+                name: FORMATS.open(block.format).LICENCE
+                for name, block in settings.datasets.items()
+            },
             "asked": self._asked(),
         }
 

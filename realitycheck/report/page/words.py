@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from realitycheck.datasets.registry import FORMATS
-
 #: Title, caption and text for readers who cannot see it, of each figure, by the file's name.
 FIGURE_WORDS: dict[str, dict[str, str]] = {
     "slip_overkill": {
@@ -61,20 +59,17 @@ NETWORK_NAMES = {
 
 
 def licences_of(
-    formats: Mapping[str, str], datasets: Mapping[str, Mapping[str, Any]]
+    licences: Mapping[str, str], datasets: Mapping[str, Mapping[str, Any]]
 ) -> list[list[str]]:
     """What may be done with what the page shows.
 
     Args:
-        formats: Format of each data set.
+        licences: Of the images of each data set.
         datasets: What is said of each data set.
 
     Returns:
         Pairs of a thing and its licence.
     """
-    rows = [
-        [f"Images of {datasets[name]['name']}", FORMATS.open(format).LICENCE]
-        for name, format in formats.items()
-    ]
+    rows = [[f"Images of {datasets[name]['name']}", licence] for name, licence in licences.items()]
     rows.append(["RealityCheck", "Apache-2.0"])
     return rows

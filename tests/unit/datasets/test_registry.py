@@ -94,7 +94,7 @@ print(json.dumps({
     "module": FORMATS.module_of("rows"),
     "labels": dict(zip(manifest["image_id"], manifest["label"])),
     "schema": "RowsDataset" in json_schema()["$defs"],
-    "licences": licences_of({"mine": "rows"}, {"mine": {"name": "Mine"}}),
+    "licences": licences_of(plan.page_facts()["licences"], {"mine": {"name": "Mine"}}),
     "code": sorted(name for name in sources(FORMATS.module_of("rows")) if "rows" in name),
 }))
 """
