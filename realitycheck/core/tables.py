@@ -13,9 +13,8 @@ import heapq
 import itertools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -46,7 +45,7 @@ class Schema:
     name: str
     fields: tuple[tuple[str, pa.DataType], ...]
     keys: tuple[str, ...]
-    allowed: Mapping[str, Collection[str]] = MappingProxyType({})
+    allowed: Mapping[str, Collection[str]] = field(default_factory=dict)
     unit_interval: tuple[str, ...] = ()
 
     @property

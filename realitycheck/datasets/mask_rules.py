@@ -93,14 +93,14 @@ def decide_readings(
         if fault is not None:
             faults.append(fault)
     turns, told, turn_faults = _decide_turns(masks, orientation)
-    for path, own in readings.items():
+    for path, possible in readings.items():
         readings[path] = tuple(
             replace(
                 reading,
                 orientation=turns[path],
                 told="; ".join(filter(None, (reading.told, told.get(path)))),
             )
-            for reading in own
+            for reading in possible
         )
     return readings, [*faults, *turn_faults]
 

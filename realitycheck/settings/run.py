@@ -7,7 +7,7 @@ because the Snakefile imports it for every job.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,10 @@ from realitycheck.methods.settings import PromptSettings
 from realitycheck.models.settings import DETECTION_FLOOR, ModelsSettings
 
 #: A data set's block, in any format.
-AnyDataset = any_dataset()
+if TYPE_CHECKING:
+    AnyDataset = Any
+else:
+    AnyDataset = any_dataset()
 
 #: Networks whose arithmetic is a setting, and the setting of `compute`.
 PRECISION_SETTINGS = {
