@@ -32,7 +32,7 @@ MOST_LINES = 600
 LONG = {"planning/plan.py", "lvlm/run.py"}
 MOST_SCRIPTS = 63
 MOST_LAMBDAS = 148
-MOST_PRIVATE_IMPORTS = 123
+MOST_PRIVATE_IMPORTS = 126
 MOST_COMPARED = {"formats": 0, "methods": 48}
 
 
