@@ -21,6 +21,7 @@ LAYERS = (
     {"methods"},
     {"settings", "stages"},
     {"planning"},
+    {"face"},
     {"__main__"},
 )
 RANK = {place: rank for rank, layer in enumerate(LAYERS) for place in layer}
