@@ -31,8 +31,6 @@ def main():
     truths = sorted((results / "exports").glob("*/truth.coco.json"))
     if not truths:
         raise SystemExit(f"{results}/exports: no */truth.coco.json; run the workflow first")
-            f"{results}/exports: there is no */truth.coco.json; run the workflow first"
-        )
     for truth in truths:
         pictures = results / "aligned" / truth.parent.name
         print(f"{truth.parent.name}, truth: {count_in_data_set(truth, pictures)} regions")
