@@ -154,7 +154,7 @@ class Plan(ReportPlan):
     def panel_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
         """Files that a method left on its way to its masks, by the name that panels know them by.
 
-        A list holds one file a shard.
+        A list holds one file per shard.
         """
         block = self.settings.methods[method]
         encodings = f"{self.settings.results_dir}/encodings/{dataset}"
