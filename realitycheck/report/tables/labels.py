@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.tables import Schema, _int, _real, _text
+from realitycheck.core.tables import INTEGER, REAL, TEXT, Schema
 from realitycheck.metrics.labels import (
     MAX_LABELS,
     Tipping,
@@ -26,16 +26,16 @@ from realitycheck.report.text import MISSING, TableText, table_by_run
 LABELS = Schema(
     "labels",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("decision", _text),
-        ("n_wrong_labels", _int),  # fewest that change the decision; null: more than n_searched
-        ("decision_then", _text),
-        ("n_searched", _int),
-        ("n_images", _int),
-        ("dataset_name", _text),
-        ("method_name", _text),
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("decision", TEXT),
+        ("n_wrong_labels", INTEGER),  # fewest that change the decision; null: more than n_searched
+        ("decision_then", TEXT),
+        ("n_searched", INTEGER),
+        ("n_images", INTEGER),
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
     ),
     ("dataset", "method", "prompt"),
     {"decision": frozenset(DECISIONS), "decision_then": frozenset(DECISIONS)},
@@ -43,16 +43,16 @@ LABELS = Schema(
 LABEL_IMAGES = Schema(
     "label images",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("place", _int),  # 1: the most doubtful of those whose labels change the decision
-        ("image_id", _text),
-        ("label", _text),
-        ("label_predicted", _text),
-        ("n_against", _int),  # verdicts of all methods and prompts that contradict the label
-        ("n_verdicts", _int),
-        ("distance", _real),  # of its score from the threshold, in spans of the scores
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("place", INTEGER),  # 1: the most doubtful of those whose labels change the decision
+        ("image_id", TEXT),
+        ("label", TEXT),
+        ("label_predicted", TEXT),
+        ("n_against", INTEGER),  # verdicts of all methods and prompts that contradict the label
+        ("n_verdicts", INTEGER),
+        ("distance", REAL),  # of its score from the threshold, in spans of the scores
     ),
     ("dataset", "method", "prompt", "place"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from realitycheck.core.tables import Schema, _bool, _real, _text
+from realitycheck.core.tables import BOOLEAN, REAL, TEXT, Schema
 from realitycheck.metrics.line import (
     EXAMPLE_RATES,
     N_PARTS,
@@ -28,30 +28,30 @@ _SHARES = ("ppv", "npv")
 _COSTS = ("cost_alone", "cost_checked", "cost_ship_all", "cost_check_all")
 _DAYS = ("escapes_per_day", "rejects_per_day")
 _FIGURES = tuple(
-    (f"{name}{end}", _real) for name in (*_COUNTS, *_SHARES) for end in ("", "_low", "_high")
+    (f"{name}{end}", REAL) for name in (*_COUNTS, *_SHARES) for end in ("", "_low", "_high")
 )
-_COST_FIGURES = tuple((f"{n}_usd{end}", _real) for n in _COSTS for end in ("", "_low", "_high"))
-_DAY_FIGURES = tuple((f"{name}{end}", _real) for name in _DAYS for end in ("", "_low", "_high"))
+_COST_FIGURES = tuple((f"{n}_usd{end}", REAL) for n in _COSTS for end in ("", "_low", "_high"))
+_DAY_FIGURES = tuple((f"{name}{end}", REAL) for name in _DAYS for end in ("", "_low", "_high"))
 
 LINE = Schema(
     "line",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("defect_rate_low", _real),  # of the line's parts; the same as the next, or a range
-        ("defect_rate_high", _real),
-        ("is_example", _bool),  # true: the line's own rate is not known
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("defect_rate_low", REAL),  # of the line's parts; the same as the next, or a range
+        ("defect_rate_high", REAL),
+        ("is_example", BOOLEAN),  # true: the line's own rate is not known
         # Of 1,000 parts of the line. Null: not known; intervals carry both rates' uncertainty.
         *_FIGURES,
-        ("escapes_at_most", _real),  # one-sided
+        ("escapes_at_most", REAL),  # one-sided
         *_COST_FIGURES,  # for 1,000 parts
-        ("missing_costs", _text),  # settings that a cost would need, by commas
-        ("parts_per_day", _real),
+        ("missing_costs", TEXT),  # settings that a cost would need, by commas
+        ("parts_per_day", REAL),
         *_DAY_FIGURES,
-        ("confidence", _real),
-        ("dataset_name", _text),
-        ("method_name", _text),
+        ("confidence", REAL),
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
     ),
     ("dataset", "method", "prompt", "defect_rate_low"),
     unit_interval=("defect_rate_low", "defect_rate_high", *_SHARES),
