@@ -279,3 +279,12 @@ def test_more_tries_never_prove_more(n_tries, n, missed, rejected):
         assert alone.decision in (among.decision, "ready")
     if n_tries == 1:
         assert alone == among
+
+
+def test_name_of_a_decision_among_tries_is_that_of_its_sentence():
+    """Tipping numbers ask for the name alone, at the confidence of the sentence."""
+    evidence = Evidence(200, 300, 0, 0)
+    _, among = decide_all([evidence], LIMITS, n_tries=9)[0]
+    assert among.decision == "cannot_tell"
+    assert decision_of(evidence, LIMITS, confidence_upper=among.confidence) == "cannot_tell"
+    assert decision_of(evidence, LIMITS) == "ready"
