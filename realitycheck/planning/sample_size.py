@@ -101,8 +101,8 @@ def _share_lines(
             confidence=confidence,
         )
         told = (
-            f"    of {n_tries} tried: in {100 * found.power_together:.0f} % of cases with all parts used "
-            "for all"
+            f"    of {n_tries} tried: in {100 * found.power_together:.0f} % of cases with all "
+            "parts used for all"
         )
         if found.share:
             ok = f" and {found.n_ok:,} good" if n_ok else ""
