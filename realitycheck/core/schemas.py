@@ -184,6 +184,20 @@ THRESHOLDS = Schema(
     ("dataset", "image_id"),
 )
 
+#: Score maps as a method computed them, one value for each patch; they become maps of the image again.
+SCORE_GRIDS = Schema(
+    "score grids",
+    (
+        ("dataset", _text),
+        ("image_id", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("n_rows", _int),
+        ("values", pa.list_(pa.float32())),  # row by row
+    ),
+    ("dataset", "image_id", "method", "prompt"),
+)
+
 ANOMALY_MAPS = Schema(
     "anomaly maps",
     (

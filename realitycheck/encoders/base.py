@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
-
-from realitycheck.core.store import EncodingStore
 
 
 def keys_of(index: pd.DataFrame) -> dict[str, str]:
@@ -28,18 +25,3 @@ class Lazily:
         if self._loaded is None:
             self._loaded = self._load()
         return self._loaded
-
-
-def feature_maps_of(
-    store: EncodingStore, index: pd.DataFrame, image_ids: Iterable[str]
-) -> list[np.ndarray]:
-    """Stored feature maps of images, (N, C, G, G) for each stage, in the order asked for."""
-    keys = keys_of(index)
-    found = [store.get(keys[image_id]) for image_id in image_ids]
-    return [np.stack([arrays[name] for arrays in found]) for name in sorted(found[0])]
-
-
-def features_of(store: EncodingStore, index: pd.DataFrame, image_ids: Iterable[str]) -> np.ndarray:
-    """Stored feature vectors of images, (N, D), in the order asked for."""
-    keys = keys_of(index)
-    return np.stack([store.get(keys[image_id])["feature"] for image_id in image_ids])

@@ -28,7 +28,7 @@ from realitycheck.core.settings import (
     without,
 )
 from realitycheck.datasets.folder import FolderDataset
-from realitycheck.methods.registry import METHOD_KINDS
+from realitycheck.methods.registry import METHODS
 from realitycheck.models.checkpoints.known import network_files
 from realitycheck.settings.run import Settings
 
@@ -91,7 +91,7 @@ def _with_method_kinds(data: dict[str, Any]) -> dict[str, Any]:
     filled = {}
     for name, block in methods.items():
         block = {} if block is None else block
-        if isinstance(block, dict) and "kind" not in block and name in METHOD_KINDS:
+        if isinstance(block, dict) and "kind" not in block and name in METHODS.modules:
             block = {"kind": name, **block}
         filled[name] = block
     return {**data, "methods": filled}
@@ -212,10 +212,10 @@ def _cross_faults(settings: Settings) -> list[str]:
             )
     if settings.audit.threshold_on_scored == "stop":
         for name, block in settings.methods.items():
-            if getattr(block, "uses_test_truth", False):
+            if use := block.test_truth:
                 faults.append(
-                    f"methods.{name}.binarise: '{block.binarise}' looks at the images that are "
-                    "scored, and audit.threshold_on_scored is stop; set binarise: good or union, "
+                    f"methods.{name}.{use.key}: '{use.value}' looks at the images that are "
+                    f"scored, and audit.threshold_on_scored is stop; {use.remedy}, "
                     "or audit: {threshold_on_scored: flag}"
                 )
     for dataset, prompts in settings.prompts.items():
@@ -248,15 +248,17 @@ def _cross_faults(settings: Settings) -> list[str]:
         has_training = getattr(block, "n_train", block.split.train_fraction)
         for method in settings.methods_of(dataset):
             kept_none = block.split.kind == "all" or block.generated
-            if settings.methods[method].kind == "few_shot" and kept_none and not has_training:
+            learned = settings.methods[method].learns_from or {}
+            needs_training = learned.get("parts") == "good training"
+            if needs_training and kept_none and not has_training:
                 remedy = (
                     f"set datasets.{dataset}.n_train"
                     if block.generated
                     else f"set datasets.{dataset}.split: {{kind: all, train_fraction: 0.2}}"
                 )
                 faults.append(
-                    f"methods.{method}: few_shot learns from good training images, and data set "
-                    f"'{dataset}' keeps none back; {remedy}, or list the methods to run under "
+                    f"methods.{method}: {settings.methods[method].kind} learns from good training "
+                    f"images, and data set '{dataset}' keeps none back; {remedy}, or list the methods to run under "
                     f"datasets.{dataset}.methods"
                 )
         for method in block.methods or ():

@@ -13,6 +13,7 @@ import pandas as pd
 from realitycheck.core.constants import MAX_DECODED_MB
 from realitycheck.core.images import read_image
 from realitycheck.core.pictures import read_aligned
+from realitycheck.core.words import object_name
 from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.gemini import vertex_address
 from realitycheck.lvlm.backends.registry import backend_for
@@ -100,14 +101,6 @@ def questions_of(
         parameters=settings["parameters"],
         n_samples=settings["n_samples"],
     )
-
-
-def object_name(names: str | Mapping[str, str] | None, category: str) -> str:
-    """What the images of a category show, in words."""
-    default = category.replace("_", " ")
-    if names is None:
-        return default
-    return names if isinstance(names, str) else names.get(category, default)
 
 
 def backend_of(settings: Mapping[str, Any]) -> Backend:

@@ -1,8 +1,8 @@
-"""Settings."""
+"""Settings of `few_shot`, and the facts about it."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -11,10 +11,10 @@ from pydantic import (
 from realitycheck.core.settings import (
     Fraction,
 )
-from realitycheck.methods.settings import _MethodSettings
+from realitycheck.methods.settings import Fit, Job, MethodBlock
 
 
-class FewShotMethod(_MethodSettings):
+class FewShotMethod(MethodBlock):
     """A few good training images are remembered; what looks like none of them is marked."""
 
     kind: Literal["few_shot"]
@@ -33,3 +33,17 @@ class FewShotMethod(_MethodSettings):
     prompt_key: ClassVar[str | None] = None
     gives_score_map: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("resnet",)
+    keeps_score_grid: ClassVar[bool] = True
+    label: ClassVar[str] = "PatchCore-style few-shot"
+    job: ClassVar[Job] = Job(memory_mb=4_000, seconds_per_image=2)
+    fits: ClassVar[Fit | None] = Fit(
+        memory_mb=4_000, seconds_per_image=2, outputs={"bank": "bank.safetensors"}
+    )
+
+    @property
+    def learns_from(self) -> dict[str, Any]:
+        """Good training parts, of which one at a time is left out."""
+        return {"parts": "good training"}
+
+
+Settings = FewShotMethod

@@ -1,7 +1,8 @@
-"""Settings."""
+"""Settings of `lvlm`, and the facts about it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import (
@@ -14,7 +15,7 @@ from realitycheck.core.settings import (
     _Strict,
 )
 from realitycheck.lvlm.gates import CLOUD_MODELS
-from realitycheck.methods.settings import _MethodSettings
+from realitycheck.methods.settings import MethodBlock, PromptSettings
 
 
 class PriceSettings(_Strict):
@@ -25,7 +26,7 @@ class PriceSettings(_Strict):
     cached_input: float | None = Field(None, ge=0, description="default: as input")
 
 
-class LvlmMethod(_MethodSettings):
+class LvlmMethod(MethodBlock):
     """A vision language model is asked about each image."""
 
     kind: Literal["lvlm"]
@@ -70,6 +71,8 @@ class LvlmMethod(_MethodSettings):
     )
     prompt_key: ClassVar[str | None] = "lvlm"
     gives_masks: ClassVar[bool] = False
+    asks_service: ClassVar[bool] = True
+    label: ClassVar[str] = "LVLM"
 
     @model_validator(mode="after")
     def _check_backend(self) -> LvlmMethod:
@@ -88,3 +91,25 @@ class LvlmMethod(_MethodSettings):
     def service(self) -> str:
         """Kind of endpoint that the questions are worded for."""
         return self.replay_of if self.backend == "replay" else self.backend
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model that answers."""
+        return self.model
+
+    def words(self, asked: PromptSettings | None, defect_names: Sequence[str]) -> str:
+        """Question and system text, and what fills them."""
+        text = f"{asked.system or ''} {asked.lvlm}"
+        return text + (". ".join(defect_names) if "{defects}" in text else "")
+
+    def summary(self, asked: PromptSettings) -> tuple[str, str]:
+        """The question, and whether a reference image stands before it."""
+        shown = "with" if asked.reference else "without"
+        return "vision language models", f"{asked.lvlm} ({shown} a defect-free reference image)"
+
+    def shows_reference(self, asked: PromptSettings | None) -> bool:
+        """Whether a reference image stands before the question."""
+        return asked.reference
+
+
+Settings = LvlmMethod

@@ -1,0 +1,29 @@
+"""Baseline of the mask methods: every pixel is defective."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realitycheck.methods.base import Inputs, Run, Segmentation
+from realitycheck.methods.paths import Paths
+from realitycheck.metrics.baselines import whole_image
+
+STEPS: dict[str, str] = {}
+
+
+def inputs(block: Any, paths: Paths) -> dict[str, Any]:
+    """Nothing but the sizes of the images."""
+    return {}
+
+
+def open(inputs: Inputs, run: Run, device: str) -> WholeImage:
+    """Give the baseline."""
+    return WholeImage()
+
+
+class WholeImage:
+    """The whole image as the mask."""
+
+    def segment(self, row: Any) -> Segmentation:
+        """Mark every pixel."""
+        return Segmentation(whole_image(int(row.height_px), int(row.width_px)), None, 1, "ok")
