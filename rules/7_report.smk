@@ -706,7 +706,7 @@ rule plot_overlays:
 rule plot_panels:
     """Draw what a method saw on an image: boxes, points, maps, candidates, and the mask from them."""
     input:
-        unpack(panel_evidence),
+        unpack(files_of("inputs", is_later=True)),
         checked=ancient(checked_inputs),
         transforms=shards_of("<results>/aligned/{dataset}/shards/{shard}.parquet"),
         truth="<results>/truth/{dataset}/truth.parquet",
@@ -731,22 +731,11 @@ rule plot_panels:
         ),
     params:
         shown=cfg.report.model_dump(mode="json"),
-        kind=lambda wildcards: cfg.methods[wildcards.method].kind,
-        settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        asked=lambda wildcards: plan.asked(
-            wildcards.dataset, wildcards.method, wildcards.prompt
-        ),
-        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
-            "intensity"
-        ],
-        floor=DETECTION_FLOOR,
-        clip=cfg.network_settings("clip"),
-        weights=lambda wildcards: plan.weights_digest(
-            *({"clip"} & set(cfg.methods[wildcards.method].networks))
-        ),
+        kind=kind_of_method,
+        run=run_of(),
         methods=lambda wildcards: plan.method_notes(),
         datasets=lambda wildcards: plan.dataset_notes(),
-        code=code_of("plot_panels"),
+        code=code_of_method("plot_panels", "views"),
     message:
         "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}: panels"
     script:

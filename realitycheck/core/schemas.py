@@ -184,7 +184,7 @@ THRESHOLDS = Schema(
     ("dataset", "image_id"),
 )
 
-#: Score maps as a method computed them, one value for each patch; they become maps of the image again.
+#: Score maps as a method computed them, one value for each patch.
 SCORE_GRIDS = Schema(
     "score grids",
     (

@@ -1,21 +1,19 @@
 """The contract of a method: what a job gives to it, and what it gives back.
 
-The folder of a kind holds `settings.py` with its block, and one of these two modules.
+The folder of a kind holds `settings.py` with its block, `Settings`, which names the method's files
+and the facts that planning goes by; see `realitycheck.methods.settings.MethodBlock`. Beside it are,
+for masks:
 
-`segmenter.py`, for masks:
+- `segmenter.py` with `open(inputs, run, device)`: an object with `segment(row)`, and, where the
+  block says so, `score_map(row)` and `score_grid(row)`; rows are those of the transforms table.
+  Where the block names `fits`, `fit(inputs, run, device, outputs)` as well: the rows of the
+  thresholds table, whatever else is learned being written to `outputs`;
+- `views.py` with `views(segmenter, row, image, truth)`: what the method saw of an image.
 
-- `inputs(block, paths)`: its files by name, lists having one for each shard of the job;
-- `open(inputs, run, device)`: an object with `segment(row)`, and, where the block says so, with
-  `score_map(row)` and `score_grid(row)`; rows are those of the transforms table;
-- `STEPS`: tables among the inputs whose time is part of a mask's, by the name of the step;
-- `fit_inputs(block, paths)` and `fit(inputs, run, device, outputs)`, where the block names `fits`:
-  the rows of the thresholds table, whatever else is learned being written to `outputs`.
+Or, for verdicts alone, `classifier.py` with `verdicts(inputs, run, manifest, device)`.
 
-Beside it, `views.py` has `views(segmenter, row, image, truth)`: what the method saw of an image.
-
-`classifier.py`, for verdicts alone: `inputs`, `STEPS` and `verdicts(inputs, run, manifest, device)`.
-
-Everything is read when it is first needed, so that one `open` serves masks, scores and views.
+What only some jobs need is read, and loaded, when it is first asked for: one `open` serves masks,
+scores and views.
 """
 
 from __future__ import annotations
@@ -65,8 +63,8 @@ class Verdicts(NamedTuple):
 
     Attributes:
         table: A verdicts table, one row per image.
-        seconds: Time of an image's verdict.
-        training_seconds: The same of training, shared out among the images; None without any.
+        seconds: Time of the verdicts of all images, what was learned for them apart.
+        training_seconds: Time of learning, verdicts with it; None without any.
     """
 
     table: pd.DataFrame

@@ -17,6 +17,7 @@ from realitycheck.core.settings import (
     FilePath,
     _Strict,
 )
+from realitycheck.methods.paths import Paths
 
 # --------------------------------------------------------------------------------- prompts, methods
 
@@ -110,6 +111,8 @@ class Job:
         kb_per_image: What it keeps of each image until it ends.
         seconds_per_image: Of the largest variant of the network on a GPU, or of one processor.
         minutes: Time of the whole job; None: by its images.
+        steps: Tables among its inputs whose time is part of a result's, by the name of the step.
+        packages: Distributions whose versions matter.
     """
 
     network: str | None = None
@@ -118,6 +121,8 @@ class Job:
     kb_per_image: float = 0
     seconds_per_image: float = 1
     minutes: int | None = None
+    steps: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    packages: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,10 +132,12 @@ class Fit(Job):
     Attributes:
         verb: Its rule is called so, followed by the kind.
         outputs: File of each output beside the thresholds table.
+        reads_truth: Whether undecided pixels of the truth play a part.
     """
 
     verb: str = "calibrate"
     outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    reads_truth: bool = False
 
 
 class TruthUse(NamedTuple):
@@ -144,6 +151,7 @@ class TruthUse(NamedTuple):
     """
 
     key: str
+    value: str
     reason: str
     remedy: str
 
@@ -164,6 +172,8 @@ class MethodBlock(_Strict):
     #: Whether that map is kept, as small as it was computed, when the masks are made.
     keeps_score_grid: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
+    #: Whether it is told what the images show and which defects there are.
+    names_object: ClassVar[bool] = False
     #: Whether what it says of an image was learned from the labelled images of other folds.
     learns_in_folds: ClassVar[bool] = False
     #: Whether its thresholds or verdicts table says which fold an image was judged in.
@@ -179,6 +189,18 @@ class MethodBlock(_Strict):
     def plain(self) -> dict[str, Any]:
         """The block as plain values, without the name it has in tables."""
         return self.model_dump(mode="json", exclude={"title"})
+
+    def inputs(self, paths: Paths) -> dict[str, str | list[str]]:
+        """Files that the method's masks, scores and views, or its verdicts, are made from.
+
+        Beside them a job has `transforms` (masks) or `manifest` (verdicts), and the record of each
+        network that it opens.
+        """
+        return {}
+
+    def fit_inputs(self, paths: Paths) -> dict[str, str | list[str]]:
+        """Files that it learns from, beside `manifest`, `train` and the records of networks."""
+        return {}
 
     def told(self, asked: PromptSettings | None) -> Any:
         """What a prompt set says to the method, as plain values."""
@@ -209,7 +231,7 @@ class MethodBlock(_Strict):
         yield from ()
 
     def caption_settings(self) -> dict[str, Any] | None:
-        """What captions depend on, where `detector_captions` in `prompts.py` of the kind makes them.
+        """What captions depend on that `detector_captions` in the kind's `prompts.py` makes.
 
         None: the detector is asked with the phrases of the prompt set.
         """

@@ -89,7 +89,7 @@ def further_faults(settings: Settings, folder: Path) -> list[str]:
     for dataset, prompts in settings.prompts.items():
         for prompt in prompts:
             faults += _prompt_faults(settings, dataset, prompt, categories.get(dataset), folder)
-    for method in settings.method_names("lvlm"):
+    for method in [n for n, block in settings.methods.items() if block.asks_service]:
         faults += _lvlm_faults(settings, method, folder)
     faults += _network_faults(settings, folder)
     return faults + _text_faults(settings, told_texts(settings, categories), folder)
@@ -291,7 +291,7 @@ def _prompt_faults(
     asks = (
         dataset in settings.datasets
         and block.lvlm
-        and any(settings.methods[name].kind == "lvlm" for name in settings.methods_of(dataset))
+        and any(settings.methods[name].asks_service for name in settings.methods_of(dataset))
     )
     if asks and block.reference and settings.datasets[dataset].reference == "none":
         yield (

@@ -79,7 +79,7 @@ def quotes(settings: Settings) -> Iterator[RunQuote]:
     """
     plan = Plan(settings)
     for run in settings.verdict_runs():
-        if settings.methods[run[1]].kind == "lvlm":
+        if settings.methods[run[1]].asks_service:
             yield _quote(plan, *run)
 
 

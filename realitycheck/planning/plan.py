@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,11 @@ from realitycheck.core.provenance import (
 )
 from realitycheck.datasets.inventory import inventory
 from realitycheck.lvlm.backends.registry import DEFAULT_KEY_ENV
+from realitycheck.methods.paths import Paths
+from realitycheck.methods.registry import block_of
+from realitycheck.methods.settings import Job, MethodBlock, PromptSettings
 from realitycheck.models.checkpoints.known import expected_sha256, network_files, own_files
+from realitycheck.models.settings import DETECTION_FLOOR
 from realitycheck.planning.facts import UNKNOWN, _json, _unless_recorded, settings_digest
 from realitycheck.planning.page import _variant_text
 from realitycheck.planning.resources import (
@@ -212,6 +217,101 @@ class Plan:
         images = self.n_in_shard(dataset, shard)
         return int(10 + images * seconds_per_image / 60) * 2 ** (attempt - 1)
 
+    def job_mb(self, job: Job, dataset: str, shard: str | None, *, attempt: int = 1) -> int:
+        """Memory to ask for in the job of a method, in MB; see `memory_mb`."""
+        if job.network:
+            kb_per_image = job.kb_per_image
+            return self.memory_mb(
+                job.network, dataset, shard, kb_per_image=kb_per_image, attempt=attempt
+            )
+        rows_mb = self.n_in_shard(dataset, shard) * job.kb_per_image / 1000
+        return int(job.memory_mb + rows_mb) * 2 ** (attempt - 1)
+
+    def job_min(self, job: Job, dataset: str, shard: str | None, *, attempt: int = 1) -> int:
+        """Minutes to ask for in the job of a method; see `runtime_min`."""
+        if job.minutes:
+            return job.minutes * attempt
+        seconds = job.seconds_per_image
+        if job.network:
+            return self.network_min(
+                job.network, dataset, shard, seconds_per_image=seconds, attempt=attempt
+            )
+        return self.runtime_min(dataset, shard, seconds_per_image=seconds, attempt=attempt)
+
+    # ------------------------------------------------------------------------- runs of the methods
+
+    def block(self, method: str) -> MethodBlock:
+        """The block of a method, or of a baseline, which has none in the settings."""
+        if method in self.settings.methods:
+            return self.settings.methods[method]
+        return block_of(method)(kind=method)
+
+    def paths_of(
+        self, dataset: str, method: str, prompt: str, *, shard: str | None, is_later: bool = False
+    ) -> Paths:
+        """Where the files of a run lie.
+
+        Args:
+            dataset: The data set's id.
+            method: Name of the method block.
+            prompt: Name of the prompt set.
+            shard: The job's shard; None where it has all scored images.
+            is_later: Whether the masks are made.
+        """
+        n_shards = self.settings.datasets[dataset].shards
+        return Paths(
+            self.settings.results_dir,
+            dataset,
+            method,
+            prompt,
+            names=tuple(shard_names(n_shards)) if shard is None else (shard,),
+            n_shards=n_shards,
+            has_training=self.n_images(dataset, "train") > 0,
+            owner=partial(self.encoding_owner, method),
+            is_later=is_later,
+        )
+
+    def run_of(
+        self, dataset: str, method: str, prompt: str, job: Job, **changed: Any
+    ) -> dict[str, Any]:
+        """What a job is told of a run: the fields of `realitycheck.methods.base.Run`.
+
+        Only what plays a part, so that an edit of anything else runs no job again.
+
+        Args:
+            dataset: The data set's id.
+            method: Name of the method block.
+            prompt: Name of the prompt set.
+            job: What the job asks for.
+            changed: Fields that differ.
+        """
+        block, settings = self.block(method), self.settings
+        run = {
+            "dataset": dataset,
+            "method": method,
+            "prompt": prompt,
+            "settings": block.plain(),
+            "told": self.asked(dataset, method, prompt),
+            "networks": {name: settings.network_settings(name) for name in job.opens},
+            "weights": self.weights_digest(*block.networks),
+        }
+        if "grounding_dino" in block.networks:
+            run["floor"] = DETECTION_FLOOR
+        if block.needs_reference:
+            run["intensity"] = settings.alignment_settings(dataset)["intensity"]
+        if block.names_object:
+            run["words"] = self.words(dataset)
+        if getattr(job, "reads_truth", False):
+            run["ignore_border"] = settings.datasets[dataset].ignore_border
+        return run | changed
+
+    def asked(self, dataset: str, method: str, prompt: str) -> Any:
+        """What a method is told by a prompt set, as plain values; nothing where it needs none."""
+        return self.block(method).told(self._prompts(dataset, prompt))
+
+    def _prompts(self, dataset: str, prompt: str) -> PromptSettings | None:
+        return self.settings.prompts.get(dataset, {}).get(prompt)
+
     # -------------------------------------------------------------------------------------- results
 
     def mask_runs(self) -> list[tuple[str, str, str]]:
@@ -252,12 +352,15 @@ class Plan:
         """What tables and figures say of each method."""
         notes: dict[str, dict[str, Any]] = {}
         for name, block in self.settings.methods.items():
-            note: dict[str, Any] = {"kind": block.kind}
-            if block.title:
-                note["name"] = block.title
-            if block.kind == "lvlm":
-                note["model"] = block.model
-                note.setdefault("name", block.model)
+            note: dict[str, Any] = {
+                "kind": block.kind,
+                "label": block.label,
+                "gives_masks": block.gives_masks,
+            }
+            if block.title or block.model_name:
+                note["name"] = block.title or block.model_name
+            if block.model_name:
+                note["model"] = block.model_name
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
             told = [
@@ -270,12 +373,16 @@ class Plan:
             ]
             if told:
                 note["note"] = "; ".join(told)
-            if getattr(block, "uses_test_truth", False):
+            if block.test_truth:
                 note["uses_test_truth"] = True
             notes[name] = note
             if block.gives_masks:
                 notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}
-        return notes | {floor: {"kind": floor} for floor in (*MASK_FLOORS, *LABEL_FLOORS)}
+        floors = {
+            floor: {"kind": floor, "gives_masks": floor in MASK_FLOORS}
+            for floor in (*MASK_FLOORS, *LABEL_FLOORS)
+        }
+        return notes | floors
 
     def _own_weights(self, networks: Iterable[str]) -> list[str]:
         """What is told of networks that run on a file of the user's."""
@@ -320,7 +427,7 @@ class Plan:
         names = [
             name
             for name in self.settings.methods_of(dataset)
-            if self.settings.methods[name].kind == "sam_clip"
+            if hasattr(self.settings.methods[name], "masks_settings")
         ]
         if not names:
             return []
@@ -371,25 +478,22 @@ class Plan:
         """What the detector is asked for under a prompt set.
 
         Returns:
-            `texts`: phrases for every image. `saa_plus`: prompts of SAA+ by category, or None where
-            the set has none or no method of the data set needs them. `object_comma`: forms of
-            SAA+'s object caption, none where it has no prompts.
+            `texts`: phrases for every image. `composed`: what methods make captions of for each
+            category; see `realitycheck.methods.registry.detector_captions`.
         """
-        methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
-        kinds = {method.kind for method in methods}
-        forms = {
-            method.all_switches()["object_comma"] for method in methods if method.kind == "saa_plus"
-        }
-        told = self.saa_plus_prompts(dataset, prompt) if forms else None
-        return {
-            "texts": self.segmentation_texts(dataset, prompt) if "grounded_sam" in kinds else [],
-            "saa_plus": told,
-            "object_comma": sorted(forms) if told else [],
-        }
-
-    def saa_plus_prompts(self, dataset: str, prompt: str) -> Any:
-        """Prompts of SAA+ under a prompt set, as plain values."""
-        return self.settings.prompts[dataset][prompt].model_dump(mode="json")["saa_plus"]
+        texts: list[str] = []
+        composed: list[dict[str, Any]] = []
+        for name in self.settings.methods_of(dataset):
+            block = self.settings.methods[name]
+            if "grounding_dino" not in block.networks:
+                continue
+            told, settings = block.told(self._prompts(dataset, prompt)), block.caption_settings()
+            if settings is None:
+                texts = told
+            elif told:
+                composed.append({"kind": block.kind, "told": told, "settings": settings})
+        distinct = [each for i, each in enumerate(composed) if each not in composed[:i]]
+        return {"texts": texts, "composed": distinct}
 
     def encoding_owner(self, method: str, part: str) -> str:
         """The first method block that shares a method's encodings, under whose name they lie.
@@ -406,87 +510,16 @@ class Plan:
             if other.kind == block.kind and getattr(other, f"{part}_settings")() == wanted
         )
 
-    def saa_plus_colour(self, method: str) -> str:
-        """Colour order that SAM and the saliency network see under a block of SAA+."""
-        block = self.settings.methods[method]
-        return "bgr" if block.all_switches()["bgr"] else "rgb"
-
-    def panel_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
-        """Files that a method left on its way to its masks, by the name that panels know them by.
-
-        A list holds one file a shard.
-        """
-        block = self.settings.methods[method]
-        encodings = f"{self.settings.results_dir}/encodings/{dataset}"
-        manifests = f"{self.settings.results_dir}/manifests"
-        predictions = f"{self.settings.results_dir}/predictions/{dataset}"
-
-        def shards(folder: str) -> list[str]:
-            names = shard_names(self.settings.datasets[dataset].shards)
-            return [f"{folder}/{name}.parquet" for name in names]
-
-        def owned(folder: str, part: str) -> list[str]:
-            return shards(f"{encodings}/{folder}/{self.encoding_owner(method, part)}")
-
-        boxes = shards(f"{self.settings.results_dir}/detections/{dataset}/{prompt}/shards")
-        thresholds = f"{predictions}/{method}/{prompt}/thresholds.parquet"
-        if block.kind == "grounded_sam":
-            return {"boxes": boxes}
-        if block.kind == "sam_clip":
-            return {
-                "automatic_masks": owned("automatic_masks", "masks"),
-                "crops": owned("crops", "crops"),
-            }
-        if block.kind == "clip_surgery_sam":
-            return {"patches": owned("patches", "patches")}
-        if block.kind == "saa_plus":
-            maps = self.encoding_owner(method, "maps")
-            return {
-                "boxes": boxes,
-                "saliency": shards(f"{encodings}/saliency_{self.saa_plus_colour(method)}"),
-                "maps": shards(f"{predictions}/{maps}/{prompt}/maps"),
-                "thresholds": thresholds,
-            }
-        if block.kind == "few_shot":
-            return {
-                "manifest": f"{manifests}/{dataset}.parquet",
-                "bank": f"{predictions}/{method}/{prompt}/bank.safetensors",
-                "features": shards(f"{encodings}/resnet_features_{block.input_size_px}"),
-                "thresholds": thresholds,
-            }
-        if block.kind == "adapted_sam":
-            return {
-                "decoders": f"{predictions}/{method}/{prompt}/decoders.safetensors",
-                "embeddings": shards(f"{encodings}/sam_rgb"),
-                "thresholds": thresholds,
-            }
-        return {
-            "manifest": f"{manifests}/{dataset}.parquet",
-            "references": f"{manifests}/{dataset}/references.parquet",
-            "thresholds": thresholds,
-        }
-
     def uses_reference(self, dataset: str, method: str, prompt: str) -> bool:
         """Whether a method is shown the reference image and judges by it."""
-        block = self.settings.methods[method]
         if self.settings.datasets[dataset].reference == "none":
             return False
-        return block.needs_reference or (
-            block.kind == "lvlm" and self.settings.prompts[dataset][prompt].reference
-        )
+        return self.settings.methods[method].shows_reference(self._prompts(dataset, prompt))
 
     def told(self, dataset: str, method: str, prompt: str) -> str:
-        """The words about defects that a method is told; those of SAA+ are looked up elsewhere."""
-        block, words = self.settings.methods[method], self.settings.datasets[dataset].defect_names
-        if block.kind == "clip_zero_shot":
-            return ". ".join(words)
-        if block.prompt_key is None or block.kind == "saa_plus":
-            return ""
-        asked = self.settings.prompts[dataset][prompt]
-        if block.kind != "lvlm":
-            return ". ".join(asked.segmentation)
-        text = f"{asked.system or ''} {asked.lvlm}"
-        return text + (". ".join(words) if "{defects}" in text else "")
+        """The words about defects that a method is told, as far as they stand in the settings."""
+        words = self.settings.datasets[dataset].defect_names
+        return self.settings.methods[method].words(self._prompts(dataset, prompt), words)
 
     def audited(self, dataset: str) -> dict[str, Any]:
         """What the audit of a data set depends on, besides its images."""
@@ -512,11 +545,9 @@ class Plan:
         blocks = {name: self.settings.methods[name] for name in self.settings.methods_of(dataset)}
         is_aligned = self.settings.datasets[dataset].alignment.method != "none"
         return {
-            name: block.model_dump(include={"kind", "n_folds", "seed"}) | {"is_aligned": is_aligned}
+            name: block.learns_from | {"is_aligned": is_aligned}
             for name, block in blocks.items()
-            if block.learns_in_folds
-            or block.kind in ("few_shot", "pixel_difference")
-            or getattr(block, "binarise", "") == "good"
+            if block.learns_from
         }
 
     def _needs_of(self, dataset: str) -> dict[str, list[str]]:
@@ -526,7 +557,7 @@ class Plan:
             needs["alignment"] = {"reference"}
         for _, method, prompt in (run for run in self.settings.runs() if run[0] == dataset):
             own = needs.setdefault(method, set())
-            if getattr(self.settings.methods[method], "binarise", "") == "f1max":
+            if self.settings.methods[method].needs_truth:
                 own.add("truth")
             if self.uses_reference(dataset, method, prompt):
                 own.add("reference")
@@ -540,21 +571,23 @@ class Plan:
                 method.removesuffix(AREA_SUFFIX) if method not in self.settings.methods else method
             )
             block = self.settings.methods[own]
-            rule = getattr(block, "binarise", "")
+            learned = (block.learns_from or {}).get("parts", "")
+            captions = block.caption_settings()
+            composed = {
+                "kind": block.kind,
+                "told": self.asked(dataset, own, prompt),
+                "settings": captions,
+            }
             found.append(
                 {
                     "dataset": dataset,
                     "method": method,
                     "prompt": prompt,
                     "uses_reference": self.uses_reference(dataset, own, prompt),
-                    "uses_training_images": (
-                        block.kind in ("pixel_difference", "few_shot") or rule == "good"
-                    ),
-                    "uses_test_truth": _why_test_truth(rule),
+                    "uses_training_images": learned.startswith("good"),
+                    "uses_test_truth": _why_test_truth(block),
                     "told": self.told(dataset, own, prompt),
-                    "saa_plus": (
-                        self.saa_plus_prompts(dataset, prompt) if block.kind == "saa_plus" else None
-                    ),
+                    "composed": None if captions is None else composed,
                 }
             )
         return found
@@ -572,8 +605,8 @@ class Plan:
 
     def fold_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) whose verdicts or thresholds come from folds."""
-        kinds = ("resnet_mlp", "tuned_clip", "pixel_difference", "saa_plus", "adapted_sam")
-        return [run for run in self.settings.runs() if self.settings.methods[run[1]].kind in kinds]
+        blocks = self.settings.methods
+        return [run for run in self.settings.runs() if blocks[run[1]].judges_in_folds]
 
     def fold_tables(self) -> list[str]:
         """Table of each of those runs that says which fold an image was judged in."""
@@ -584,27 +617,6 @@ class Plan:
             else f"{results}/verdicts/{dataset}/{method}/{prompt}/labels.parquet"
             for dataset, method, prompt in self.fold_runs()
         ]
-
-    def map_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
-        """Files that a method's score maps are made again from, by name; a list has one a shard."""
-        names = {
-            "saa_plus": ("maps",),
-            "clip_surgery_sam": ("patches",),
-            "pixel_difference": ("references",),
-            "few_shot": ("bank", "features"),
-            "adapted_sam": ("decoders", "embeddings", "thresholds"),
-        }
-        files = self.panel_files(dataset, method, prompt)
-        return {name: files[name] for name in names[self.settings.methods[method].kind]}
-
-    def asked(self, dataset: str, method: str, prompt: str) -> Any:
-        """What a method is told: the phrases of a prompt set, SAA+'s prompts, or nothing."""
-        block = self.settings.methods[method]
-        if block.prompt_key is None:
-            return []
-        if block.kind == "saa_plus":
-            return self.saa_plus_prompts(dataset, prompt)
-        return self.segmentation_texts(dataset, prompt)
 
     def shown_runs(self, dataset: str) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) of one data set, verdicts by area behind, no floors."""
@@ -676,18 +688,12 @@ class Plan:
         rows = []
         for dataset, prompts in self.settings.prompts.items():
             methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
-            keys = {method.prompt_key for method in methods}
+            # By their keys in the order in which a prompt set has them.
+            by_key = {method.prompt_key: method for method in methods if method.prompt_key}
             for name, prompt in prompts.items():
-                if prompt.segmentation and "segmentation" in keys:
-                    words = "; ".join(prompt.segmentation)
-                    rows.append([dataset, name, "text-prompted segmenters", words])
-                if prompt.saa_plus and "saa_plus" in keys:
-                    words = self.saa_plus_prompts(dataset, name)
-                    rows.append([dataset, name, "SAA+", _saa_plus_text(words)])
-                if prompt.lvlm and "lvlm" in keys:
-                    shown = "with" if prompt.reference else "without"
-                    words = f"{prompt.lvlm} ({shown} a defect-free reference image)"
-                    rows.append([dataset, name, "vision language models", words])
+                for key in type(prompt).model_fields:
+                    if key in by_key and getattr(prompt, key):
+                        rows.append([dataset, name, *by_key[key].summary(prompt)])
         return rows
 
     def network_files(self, network: str) -> list[dict[str, Any]]:
@@ -696,25 +702,7 @@ class Plan:
         return [dataclasses.asdict(file) | {"sha256": expected_sha256(file)} for file in files]
 
 
-def _saa_plus_text(prompts: Any) -> str:
-    """SAA+'s prompts by category, in few words."""
-    if isinstance(prompts, str):
-        return "its prompts for known products" if prompts == "auto" else prompts
-    parts = []
-    for category, block in prompts.items():
-        if isinstance(block, str):
-            words = f"its prompts for {block}"
-        else:
-            pairs = [f"{defect} on {product}" for defect, product in block["class_prompts"]]
-            words = "; ".join([block["class_name"], *pairs])
-        parts.append(words if category == "default" else f"{category}: {words}")
-    return "; ".join(parts)
-
-
-def _why_test_truth(binarise: str) -> str:
-    """How a rule of SAA+ looks at what it is scored on; nothing if it does not."""
-    if binarise == "f1max":
-        return "the threshold is the best one for the truth of the scored images (binarise f1max)"
-    if binarise.startswith("fixed"):
-        return f"the threshold is a share of the range over the scored images (binarise {binarise})"
-    return ""
+def _why_test_truth(block: MethodBlock) -> str:
+    """How a method looks at what it is scored on; nothing if it does not."""
+    use = block.test_truth
+    return f"{use.reason} ({use.key} {use.value})" if use else ""

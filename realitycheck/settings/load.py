@@ -258,8 +258,8 @@ def _cross_faults(settings: Settings) -> list[str]:
                 )
                 faults.append(
                     f"methods.{method}: {settings.methods[method].kind} learns from good training "
-                    f"images, and data set '{dataset}' keeps none back; {remedy}, or list the methods to run under "
-                    f"datasets.{dataset}.methods"
+                    f"images, and data set '{dataset}' keeps none back; {remedy}, or list the "
+                    f"methods to run under datasets.{dataset}.methods"
                 )
         for method in block.methods or ():
             if settings.methods[method].needs_reference and block.reference == "none":

@@ -18,7 +18,7 @@ from realitycheck.core.schemas import MASKS
 from realitycheck.core.tables import read_table
 from realitycheck.report.figures.iou_distribution import iou_notes
 from realitycheck.report.figures.overlays import choose_images, plot_overlays
-from realitycheck.report.tables.base import METHOD_NAMES
+from realitycheck.report.tables.base import BASELINE_NAMES
 from realitycheck.stages.report import untrained_banner, untrained_notes
 
 
@@ -119,7 +119,7 @@ def _drawn_images(scores: pd.DataFrame, *, n_images: int, rng: np.random.Generat
 
 
 def _column_title(method: str, prompt: str, about: Mapping[str, Any]) -> str:
-    name = about.get("name") or METHOD_NAMES.get(about.get("kind", method), method)
+    name = about.get("name") or about.get("label") or BASELINE_NAMES.get(method, method)
     return name if prompt == NO_PROMPT else f"{name}\n({prompt})"
 
 

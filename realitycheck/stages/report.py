@@ -12,6 +12,7 @@ from realitycheck.core.constants import AREA_SUFFIX, UNTRAINED_NOTE
 from realitycheck.core.parquet import read_frame
 from realitycheck.core.schemas import MASKS, SCORES, VERDICTS
 from realitycheck.core.tables import Schema, read_table
+from realitycheck.methods.registry import detector_captions
 from realitycheck.metrics.agreement import agreement_of
 from realitycheck.report.tables.base import ANSWER_COLUMNS, KEYS, dataset_name, method_name
 from realitycheck.stages.timing import part_time
@@ -134,15 +135,14 @@ def audited_runs(
     datasets: Mapping[str, Mapping[str, Any]],
     methods: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Fill in what the plan cannot know of a run: names, and SAA+'s words for each category."""
+    """Fill in what the plan cannot know of a run: names, and words that depend on categories."""
     filled = []
     for run in runs:
         told = run["told"]
-        if run["saa_plus"] is not None:
-            from realitycheck.methods.saa_plus.prompts import used_captions
-
+        if run["composed"] is not None:
             categories = sorted(set(manifests[run["dataset"]]["category"]))
-            told = ". ".join(used_captions(run["saa_plus"], categories, forms=[False]))
+            captions = [text for c in categories for text in detector_captions(run["composed"], c)]
+            told = ". ".join(dict.fromkeys(captions))
         filled.append(
             {
                 **run,

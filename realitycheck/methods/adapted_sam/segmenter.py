@@ -26,7 +26,6 @@ from realitycheck.methods.adapted_sam.algorithm import (
     write_adapted,
 )
 from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
-from realitycheck.methods.paths import Paths
 from realitycheck.methods.thresholds import segment
 from realitycheck.metrics.folds import assign_folds
 from realitycheck.metrics.iou import DEFECT, UNDECIDED
@@ -40,18 +39,6 @@ THRESHOLD = 0.5
 
 #: Fewest defective images with a truth mask that a decoder is trained on.
 _LEAST_DEFECTIVE = 2
-
-
-STEPS = {"image encoder": "embeddings"}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Decoders and folds, and SAM's embeddings."""
-    return {
-        "decoders": paths.prediction("decoders.safetensors"),
-        "thresholds": paths.prediction("thresholds.parquet"),
-        "embeddings": paths.encodings("sam_rgb"),
-    }
 
 
 def open(inputs: Inputs, run: Run, device: str) -> AdaptedSamSegmenter:
@@ -100,15 +87,6 @@ class AdaptedSamSegmenter:
         """Mark the pixels that are more likely defective than not."""
         min_area_px = self.settings["min_area_px"]
         return segment(self.score_map(row), THRESHOLD, min_area_px=min_area_px)
-
-
-def fit_inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Truth masks, and SAM's embeddings."""
-    return {
-        "transforms": paths.shards(paths.aligned),
-        "truth": paths.truth,
-        "embeddings": paths.encodings("sam_rgb"),
-    }
 
 
 def fit(

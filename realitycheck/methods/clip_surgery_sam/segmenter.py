@@ -14,20 +14,9 @@ from realitycheck.encoders.clip import TextFeatures
 from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
 from realitycheck.methods.clip import open_texts
 from realitycheck.methods.clip_surgery_sam import algorithm as clip_surgery_sam
-from realitycheck.methods.paths import Paths
 from realitycheck.methods.sam import open_decoder
 from realitycheck.models.clip.surgery import similarity_map
 from realitycheck.models.sam.inference import decode_points
-
-STEPS = {"image encoder": "embeddings", "patches": "patches"}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Patch features, and SAM's embeddings."""
-    return {
-        "patches": paths.own_encodings("patches", "patches"),
-        "embeddings": paths.encodings("sam_rgb"),
-    }
 
 
 def open(inputs: Inputs, run: Run, device: str) -> ClipSurgerySam:

@@ -9,6 +9,7 @@ from pydantic import (
     Field,
 )
 
+from realitycheck.methods.paths import Paths
 from realitycheck.methods.settings import Job, VariantBlock
 from realitycheck.models.tokens import clip_sentences
 
@@ -24,7 +25,13 @@ class ClipSurgerySamMethod(VariantBlock):
     gives_score_map: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("sam", "clip")
     label: ClassVar[str] = "CLIPSurgery + SAM"
-    job: ClassVar[Job] = Job("sam", opens=("sam", "clip"), kb_per_image=20)
+    job: ClassVar[Job] = Job(
+        "sam",
+        opens=("sam", "clip"),
+        kb_per_image=20,
+        steps={"image encoder": "embeddings", "patches": "patches"},
+        packages=("open_clip_torch", "segment-anything", "torch"),
+    )
 
     def network_texts(
         self, told: Any, object_names: Mapping[str, str], defect_names: Sequence[str]
@@ -37,6 +44,13 @@ class ClipSurgerySamMethod(VariantBlock):
     def patches_settings(self) -> dict[str, Any]:
         """What the patch features depend on."""
         return self.only("switches", "clip_input_size")
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Patch features, and SAM's embeddings."""
+        return {
+            "patches": paths.own_encodings("patches", "patches"),
+            "embeddings": paths.encodings("sam_rgb"),
+        }
 
 
 Settings = ClipSurgerySamMethod

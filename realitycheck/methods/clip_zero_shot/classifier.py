@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,6 @@ from realitycheck.core.words import object_name
 from realitycheck.methods.base import Inputs, Run, Verdicts, verdict_table
 from realitycheck.methods.clip import open_clip
 from realitycheck.methods.clip_zero_shot.algorithm import classify, encode_states
-from realitycheck.methods.paths import Paths
-
-STEPS = {"image features": "features"}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Features of whole images."""
-    return {"features": paths.encodings("clip_features")}
 
 
 def verdicts(inputs: Inputs, run: Run, manifest: pd.DataFrame, device: str) -> Verdicts:

@@ -9,6 +9,7 @@ from pydantic import (
     Field,
 )
 
+from realitycheck.methods.paths import Paths
 from realitycheck.methods.settings import Job, MethodBlock, PromptSettings
 
 
@@ -23,7 +24,15 @@ class ClipZeroShotMethod(MethodBlock):
     gives_masks: ClassVar[bool] = False
     networks: ClassVar[tuple[str, ...]] = ("clip",)
     label: ClassVar[str] = "CLIP zero-shot"
-    job: ClassVar[Job] = Job("clip", opens=("clip",), kb_per_image=20, minutes=20)
+    job: ClassVar[Job] = Job(
+        "clip",
+        opens=("clip",),
+        kb_per_image=20,
+        minutes=20,
+        steps={"image features": "features"},
+        packages=("open_clip_torch", "torch"),
+    )
+    names_object: ClassVar[bool] = True
 
     def words(self, asked: PromptSettings | None, defect_names: Sequence[str]) -> str:
         """The names of defects."""
@@ -39,6 +48,10 @@ class ClipZeroShotMethod(MethodBlock):
             for sentences in state_sentences(shown, defects=defect_names):
                 for sentence in sentences:
                     yield None, "clip", sentence
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Features of whole images."""
+        return {"features": paths.encodings("clip_features")}
 
 
 Settings = ClipZeroShotMethod

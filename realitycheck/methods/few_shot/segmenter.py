@@ -22,28 +22,12 @@ from realitycheck.methods.few_shot.algorithm import (
     patch_features,
     score_grid,
 )
-from realitycheck.methods.paths import Paths
 from realitycheck.methods.thresholds import fit_threshold, peak_level, segment
-
-STEPS = {"image features": "features"}
 
 #: From a row of the transforms table to the features of its patches, (C, G, G).
 FeaturesOf = Callable[[Any], np.ndarray]
 #: From the same to the score of each patch, float32, (G, G).
 GridOf = Callable[[Any], np.ndarray]
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Thresholds, and bank and features, or, once there are masks, the scores of the patches."""
-    files = {"thresholds": paths.prediction("thresholds.parquet")}
-    if paths.is_later:
-        return {**files, "score_grids": paths.predictions("score_grids")}
-    return {
-        **files,
-        "manifest": paths.manifest,
-        "bank": paths.prediction("bank.safetensors"),
-        "features": paths.encodings(f"resnet_features_{block.input_size_px}"),
-    }
 
 
 def open(inputs: Inputs, run: Run, device: str) -> FewShot:
@@ -119,16 +103,6 @@ def bank_grids(
     return lambda row: score_grid(
         features_of(row), banks[categories[row.image_id]], position_weight=weight
     )
-
-
-def fit_inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Training images and their features."""
-    return {
-        "transforms": paths.training_shards(paths.aligned),
-        "features": paths.training_shards(
-            f"encodings/{paths.dataset}/resnet_features_{block.input_size_px}"
-        ),
-    }
 
 
 def fit(

@@ -11,6 +11,7 @@ from pydantic import (
 from realitycheck.core.settings import (
     Fraction,
 )
+from realitycheck.methods.paths import Paths
 from realitycheck.methods.settings import Fit, Job, MethodBlock
 
 
@@ -35,7 +36,9 @@ class FewShotMethod(MethodBlock):
     networks: ClassVar[tuple[str, ...]] = ("resnet",)
     keeps_score_grid: ClassVar[bool] = True
     label: ClassVar[str] = "PatchCore-style few-shot"
-    job: ClassVar[Job] = Job(memory_mb=4_000, seconds_per_image=2)
+    job: ClassVar[Job] = Job(
+        memory_mb=4_000, seconds_per_image=2, steps={"image features": "features"}
+    )
     fits: ClassVar[Fit | None] = Fit(
         memory_mb=4_000, seconds_per_image=2, outputs={"bank": "bank.safetensors"}
     )
@@ -44,6 +47,27 @@ class FewShotMethod(MethodBlock):
     def learns_from(self) -> dict[str, Any]:
         """Good training parts, of which one at a time is left out."""
         return {"parts": "good training"}
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Thresholds, and bank and features, or, once they are stored, the scores of patches."""
+        files = {"thresholds": paths.prediction("thresholds.parquet")}
+        if paths.is_later:
+            return {**files, "score_grids": paths.predictions("score_grids")}
+        return {
+            **files,
+            "manifest": paths.manifest,
+            "bank": paths.prediction("bank.safetensors"),
+            "features": paths.encodings(f"resnet_features_{self.input_size_px}"),
+        }
+
+    def fit_inputs(self, paths: Paths) -> dict[str, Any]:
+        """Training images and their features."""
+        return {
+            "transforms": paths.training_shards(paths.aligned),
+            "features": paths.training_shards(
+                f"encodings/{paths.dataset}/resnet_features_{self.input_size_px}"
+            ),
+        }
 
 
 Settings = FewShotMethod

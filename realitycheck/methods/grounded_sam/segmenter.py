@@ -13,17 +13,9 @@ from realitycheck.core.schemas import BOXES
 from realitycheck.encoders.detections import stored_detections
 from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
 from realitycheck.methods.grounded_sam import algorithm as grounded_sam
-from realitycheck.methods.paths import Paths
 from realitycheck.methods.sam import open_decoder
 from realitycheck.models.grounding_dino.model import Detection
 from realitycheck.models.sam.inference import box_decoder
-
-STEPS = {"image encoder": "embeddings", "detector": "boxes"}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Boxes of the prompt set, and SAM's embeddings."""
-    return {"boxes": paths.boxes, "embeddings": paths.encodings("sam_rgb")}
 
 
 def open(inputs: Inputs, run: Run, device: str) -> GroundedSam:

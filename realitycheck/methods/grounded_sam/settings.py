@@ -9,6 +9,7 @@ from pydantic import (
     Field,
 )
 
+from realitycheck.methods.paths import Paths
 from realitycheck.methods.settings import Job, VariantBlock
 from realitycheck.models.grounding_dino.model import normalise_caption
 from realitycheck.models.settings import DETECTION_FLOOR
@@ -22,7 +23,13 @@ class GroundedSamMethod(VariantBlock):
     text_threshold: float = Field(0.25, ge=0.0, lt=1)
     networks: ClassVar[tuple[str, ...]] = ("sam", "grounding_dino")
     label: ClassVar[str] = "GroundingDINO + SAM"
-    job: ClassVar[Job] = Job("sam", opens=("sam",), kb_per_image=500)
+    job: ClassVar[Job] = Job(
+        "sam",
+        opens=("sam",),
+        kb_per_image=500,
+        steps={"image encoder": "embeddings", "detector": "boxes"},
+        packages=("segment-anything", "torch"),
+    )
 
     def network_texts(
         self, told: Any, object_names: Mapping[str, str], defect_names: Sequence[str]
@@ -30,6 +37,10 @@ class GroundedSamMethod(VariantBlock):
         """Every phrase, as the detector gets it."""
         for index, phrase in enumerate(told):
             yield f"[{index}]", "grounding_dino", normalise_caption(phrase)
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Boxes of the prompt set, and SAM's embeddings."""
+        return {"boxes": paths.boxes, "embeddings": paths.encodings("sam_rgb")}
 
 
 Settings = GroundedSamMethod

@@ -15,7 +15,6 @@ from realitycheck.core.job import progress
 from realitycheck.core.pictures import read_aligned
 from realitycheck.core.schemas import MANIFEST, REFERENCES, TRANSFORMS
 from realitycheck.methods.base import Inputs, Run, Segmentation
-from realitycheck.methods.paths import Paths
 from realitycheck.methods.pixel_difference.algorithm import difference_map
 from realitycheck.methods.thresholds import (
     besides_references,
@@ -24,17 +23,6 @@ from realitycheck.methods.thresholds import (
     peak_level,
     segment,
 )
-
-STEPS: dict[str, str] = {}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """References and thresholds; the images lie beside their transforms."""
-    return {
-        "manifest": paths.manifest,
-        "references": paths.references,
-        "thresholds": paths.prediction("thresholds.parquet"),
-    }
 
 
 def open(inputs: Inputs, run: Run, device: str) -> PixelDifference:
@@ -88,14 +76,6 @@ class PixelDifference:
             return Segmentation(np.zeros(size, bool), None, 0, "not_comparable")
         limit = self.limits[row.image_id]
         return segment(difference, limit, min_area_px=self.settings["min_area_px"])
-
-
-def fit_inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """References, and the images that set the threshold."""
-    return {
-        "references": paths.references,
-        "transforms": paths.calibration_shards(paths.aligned),
-    }
 
 
 def fit(

@@ -11,6 +11,7 @@ from pydantic import (
 from realitycheck.core.settings import (
     Fraction,
 )
+from realitycheck.methods.paths import Paths
 from realitycheck.methods.settings import Fit, MethodBlock
 
 
@@ -36,6 +37,21 @@ class PixelDifferenceMethod(MethodBlock):
     def learns_from(self) -> dict[str, Any]:
         """Good parts, those shown in the reference apart."""
         return {"parts": "good", "compares_with_reference": True}
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """References and thresholds; the images lie beside their transforms."""
+        return {
+            "manifest": paths.manifest,
+            "references": paths.references,
+            "thresholds": paths.prediction("thresholds.parquet"),
+        }
+
+    def fit_inputs(self, paths: Paths) -> dict[str, Any]:
+        """References, and the images that set the threshold."""
+        return {
+            "references": paths.references,
+            "transforms": paths.calibration_shards(paths.aligned),
+        }
 
 
 Settings = PixelDifferenceMethod

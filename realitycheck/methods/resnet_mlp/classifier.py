@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from realitycheck.methods.base import Inputs, Run, Verdicts, held_out
-from realitycheck.methods.paths import Paths
 from realitycheck.methods.resnet_mlp.algorithm import classify_out_of_fold, largest_departures
-
-STEPS = {"image features": "features"}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Feature maps of whole images."""
-    return {"features": paths.encodings(f"resnet_features_{block.input_size_px}")}
 
 
 def verdicts(inputs: Inputs, run: Run, manifest: pd.DataFrame, device: str) -> Verdicts:

@@ -8,6 +8,7 @@ from pydantic import (
     Field,
 )
 
+from realitycheck.methods.paths import Paths
 from realitycheck.methods.settings import Job, MethodBlock
 from realitycheck.metrics.folds import LEAST_GOOD_PARTS
 
@@ -34,7 +35,12 @@ class ResnetMlpMethod(MethodBlock):
     networks: ClassVar[tuple[str, ...]] = ("resnet",)
     judges_in_folds: ClassVar[bool] = True
     label: ClassVar[str] = "ResNet + MLP"
-    job: ClassVar[Job] = Job(kb_per_image=6_000, minutes=60)
+    job: ClassVar[Job] = Job(
+        kb_per_image=6_000,
+        minutes=60,
+        steps={"image features": "features"},
+        packages=("scikit-learn",),
+    )
 
     @property
     def learns_from(self) -> dict[str, Any]:
@@ -45,6 +51,10 @@ class ResnetMlpMethod(MethodBlock):
             "seed": self.seed,
             "least_good_parts": LEAST_GOOD_PARTS,
         }
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Feature maps of whole images."""
+        return {"features": paths.encodings(f"resnet_features_{self.input_size_px}")}
 
 
 Settings = ResnetMlpMethod

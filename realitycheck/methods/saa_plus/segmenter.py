@@ -24,7 +24,6 @@ from realitycheck.core.store import EncodingStore, FinishedRows
 from realitycheck.encoders.base import Lazily
 from realitycheck.encoders.detections import stored_detections
 from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
-from realitycheck.methods.paths import Paths
 from realitycheck.methods.saa_plus import algorithm as saa_plus
 from realitycheck.methods.saa_plus.prompts import captions, prompts_of_category
 from realitycheck.methods.sam import open_decoder
@@ -34,19 +33,6 @@ from realitycheck.models.sam.inference import box_decoder
 from realitycheck.models.sam.model import SamModel
 
 # ------------------------------------------------------------------------------------ anomaly maps
-
-
-#: Steps behind a map.
-MAP_STEPS = {"image encoder": "embeddings", "saliency": "saliency", "detector": "boxes"}
-
-
-def map_inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Files that the anomaly maps are made from."""
-    return {
-        "boxes": paths.boxes,
-        "embeddings": paths.encodings(f"sam_{block.colour}"),
-        "saliency": paths.encodings(f"saliency_{block.colour}"),
-    }
 
 
 def maps_of_shard(
@@ -317,16 +303,6 @@ def _truth_at(folder: str | Path, image_id: str) -> np.ndarray:
     return cv2.resize(truth, (side, side), interpolation=cv2.INTER_NEAREST) == 255
 
 
-def fit_inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Maps of the scored images, and what else the rule for the threshold looks at."""
-    good, best = block.binarise == "good", block.binarise == "f1max"
-    return {
-        "maps": paths.predictions("maps", "maps"),
-        "calibration": paths.calibration_predictions("maps", "maps") if good else [],
-        "truth": [paths.truth] if best else [],
-    }
-
-
 def fit(
     inputs: Inputs, run: Run, device: str, outputs: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
@@ -347,19 +323,6 @@ def fit(
 
 
 # ------------------------------------------------------------------------------------------- masks
-
-
-STEPS = {"anomaly map": "maps"}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Anomaly maps and thresholds, and what the maps were made from."""
-    return {
-        "boxes": paths.boxes,
-        "saliency": paths.encodings(f"saliency_{block.colour}"),
-        "maps": paths.predictions("maps", "maps"),
-        "thresholds": paths.prediction("thresholds.parquet"),
-    }
 
 
 def open(inputs: Inputs, run: Run, device: str) -> SaaPlus:

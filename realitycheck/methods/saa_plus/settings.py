@@ -12,6 +12,7 @@ from pydantic import (
 from realitycheck.core.settings import (
     Fraction,
 )
+from realitycheck.methods.paths import Paths
 from realitycheck.methods.saa_plus.prompts import detector_captions
 from realitycheck.methods.settings import Fit, Job, PromptSettings, TruthUse, VariantBlock
 from realitycheck.models.settings import DETECTION_FLOOR
@@ -42,8 +43,14 @@ class SaaPlusMethod(VariantBlock):
     networks: ClassVar[tuple[str, ...]] = ("sam", "grounding_dino", "saliency")
     #: Of the rule that makes the anomaly maps, before thresholds and masks.
     maps_job: ClassVar[Job] = Job(
-        "sam", opens=("sam", "saliency"), kb_per_image=600, seconds_per_image=3
+        "sam",
+        opens=("sam", "saliency"),
+        kb_per_image=600,
+        seconds_per_image=3,
+        steps={"image encoder": "embeddings", "saliency": "saliency", "detector": "boxes"},
+        packages=("segment-anything", "timm", "torch"),
     )
+    job: ClassVar[Job] = Job(steps={"anomaly map": "maps"})
     judges_in_folds: ClassVar[bool] = True
     label: ClassVar[str] = "SAA+"
     fits: ClassVar[Fit | None] = Fit(memory_mb=1_000, kb_per_image=30)
@@ -102,6 +109,32 @@ class SaaPlusMethod(VariantBlock):
     def maps_settings(self) -> dict[str, Any]:
         """What the anomaly maps depend on."""
         return self.only("switches", "box_threshold", "text_threshold")
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Anomaly maps and thresholds, and what the maps were made from."""
+        return {
+            "boxes": paths.boxes,
+            "saliency": paths.encodings(f"saliency_{self.colour}"),
+            "maps": paths.predictions("maps", "maps"),
+            "thresholds": paths.prediction("thresholds.parquet"),
+        }
+
+    def fit_inputs(self, paths: Paths) -> dict[str, Any]:
+        """Maps of the scored images, and what else the rule for the threshold looks at."""
+        good, best = self.binarise == "good", self.binarise == "f1max"
+        return {
+            "maps": paths.predictions("maps", "maps"),
+            "calibration": paths.calibration_predictions("maps", "maps") if good else [],
+            "truth": [paths.truth] if best else [],
+        }
+
+    def map_inputs(self, paths: Paths) -> dict[str, Any]:
+        """Files that the anomaly maps are made from."""
+        return {
+            "boxes": paths.boxes,
+            "embeddings": paths.encodings(f"sam_{self.colour}"),
+            "saliency": paths.encodings(f"saliency_{self.colour}"),
+        }
 
 
 def _words_of(prompts: Any) -> str:

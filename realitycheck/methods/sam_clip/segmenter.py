@@ -13,18 +13,7 @@ from realitycheck.encoders.automatic_masks import unpacked_masks
 from realitycheck.encoders.clip import TextFeatures
 from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
 from realitycheck.methods.clip import open_texts
-from realitycheck.methods.paths import Paths
 from realitycheck.methods.sam_clip import algorithm as sam_clip
-
-STEPS = {"automatic masks": "masks", "crops": "crops"}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Automatic masks, and the features of their crops."""
-    return {
-        "masks": paths.own_encodings("automatic_masks", "masks"),
-        "crops": paths.own_encodings("crops", "crops"),
-    }
 
 
 def open(inputs: Inputs, run: Run, device: str) -> SamClip:

@@ -9,6 +9,7 @@ from pydantic import (
     Field,
 )
 
+from realitycheck.methods.paths import Paths
 from realitycheck.methods.settings import Job, VariantBlock
 
 
@@ -27,7 +28,13 @@ class SamClipMethod(VariantBlock):
     threshold: float = Field(0.05, gt=0, lt=1, description="least share of the softmax over masks")
     networks: ClassVar[tuple[str, ...]] = ("sam", "clip")
     label: ClassVar[str] = "SAM + CLIP"
-    job: ClassVar[Job] = Job("clip", opens=("clip",), kb_per_image=20)
+    job: ClassVar[Job] = Job(
+        "clip",
+        opens=("clip",),
+        kb_per_image=20,
+        steps={"automatic masks": "masks", "crops": "crops"},
+        packages=("open_clip_torch", "segment-anything", "torch"),
+    )
 
     def network_texts(
         self, told: Any, object_names: Mapping[str, str], defect_names: Sequence[str]
@@ -52,6 +59,13 @@ class SamClipMethod(VariantBlock):
     def crops_settings(self) -> dict[str, Any]:
         """What the features of the crops depend on."""
         return self.masks_settings() | self.only("switches")
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Automatic masks, and the features of their crops."""
+        return {
+            "masks": paths.own_encodings("automatic_masks", "masks"),
+            "crops": paths.own_encodings("crops", "crops"),
+        }
 
 
 Settings = SamClipMethod

@@ -12,15 +12,7 @@ import pandas as pd
 from realitycheck.core.words import object_name
 from realitycheck.methods.base import Inputs, Run, Verdicts, held_out
 from realitycheck.methods.clip import open_clip
-from realitycheck.methods.paths import Paths
 from realitycheck.methods.tuned_clip import algorithm as tuned_clip
-
-STEPS = {"image features": "features"}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Features of whole images."""
-    return {"features": paths.encodings("clip_features")}
 
 
 def verdicts(inputs: Inputs, run: Run, manifest: pd.DataFrame, device: str) -> Verdicts:

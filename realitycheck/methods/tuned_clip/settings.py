@@ -9,6 +9,7 @@ from pydantic import (
     Field,
 )
 
+from realitycheck.methods.paths import Paths
 from realitycheck.methods.settings import Job, MethodBlock
 
 
@@ -30,7 +31,15 @@ class TunedClipMethod(MethodBlock):
     networks: ClassVar[tuple[str, ...]] = ("clip",)
     judges_in_folds: ClassVar[bool] = True
     label: ClassVar[str] = "CLIP + CoOp"
-    job: ClassVar[Job] = Job("clip", opens=("clip",), kb_per_image=20, minutes=60)
+    job: ClassVar[Job] = Job(
+        "clip",
+        opens=("clip",),
+        kb_per_image=20,
+        minutes=60,
+        steps={"image features": "features"},
+        packages=("open_clip_torch", "torch"),
+    )
+    names_object: ClassVar[bool] = True
 
     @property
     def learns_from(self) -> dict[str, Any]:
@@ -47,6 +56,10 @@ class TunedClipMethod(MethodBlock):
         for shown in object_names.values():
             for call in CALLS:
                 yield None, "clip", f"{places} {call.replace('{}', shown)}."
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Features of whole images."""
+        return {"features": paths.encodings("clip_features")}
 
 
 Settings = TunedClipMethod

@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from realitycheck.methods.base import Inputs, Run, Segmentation
-from realitycheck.methods.paths import Paths
 from realitycheck.metrics.baselines import whole_image
-
-STEPS: dict[str, str] = {}
-
-
-def inputs(block: Any, paths: Paths) -> dict[str, Any]:
-    """Nothing but the sizes of the images."""
-    return {}
 
 
 def open(inputs: Inputs, run: Run, device: str) -> WholeImage:

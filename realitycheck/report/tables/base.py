@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.constants import MASK_FLOORS, NO_PROMPT
+from realitycheck.core.constants import NO_PROMPT
 from realitycheck.metrics.baselines import FLOORS, f2_floor, verdict_floors
 from realitycheck.metrics.classification import (
     Confusion,
@@ -31,31 +31,16 @@ SCORE_COLUMNS = [
     *("label_predicted", "iou", "intersection_px", "union_px", "truth_px", "predicted_px"),
     *("lost_px", "defect_type", "status"),
 ]
-MASK_KINDS = (
-    *("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference"),
-    *("few_shot", "adapted_sam"),
-    *MASK_FLOORS,
-)
-METHOD_NAMES = {
-    "grounded_sam": "GroundingDINO + SAM",
-    "sam_clip": "SAM + CLIP",
-    "clip_surgery_sam": "CLIPSurgery + SAM",
-    "saa_plus": "SAA+",
-    "pixel_difference": "Pixel difference",
-    "few_shot": "Few good parts",
-    "adapted_sam": "SAM, adapted",
-    "lvlm": "LVLM",
-    "resnet_mlp": "ResNet + MLP",
-    "clip_zero_shot": "CLIP zero-shot",
-    "tuned_clip": "CLIP, tuned prompt",
-    "reject_everything": "Floor: reject everything",
-    "accept_everything": "Floor: accept everything",
-    "coin_at_prevalence": "Floor: coin at the prevalence",
-    "whole_image": "Floor: whole image",
+BASELINE_NAMES = {
+    "reject_everything": "Baseline: reject everything",
+    "accept_everything": "Baseline: accept everything",
+    "coin_at_prevalence": "Baseline: coin at the prevalence",
+    "whole_image": "Baseline: whole image",
 }
 
 _DATASET_KEYS = {"name", "published_as", "note"}
-_METHOD_KEYS = {"kind", "name", "variant", "model", "uses_test_truth", "note", "verdict_by"}
+_METHOD_KEYS = {"kind", "name", "variant", "model", "uses_test_truth", "note"}
+_METHOD_KEYS |= {"verdict_by", "label", "gives_masks"}
 _AREA_NOTE = "NOK by predicted area, above a threshold from good images of other folds"
 _UNJUDGED_WORDS = {
     "not_comparable": "not comparable: not aligned, and of another size than the reference"
@@ -146,11 +131,11 @@ def _with_floors(rows: list[dict], datasets: Mapping, *, confidence: float) -> l
             row |= {"f2_interval": "undefined", "f2_floor": f2_floor(n_nok, n_ok)}
             row = _without_unknown(row) | {
                 "dataset_name": dataset_name(dataset, datasets),
-                "method_name": METHOD_NAMES[floor],
+                "method_name": BASELINE_NAMES[floor],
                 "kind": floor,
                 "uses_test_truth": False,
                 "is_floor": True,
-                "verdict_by": _verdict_by(floor, by_area=False),
+                "verdict_by": "model",
                 "unanswered_status": "",
                 "status_counts": "",
                 "confidence": confidence,
@@ -218,12 +203,6 @@ def _status_counts(status: pd.Series) -> str:
     return ", ".join(f"{value} {count}" for value, count in ordered)
 
 
-def _verdict_by(kind: str, *, by_area: bool) -> str:
-    if by_area:
-        return "area"
-    return "any mask" if kind in MASK_KINDS else "model"
-
-
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
@@ -236,7 +215,8 @@ def dataset_name(dataset: str, datasets: Mapping[str, Mapping[str, Any]]) -> str
 def method_name(method: str, methods: Mapping[str, Mapping[str, Any]]) -> str:
     """Name of a method for people, with its variant, and how it judges where that is by area."""
     settings = methods.get(method, {})
-    name = settings.get("name") or METHOD_NAMES.get(settings.get("kind", method), method)
+    usual = settings.get("label") or BASELINE_NAMES.get(settings.get("kind", method), method)
+    name = settings.get("name") or usual
     variant = settings.get("variant")
     if not settings.get("name") and variant not in (None, "published"):
         name = f"{name} ({variant})"

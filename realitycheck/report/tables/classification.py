@@ -38,7 +38,6 @@ from realitycheck.report.tables.base import (
     _rows,
     _status_counts,
     _typed,
-    _verdict_by,
     _why,
     _with_floors,
     _without_unknown,
@@ -195,7 +194,13 @@ def classification_table(
         row |= _verdict_statistics(counts, interval, confidence=confidence)
         row["is_no_better_than_floor"] = _is_no_better(row, "f2_high", "f2_floor")
         row |= {name: answered.get(name) for name in ANSWER_COLUMNS}
-        row["verdict_by"] = _verdict_by(about["kind"], by_area=by_area)
+        row["verdict_by"] = (
+            "area"
+            if by_area
+            else "any mask"
+            if methods.get(key[1], {}).get("gives_masks")
+            else "model"
+        )
         unanswered = images.loc[images["label_predicted"].isna(), "status"]
         row["unanswered_status"] = _status_counts(unanswered)
         notes = [

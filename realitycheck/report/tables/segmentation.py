@@ -17,7 +17,6 @@ from realitycheck.report.tables.base import (
     _DESCRIPTION,
     _NO_VARIATION,
     KEYS,
-    MASK_KINDS,
     _check_scores,
     _count_notes,
     _describe,
@@ -141,7 +140,7 @@ def segmentation_table(
     rows = []
     for key, images in rows_by_run(scores, datasets, methods):
         about = _describe(key, images, datasets, methods)
-        if about["kind"] not in MASK_KINDS and images["predicted_px"].isna().all():
+        if not methods.get(key[1], {}).get("gives_masks") and images["predicted_px"].isna().all():
             continue
 
         def stream(quantity: str, key: tuple = key) -> np.random.Generator:
