@@ -133,11 +133,11 @@ for kind, block in segmenters().items():
             manifest=ancient("<results>/manifests/{dataset}.parquet"),
             train=ancient("<results>/manifests/{dataset}/train.parquet"),
         output:
-            thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
             **{
                 name: f"<results>/predictions/{{dataset}}/{{method}}/{{prompt}}/{file}"
                 for name, file in block.fits.outputs.items()
             },
+            thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
         log:
             f"logs/{block.fits.verb}_{kind}/{{dataset}}/{{method}}/{{prompt}}.log",
         benchmark:
@@ -148,9 +148,9 @@ for kind, block in segmenters().items():
             environment_of(block.fits)
         threads: threads_of(block.fits)
         resources:
+            **device_of(block.fits),
             mem_mb=memory_of(block.fits),
             runtime=minutes_of(block.fits),
-            **device_of(block.fits),
         params:
             kind=kind,
             run=run_of(block.fits),
@@ -174,21 +174,25 @@ for kind, block in segmenters().items():
             checked=ancient(checked_inputs),
             transforms="<results>/aligned/{dataset}/shards/{shard}.parquet",
         output:
-            masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
             **(GRIDS if block.keeps_score_grid else {}),
+            masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
         log:
             f"logs/segment_{kind}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.log",
         benchmark:
             f"benchmarks/segment_{kind}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.tsv"
         wildcard_constraints:
-            method=kind if kind in MASK_FLOORS else "|".join(cfg.method_names(kind) or ["none"]),
+            method=(
+                kind
+                if kind in MASK_FLOORS
+                else "|".join(cfg.method_names(kind) or ["none"])
+            ),
         conda:
             environment_of(block.job)
         threads: threads_of(block.job)
         resources:
+            **device_of(block.job),
             mem_mb=memory_of(block.job),
             runtime=minutes_of(block.job),
-            **device_of(block.job),
         params:
             kind=kind,
             run=run_of(block.job),

@@ -59,9 +59,9 @@ for kind, block in classifiers().items():
             environment_of(block.job)
         threads: threads_of(block.job)
         resources:
+            **device_of(block.job),
             mem_mb=memory_of(block.job),
             runtime=minutes_of(block.job),
-            **device_of(block.job),
         params:
             kind=kind,
             run=run_of(block.job),

@@ -270,9 +270,11 @@ def files_of(inputs, job=None, *, is_later=False):
             found[f"{network}_weights"] = f"{cfg.results_dir}/weights/{network}.json"
         checked = (f"{cfg.results_dir}/manifests/", f"{cfg.results_dir}/weights/")
         return {
-            name: ancient(path)
-            if isinstance(path, str) and path.startswith(checked)
-            else path
+            name: (
+                ancient(path)
+                if isinstance(path, str) and path.startswith(checked)
+                else path
+            )
             for name, path in found.items()
         }
 
