@@ -9,6 +9,7 @@ import pytest
 
 from realitycheck.core import provenance
 from realitycheck.core.provenance import source_digest, sources
+from realitycheck.methods.registry import METHODS, block_of, code_of_part
 from realitycheck.planning.plan import Plan
 from realitycheck.settings.load import load_settings
 
@@ -25,24 +26,35 @@ DATA_FILES = {
     "report/tables/self_test.yaml": "tabulate_self_test",
 }
 #: Words that are asked or compared, and sizes of networks: what stands there, what takes its
-#: place, and scripts that use it.
+#: place, and scripts or parts of methods that use it.
 CONSTANTS = {
     "methods/clip_zero_shot/algorithm.py": (
-        "photo of a {}.",
-        "image of a {}.",
-        ["classify_clip_zero_shot"],
+        *("photo of a {}.", "image of a {}."),
+        [("clip_zero_shot", "classifier")],
     ),
-    "methods/saa_plus/prompts.py": ("irregular", "odd", ["detect_boxes", "map_anomalies"]),
-    "methods/tuned_clip/algorithm.py": ('= "a photo', '= "an image', ["classify_tuned_clip"]),
+    "methods/saa_plus/prompts.py": (
+        *("irregular", "odd"),
+        [("saa_plus", "prompts"), ("saa_plus", "segmenter"), "map_anomalies"],
+    ),
+    "methods/tuned_clip/algorithm.py": (
+        *('= "a photo', '= "an image'),
+        [("tuned_clip", "classifier")],
+    ),
     "models/clip/model.py": ("_TEMPLATES = (", "_TEMPLATES = ('{}',", ["encode_patches"]),
     "lvlm/verdict.py": ('"reasoning"', '"reasons"', ["ask_lvlm"]),
-    "models/sam/inference.py": (
-        "MASK_THRESHOLD = 0.0",
-        "MASK_THRESHOLD = 0.1",
-        ["segment_grounded_sam"],
+    "models/sam/model.py": (
+        *("MASK_THRESHOLD = 0.0", "MASK_THRESHOLD = 0.1"),
+        [("grounded_sam", "segmenter")],
     ),
     "models/saliency.py": ("VARIANTS: dict", "OTHERS = 1\nVARIANTS: dict", ["encode_saliency"]),
 }
+
+
+def code_of(user):
+    """Digest of a script's code, or of a part of a method."""
+    return source_digest(
+        *([f"scripts/{user}.py"] if isinstance(user, str) else code_of_part(*user))
+    )
 
 
 def plan_of(*methods, prompts=None):
@@ -124,6 +136,23 @@ def test_no_job_imports_a_module_under_a_computed_name(repository):
                 assert "import_module" not in name and "__import__" not in name, path
 
 
+PARTS = [
+    (kind, part)
+    for kind in METHODS.modules
+    if not block_of(kind).asks_service
+    for part in (("segmenter", "views") if block_of(kind).gives_masks else ("classifier",))
+]
+
+
+@pytest.mark.parametrize(("kind", "part"), PARTS)
+def test_job_of_a_method_depends_on_no_other_method(kind, part):
+    """An edited method makes its own masks anew, not those of all."""
+    found = sources(*code_of_part(kind, part), "scripts/segment.py", "scripts/classify.py")
+    others = set(METHODS.modules) - {kind}
+    assert {name.split(".")[2] for name in found if ".methods." in name} & others == set()
+    assert f"realitycheck.methods.{kind}.{part}" in found
+
+
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory, repository):
     """A copy of package and scripts whose files can be edited."""
@@ -179,11 +208,11 @@ def test_edited_data_file_runs_the_script_that_reads_it(name, script, edit):
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_edited_words_run_the_scripts_that_use_them(name, edit):
     """Prompt ensembles, prompts of known products and sizes of networks are code."""
-    old, new, scripts = CONSTANTS[name]
-    before = [source_digest(f"scripts/{script}.py") for script in scripts]
+    old, new, users = CONSTANTS[name]
+    before = [code_of(user) for user in users]
     untouched = source_digest("scripts/align_images.py")
     edit(name, old, new)
-    after = [source_digest(f"scripts/{script}.py") for script in scripts]
+    after = [code_of(user) for user in users]
     assert all(a != b for a, b in zip(after, before, strict=True))
     assert source_digest("scripts/align_images.py") == untouched
 
@@ -214,8 +243,9 @@ def test_leaving_saa_plus_out_runs_no_detector_of_other_prompt_sets():
     """It asks the detector with prompt sets of its own; the others are asked as before."""
     with_it = plan_of("grounded_sam", "saa_plus", prompts=SETS)
     asked = with_it.detector_prompts("chips", "plain")
-    assert asked == {"texts": ["void"], "saa_plus": None, "object_comma": []}
+    assert asked == {"texts": ["void"], "composed": []}
     without = plan_of("grounded_sam", prompts=SETS)
     assert without.detector_prompts("chips", "plain") == asked
-    assert with_it.detector_prompts("chips", "both")["object_comma"] == [True]
+    (composed,) = with_it.detector_prompts("chips", "both")["composed"]
+    assert composed["settings"] == {"object_comma": True}
     assert ("chips", "products") not in without.detector_runs()

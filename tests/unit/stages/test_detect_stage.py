@@ -35,7 +35,7 @@ SMALL = GroundingDinoDimensions(
     long_side_limit_px=96,
 )
 CAPTIONS = ["defect", "scratch. dark spot."]
-ASKED = {"texts": CAPTIONS, "saa_plus": None, "object_comma": []}
+ASKED = {"texts": CAPTIONS, "composed": []}
 
 
 @pytest.fixture(scope="module")

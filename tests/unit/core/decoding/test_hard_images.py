@@ -31,11 +31,12 @@ from realitycheck.encoders.base import keys_of
 from realitycheck.encoders.clip import TextFeatures, clip_store, crop_encoder, patch_encoder
 from realitycheck.encoders.saliency import saliency_encoder, saliency_store
 from realitycheck.encoders.sam_embeddings import sam_embedder, sam_store
-from realitycheck.methods.clip_surgery_sam.segmenter import clip_surgery_sam_segmenter
-from realitycheck.methods.grounded_sam.segmenter import grounded_sam_segmenter
+from realitycheck.methods.base import Encodings
+from realitycheck.methods.clip_surgery_sam.segmenter import ClipSurgerySam
+from realitycheck.methods.grounded_sam.segmenter import GroundedSam
 from realitycheck.methods.saa_plus.prompts import captions, prompts_of_category
-from realitycheck.methods.saa_plus.segmenter import map_anomalies, saa_plus_segmenter
-from realitycheck.methods.sam_clip.segmenter import sam_clip_segmenter
+from realitycheck.methods.saa_plus.segmenter import SaaPlus, map_anomalies
+from realitycheck.methods.sam_clip.segmenter import SamClip
 from realitycheck.models.clip.model import load_clip
 from realitycheck.models.grounding_dino.model import load_grounding_dino
 from realitycheck.models.miniature_clip import write_miniature_clip, write_miniature_saliency
@@ -175,7 +176,13 @@ class Hard:
         found = detect_shard(
             self.transforms,
             self.detector,
-            asked={"texts": PROMPTS, "saa_plus": SAA_PLUS, "object_comma": [False, True]},
+            asked={
+                "texts": PROMPTS,
+                "composed": [
+                    {"kind": "saa_plus", "told": SAA_PLUS, "settings": {"object_comma": form}}
+                    for form in (False, True)
+                ],
+            },
             prompt="plain",
             floor=FLOOR,
             images_folder=self.images,
@@ -194,9 +201,9 @@ class Hard:
         rows = list(encode_shard(self.transforms, store, compute, **options))
         return store, keys_of(self.table(rows, ENCODINGS))
 
-    def masks(self, segment_one, method):
+    def masks(self, segmenter, method):
         """The masks table of a method, by image."""
-        rows = segment_shard(self.transforms, segment_one, method=method, prompt="plain")
+        rows = segment_shard(self.transforms, segmenter.segment, method=method, prompt="plain")
         table = self.table(list(rows), MASKS)
         check_rows(table, self.transforms["image_id"], where=method)
         return table
@@ -223,12 +230,10 @@ class Hard:
             ),
             lambda row: f"{row.pixels_sha256}/{mask_keys[row.image_id]}",
         )
-        segmenter = sam_clip_segmenter(
-            masks,
-            crops,
+        segmenter = SamClip(
+            Encodings(masks, mask_keys),
+            Encodings(crops, crop_keys),
             self.texts,
-            mask_keys=mask_keys,
-            crop_keys=crop_keys,
             prompts=PROMPTS,
             settings={"logit_scale": 100.0, "threshold": 0.05},
         )
@@ -236,12 +241,11 @@ class Hard:
 
     def grounded_sam(self, variant, box_threshold):
         store, keys = self.embeddings["rgb"]
-        segmenter = grounded_sam_segmenter(
+        segmenter = GroundedSam(
             self.boxes,
-            self.sam,
-            store,
+            lambda: self.sam,
+            Encodings(store, keys),
             captions=PROMPTS,
-            keys=keys,
             settings={
                 "switches": asdict(switched("grounded_sam", variant, {})),
                 "box_threshold": box_threshold,
@@ -265,13 +269,11 @@ class Hard:
             patch_encoder(lambda: self.clip, settings=settings),
         )
         store, keys = self.embeddings["rgb"]
-        segmenter = clip_surgery_sam_segmenter(
-            patches,
-            store,
+        segmenter = ClipSurgerySam(
+            Encodings(patches, patch_keys),
+            Encodings(store, keys),
             self.texts,
-            sam=self.sam,
-            patch_keys=patch_keys,
-            embedding_keys=keys,
+            lambda: self.sam,
             prompts=PROMPTS,
             settings=settings,
         )
@@ -309,7 +311,8 @@ class Hard:
         maps = self.table(list(rows), ANOMALY_MAPS)
         check_rows(maps, self.transforms["image_id"], where="maps")
         limits = dict.fromkeys(maps["image_id"], 0.0)
-        return self.masks(saa_plus_segmenter(maps, limits, settings=settings), "saa_plus")
+        segmenter = SaaPlus(maps, limits, SAA_PLUS, settings, FLOOR, boxes=None, saliency=None)
+        return self.masks(segmenter, "saa_plus")
 
     def best_scores(self, captions):
         """Score of the best box of each image, 0 without any."""
