@@ -110,4 +110,9 @@ def detector_captions(composed: Mapping[str, Any], category: str) -> list[str]:
     return captions_of(composed["told"], category, **composed["settings"])
 
 
+def known_prompts() -> list[str]:
+    """Names of products whose prompts a kind knows by itself."""
+    return [name for block in blocks().values() for name in block.known_prompts()]
+
+
 MethodSettings = Annotated[Union[tuple(blocks().values())], Field(discriminator="kind")]  # noqa: UP007

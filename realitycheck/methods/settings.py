@@ -230,6 +230,11 @@ class MethodBlock(_Strict):
         """
         yield from ()
 
+    @classmethod
+    def known_prompts(cls) -> list[str]:
+        """Names of products that a prompt set may give in place of prompts for them."""
+        return []
+
     def caption_settings(self) -> dict[str, Any] | None:
         """What captions depend on that `detector_captions` in the kind's `prompts.py` makes.
 

@@ -18,7 +18,7 @@ from realitycheck.core.settings import SettingsError
 from realitycheck.lvlm.gates import LeavesSiteError, check_may_leave, endpoint_faults
 from realitycheck.lvlm.keys import MissingKeyError, read_key
 from realitycheck.lvlm.pricing import read_prices
-from realitycheck.methods.saa_plus.prompts import DEFAULT_PROMPTS
+from realitycheck.methods.registry import known_prompts
 from realitycheck.models.checkpoints.known import network_files
 from realitycheck.planning.plan import Plan
 from realitycheck.planning.texts import Told, text_faults, told_texts, vocabulary_folder
@@ -280,12 +280,12 @@ def _prompt_faults(
     for category, asked in (block.saa_plus if isinstance(block.saa_plus, dict) else {}).items():
         if category != "default" and categories is not None:
             yield from _unknown(f"{key}.saa_plus", category, categories)
-        if isinstance(asked, str) and asked != "auto" and asked not in DEFAULT_PROMPTS:
-            close = difflib.get_close_matches(asked, DEFAULT_PROMPTS, n=1)
+        if isinstance(asked, str) and asked != "auto" and asked not in known_prompts():
+            close = difflib.get_close_matches(asked, known_prompts(), n=1)
             hint = f"did you mean '{close[0]}'? " if close else ""
             yield (
                 f"{key}.saa_plus.{category}: SAA+ has no prompts named '{asked}'; {hint}"
-                f"There are {', '.join(DEFAULT_PROMPTS)}; for another product write "
+                f"There are {', '.join(known_prompts())}; for another product write "
                 f"{{class_name: {asked}}}"
             )
     asks = (

@@ -13,7 +13,7 @@ from realitycheck.core.settings import (
     Fraction,
 )
 from realitycheck.methods.paths import Paths
-from realitycheck.methods.saa_plus.prompts import detector_captions
+from realitycheck.methods.saa_plus.prompts import DEFAULT_PROMPTS, detector_captions
 from realitycheck.methods.settings import Fit, Job, PromptSettings, TruthUse, VariantBlock
 from realitycheck.models.settings import DETECTION_FLOOR
 
@@ -93,6 +93,11 @@ class SaaPlusMethod(VariantBlock):
     def summary(self, asked: PromptSettings) -> tuple[str, str]:
         """Its prompts by category, in few words."""
         return self.label, _words_of(self.told(asked))
+
+    @classmethod
+    def known_prompts(cls) -> list[str]:
+        """Published classes, and the study's other two data sets."""
+        return list(DEFAULT_PROMPTS)
 
     def caption_settings(self) -> dict[str, Any]:
         """The form of the caption for the product itself."""

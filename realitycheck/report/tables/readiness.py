@@ -193,7 +193,7 @@ def _cost(row: Mapping[str, Any]) -> float | None:
     per_thousand = _number(row["cost_per_1000_parts_usd"])
     if per_thousand is not None:
         return per_thousand / 1000
-    return None if row["kind"] == "lvlm" else 0.0
+    return None if pd.notna(row["model"]) else 0.0
 
 
 DECISION_WORDS = {
