@@ -42,7 +42,7 @@ CONSTANTS = {
     ),
     "models/clip/model.py": ("_TEMPLATES = (", "_TEMPLATES = ('{}',", ["encode_patches"]),
     "lvlm/verdict.py": ('"reasoning"', '"reasons"', ["ask_lvlm"]),
-    "models/sam/model.py": (
+    "models/sam/inference.py": (
         *("MASK_THRESHOLD = 0.0", "MASK_THRESHOLD = 0.1"),
         [("grounded_sam", "segmenter")],
     ),
