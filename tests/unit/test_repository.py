@@ -188,7 +188,7 @@ FAMILIES = {"segment", "fit", "classify"}
 
 
 def test_rules_scripts_and_logs_are_called_alike(jobs, repository):
-    """Who knows one name finds all; the rules of a family share a script, called by what they do."""
+    """Who knows one name finds all; rules of a family share a script."""
     scripts = {path.stem for path in (repository / "scripts").glob("*.py")}
     names = {rule["name"] for rule in jobs}
     used = {rule["script"].rsplit("/", 1)[-1].removesuffix(".py") for rule in jobs}
