@@ -237,10 +237,15 @@ def test_tables_say_that_weights_are_the_users_own(plan, tmp_path):
 def test_notes_name_methods_and_data_sets_for_people(plan):
     """What a table says beside a number."""
     notes = plan.method_notes()
-    assert notes["difference"] == {"kind": "pixel_difference", "name": "Difference"}
+    assert notes["difference"] == {
+        "kind": "pixel_difference",
+        "label": "Pixel difference",
+        "gives_masks": True,
+        "name": "Difference",
+    }
     assert notes["grounded_sam"]["note"] == "untrained miniature"
     assert notes["difference_area"] == notes["difference"] | {"verdict_by": "area"}
-    assert notes["whole_image"] == {"kind": "whole_image"}
+    assert notes["whole_image"] == {"kind": "whole_image", "gives_masks": True}
     assert plan.dataset_notes() == {
         "pets": {"name": "pets"},
         "chips": {"name": "Chips"},
@@ -249,8 +254,7 @@ def test_notes_name_methods_and_data_sets_for_people(plan):
     assert plan.segmentation_texts("chips", "plain") == ["void", "crack"]
     assert plan.detector_prompts("chips", "plain") == {
         "texts": ["void", "crack"],
-        "saa_plus": None,
-        "object_comma": [],
+        "composed": [],
     }
 
 
