@@ -470,10 +470,6 @@ class Plan:
         name = block.key_env or DEFAULT_KEY_ENV.get(block.service)
         return name is None or bool(os.environ.get(name))
 
-    def segmentation_texts(self, dataset: str, prompt: str) -> list[str]:
-        """Phrases of a prompt set."""
-        return list(self.settings.prompts[dataset][prompt].segmentation)
-
     def detector_prompts(self, dataset: str, prompt: str) -> dict[str, Any]:
         """What the detector is asked for under a prompt set.
 

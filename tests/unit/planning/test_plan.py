@@ -251,7 +251,6 @@ def test_notes_name_methods_and_data_sets_for_people(plan):
         "chips": {"name": "Chips"},
         "mine": {"name": "mine"},
     }
-    assert plan.segmentation_texts("chips", "plain") == ["void", "crack"]
     assert plan.detector_prompts("chips", "plain") == {
         "texts": ["void", "crack"],
         "composed": [],
