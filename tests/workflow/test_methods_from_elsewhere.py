@@ -5,7 +5,6 @@ import os
 import shutil
 
 import pytest
-from conftest import add_part
 
 SETTINGS = {
     "datasets": {
@@ -41,8 +40,8 @@ def test_methods_of_another_package_reach_every_result(new_run, outside, tmp_pat
     run = new_run(tmp_path / "parts", SETTINGS)
     for label, names in {"OK": "abc", "NOK": "xyz"}.items():
         for name in names:
-            add_part(run.folder / "data" / "parts", label, name)
-    run.finish(cores=2)
+            run.add_part(label, name)
+    run.finish()
     masks = run.read("predictions/parts/marks/none/masks.parquet").set_index("image_id")
     assert (masks["status"] == "ok").sum() == 3
     assert run.read("scores/parts/marks/none/pixels.parquet")["auroc"].item() > 0.95
