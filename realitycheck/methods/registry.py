@@ -63,13 +63,15 @@ def _folder(kind: str) -> str:
 def code_of_part(kind: str, part: str) -> list[str]:
     """What the digest of a job that runs a part of a kind starts at; see `source_digest`.
 
-    Of a package from elsewhere, whose imports are not followed, every module of the folder counts.
+    Of a package from elsewhere, whose imports are not followed, every module of the folder counts,
+    but for the views where there is no view, and the block, whose settings the job is told.
     """
     folder = _folder(kind)
     if folder.startswith("realitycheck."):
         return [f"{folder}.{part}"]
-    found = importlib.util.find_spec(f"{folder}.{part}")
-    return [str(path) for path in sorted(Path(found.origin).parent.rglob("*.py"))]
+    found = Path(importlib.util.find_spec(f"{folder}.{part}").origin)
+    others = {"settings.py", "views.py"} - {found.name}
+    return [str(path) for path in sorted(found.parent.rglob("*.py")) if path.name not in others]
 
 
 @functools.cache
