@@ -58,7 +58,7 @@ def test_methods_of_another_package_reach_every_result(new_run, outside, tmp_pat
 
     views = outside / "red_marks" / "views.py"
     views.write_text(views.read_text().replace("Excess of red", "Too red"))
-    assert run.planned_jobs() == {"plot_panels": 1}
+    assert run.planned_jobs() == {"plot_panels": 1, "render_report": 1}
 
 
 def test_kind_whose_package_is_not_installed_is_refused_with_the_known_ones(new_run, tmp_path):
