@@ -34,6 +34,9 @@ localrules:
     tables,
     figures,
     exports,
+    score_masks,
+    score_labels,
+    score_areas,
     detections,
     predictions,
 

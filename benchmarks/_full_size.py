@@ -26,13 +26,14 @@ from realitycheck.core.files import image_file
 from realitycheck.core.images import write_png
 from realitycheck.core.provenance import digest_of
 from realitycheck.datasets.synthetic.sat import SatSettings, draw_part, image_rng
-from realitycheck.models import miniature_clip, miniatures, saliency
+from realitycheck.models import saliency
 from realitycheck.models.clip import model as clip
 from realitycheck.models.grounding_dino import model as grounding_dino
 from realitycheck.models.sam import inference as sam
 from realitycheck.models.sam.decoder import ImageDecoder
 from realitycheck.models.sam.load import build_parts, load_sam
 from realitycheck.models.sam.model import SAM_VARIANTS, SamModel
+from training import miniature_clip, miniatures
 
 SIZES = ("vit_b", "vit_h", "miniature")
 DATASET = "drawn"
@@ -59,17 +60,21 @@ class Networks:
 
     Attributes:
         paths: By network; `text_encoder` is a folder.
-        variants: By network.
+        variants: By network; a mapping of dimensions is that of a miniature.
         device: Where networks are loaded to.
         precision: Of SAM and CLIP's images, see `precision.arithmetic`.
         detector_precision: Of the detector.
     """
 
     paths: Mapping[str, Path]
-    variants: Mapping[str, str]
+    variants: Mapping[str, Any]
     device: str = "cpu"
     precision: str = "float32"
     detector_precision: str = "float32"
+
+    def is_miniature(self, network: str) -> bool:
+        """Whether the weights are arranged so that masks and scores vary."""
+        return not isinstance(self.variants[network], str)
 
     def sam(self, *parts: str) -> SamModel:
         """Load parts of SAM."""
@@ -118,10 +123,10 @@ def write_networks(
     folder = Path(folder) / f"{size}_{others}_{seed}"
     full = others == "full"
     variants = {
-        "sam": size,
-        "grounding_dino": "swint_ogc" if full else "miniature",
-        "clip": "ViT-B-16" if full else "miniature",
-        "saliency": "wide_resnet50_2" if full else "miniature",
+        "sam": miniatures.VARIANTS["sam"] if size == "miniature" else size,
+        "grounding_dino": "swint_ogc" if full else miniatures.VARIANTS["grounding_dino"],
+        "clip": "ViT-B-16" if full else miniatures.VARIANTS["clip"],
+        "saliency": "wide_resnet50_2" if full else miniatures.VARIANTS["saliency"],
     }
     listing = folder / "networks.json"
     if listing.is_file():

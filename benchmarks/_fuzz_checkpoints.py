@@ -29,11 +29,11 @@ from realitycheck.models.checkpoints.known import SHIPPED_FOLDER
 from realitycheck.models.checkpoints.pickled import CheckpointError
 from realitycheck.models.checkpoints.read import load_state
 from realitycheck.models.clip.model import load_clip
-from realitycheck.models.miniature_clip import write_miniature_clip, write_miniature_saliency
-from realitycheck.models.miniatures import write_miniature_sam
 from realitycheck.models.saliency import load_saliency
 from realitycheck.models.sam.load import load_sam
 from realitycheck.models.sam.model import PARTS
+from training.miniature_clip import write_miniature_clip, write_miniature_saliency
+from training.miniatures import VARIANTS, write_miniature_sam
 
 TIME_BOUND_S = 20
 MEMORY_BOUND = 1 << 30  # bytes of address space beyond what the process has at the start
@@ -108,7 +108,7 @@ def _sound(folder: Path) -> list[tuple[Path, Load]]:
         (SHIPPED_FOLDER / "clip.safetensors", load_state),
         (sam, lambda path: load_sam(path, parts=PARTS[1:])),
         (clip, load_clip),
-        (saliency, lambda path: load_saliency(path, variant="miniature")),
+        (saliency, lambda path: load_saliency(path, variant=VARIANTS["saliency"])),
     ]
 
 

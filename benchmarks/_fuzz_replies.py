@@ -25,17 +25,23 @@ import numpy as np
 from realitycheck.core.constants import VERDICT_STATUSES
 from realitycheck.core.schemas import VERDICTS
 from realitycheck.core.tables import write_table
+from realitycheck.lvlm.assembly import Subject, questions_for
 from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.gemini import GeminiBackend
 from realitycheck.lvlm.backends.openai_compatible import OpenAICompatibleBackend
 from realitycheck.lvlm.backends.replay import ReplayBackend
+from realitycheck.lvlm.limiter import RateLimits
 from realitycheck.lvlm.pricing import read_prices
-from realitycheck.lvlm.prompts import STUDY_PROMPTS
-from realitycheck.lvlm.questions import Question, Subject, picture_of, questions_for
-from realitycheck.lvlm.run import Pace, RunStoppedError
-from realitycheck.lvlm.runner import STOP_REASONS, ask, quote
+from realitycheck.lvlm.prompts import PromptTemplate
+from realitycheck.lvlm.questions import Question, picture_of
+from realitycheck.lvlm.run import RunStoppedError
+from realitycheck.lvlm.runner import ask, estimate
 
 SERVICES = ("gemini", "openai_compatible")
+#: Why a damaged reply may stop a run.
+STOPS = {
+    *("daily_quota", "throttled", "unavailable", "refused", "foreign_reply", "wrong_model"),
+}
 BATCH = 10
 MAX_RUN_S = 60.0
 MAX_GROWTH_BYTES = 600_000_000
@@ -115,7 +121,7 @@ def _one_run(
     """Ask once, check what came of it; gives the names of the ends."""
     service, began = questions[0].service, time.monotonic()
     keys = {"dataset": "d", "method": "m", "prompt": "p", "prices": read_prices()}
-    pace = Pace(
+    rate_limits = RateLimits(
         in_flight=2,
         requests_per_minute=None,
         timeout_s=2.0,
@@ -130,13 +136,13 @@ def _one_run(
             questions,
             ledger,
             backend=_backend(service, server.url),
-            pace=pace,
+            rate_limits=rate_limits,
             may_leave_site=True,
             **keys,
         )
     except RunStoppedError as stop:
         found.append(f"stopped: {stop.reason}")
-        if stop.reason not in STOP_REASONS:
+        if stop.reason not in STOPS:
             failures.append(f"{service}: stopped for {stop.reason}")
     except Exception as error:
         failures.append(f"{service}: {type(error).__name__}: {error!s:.300}; {server.last!r:.300}")
@@ -146,9 +152,9 @@ def _one_run(
         rows, _ = ask(questions, ledger, backend=ReplayBackend(service), **keys)
         write_table(rows, ledger.with_suffix(".parquet"), schema=VERDICTS, facts={})
         n_open = int(rows["status"].isin(["failed", "not_asked"]).sum())
-        told = quote(questions, ledger, prices=keys["prices"]).n_to_ask
+        told = estimate(questions, ledger, prices=keys["prices"]).n_to_ask
         if told != n_open:
-            failures.append(f"{service}: {n_open} rows unanswered, but the quote says {told}")
+            failures.append(f"{service}: {n_open} rows unanswered, but the estimate says {told}")
         if not set(rows["status"]) <= set(VERDICT_STATUSES):
             failures.append(f"{service}: statuses {sorted(set(rows['status']))}")
         found += rows["status"].tolist()
@@ -164,7 +170,7 @@ def _questions(service: str, first: int) -> list[Question]:
     reference = picture_of(draw(10**6))
     return questions_for(
         [Subject(str(i), picture_of(draw(i)), reference) for i in range(first, first + BATCH)],
-        STUDY_PROMPTS["basic"],
+        PromptTemplate("fuzz-1", "Is the part defective?"),
         service=service,
         model="model",
         parameters={"temperature": 0, "seed": 1},
@@ -173,8 +179,8 @@ def _questions(service: str, first: int) -> list[Question]:
 
 def _backend(service: str, url: str) -> Backend:
     if service == "gemini":
-        return GeminiBackend(api_key="a-key-for-the-test", base_url=url)
-    return OpenAICompatibleBackend(f"{url}/v1")
+        return GeminiBackend({"base_url": url}, api_key="a-key-for-the-test")
+    return OpenAICompatibleBackend({"base_url": f"{url}/v1"})
 
 
 def _peak_bytes() -> int:

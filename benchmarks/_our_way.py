@@ -23,19 +23,15 @@ from realitycheck.core.job import batch_size
 from realitycheck.core.masks import decode_mask
 from realitycheck.core.store import EncodingStore, FinishedRows
 from realitycheck.core.variants import switched
-from realitycheck.encoders import automatic_masks
-from realitycheck.encoders import clip as clip_encodings
-from realitycheck.encoders import saliency as saliency_maps
-from realitycheck.encoders.base import Lazily, keys_of
-from realitycheck.encoders.sam_embeddings import sam_embedder, sam_store
-from realitycheck.methods.base import Encodings
+from realitycheck.encoders.base import Encodings, Lazily, keys_of
+from realitycheck.encoders.clip import TextFeatures, text_store
 from realitycheck.methods.clip_surgery_sam.segmenter import ClipSurgerySam
 from realitycheck.methods.grounded_sam.segmenter import GroundedSam
 from realitycheck.methods.saa_plus import segmenter as saa_plus
 from realitycheck.methods.sam_clip.segmenter import SamClip
 from realitycheck.models.settings import DETECTION_FLOOR
 from realitycheck.stages.detect import detect_shard
-from realitycheck.stages.encode import encode_shard, image_reader
+from realitycheck.stages.encode import Encoding
 from realitycheck.stages.segment import segment_shard
 
 METHODS = ("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus")
@@ -70,7 +66,7 @@ class Run:
         Untrained, CLIP of real size finds about a hundred masks nearly equally likely. The usual
         threshold would mark none of them, and there would be nothing to compare.
         """
-        is_arranged = self.networks.variants["clip"] == "miniature"
+        is_arranged = self.networks.is_miniature("clip")
         own = {
             "grounded_sam": {"box_threshold": 0.35, "text_threshold": 0.25},
             "sam_clip": {"logit_scale": 100.0, "threshold": 0.05 if is_arranged else 0.008},
@@ -95,7 +91,7 @@ class Run:
         The masks of an untrained SAM of real size span the image, so nothing would survive the
         suppression of overlapping boxes; it is off there.
         """
-        is_arranged = self.networks.variants["sam"] == "miniature"
+        is_arranged = self.networks.is_miniature("sam")
         return {
             "points_per_side": self.points_per_side,
             "box_nms_thresh": 0.7 if is_arranged else 1.0,
@@ -117,7 +113,7 @@ class OurWay:
         self._folder = Path(folder)
         self._digests = {"weights": "benchmark"}
         self._batch = batch_size("auto", device=run.networks.device)
-        self._index: dict[str, dict[str, str]] = {}
+        self._stored: dict[str, Encodings] = {}
         self._boxes = pd.DataFrame()
         self._maps = pd.DataFrame()
         self.masks: dict[str, dict[str, np.ndarray]] = {}
@@ -163,84 +159,50 @@ class OurWay:
     def _store(self, name: str) -> Path:
         return self._folder / "encodings" / name
 
-    def _fill(self, name: str, store: Any, compute: Any, network: Lazily, **options: Any) -> Clock:
+    def _fill(self, name: str, network: Lazily, folder: str | None = None, **options: Any) -> Clock:
+        """Encode all images into the store of an encoding."""
         network()
+        folder = folder or name
+        encoding = Encoding(
+            name,
+            network,
+            self._store(folder),
+            self.run.transforms,
+            self.run.images_folder,
+            network={"precision": self.run.networks.precision},
+            weights=self._digests,
+            batch_size=self._batch,
+            **{"settings": {}, **options},
+        )
         with Clock() as clock:
-            rows = list(encode_shard(self.run.transforms, store, compute, **options))
-        self._index[name] = keys_of(pd.DataFrame(rows))
+            rows = list(encoding.rows())
+        self._stored[folder] = Encodings(encoding.store, keys_of(pd.DataFrame(rows)))
         return clock
-
-    @property
-    def _read(self) -> Callable[[Any], tuple[Any, np.ndarray]]:
-        return image_reader(self.run.images_folder)
 
     def _encode(self, colour: str) -> Clock:
         network = Lazily(partial(self.run.networks.sam, "image_encoder"))
-        name = f"sam_{colour}"
-        facts = {"settings": {}, "weights": self._digests}
-        store = sam_store(self._store(name), colour=colour, **facts)
-        compute = sam_embedder(
-            network,
-            colour=colour,
-            dtype="float32",
-            batch_size=self._batch,
-        )
-        return self._fill(name, store, compute, network, read=self._read, batch_size=self._batch)
+        return self._fill("sam_embeddings", network, f"sam_{colour}", colour=colour)
 
     def _propose(self) -> Clock:
         network = Lazily(partial(self.run.networks.sam, *DECODER))
-        store = automatic_masks.masks_store(
-            self._store("automatic_masks"), settings=self.run.grid, weights=self._digests
+        clock = self._fill(
+            "automatic_masks", network, settings=self.run.grid, stored=self._stored["sam_rgb"]
         )
-        compute = automatic_masks.mask_proposer(
-            network,
-            EncodingStore(self._store("sam_rgb")),
-            keys=self._index["sam_rgb"],
-            settings=self.run.grid,
-            points_per_batch=8 * self._batch,
-        )
-        clock = self._fill("automatic_masks", store, compute, network)
-        keys = self._index["automatic_masks"].values()
-        self.n_masks = sum(len(store.get(key)["areas"]) for key in keys)
+        store, keys = self._stored["automatic_masks"]
+        self.n_masks = sum(len(store.get(key)["areas"]) for key in keys.values())
         return clock
 
     def _crops(self) -> Clock:
-        network = Lazily(self.run.networks.clip)
         settings = self.run.settings("sam_clip")
-        compute = clip_encodings.crop_encoder(
-            network,
-            EncodingStore(self._store("automatic_masks")),
-            keys=self._index["automatic_masks"],
-            settings=settings,
-            batch_size=8 * self._batch,
-            precision=self.run.networks.precision,
-        )
-        return self._fill("crops", self._clip_store("crops"), compute, network, read=self._read)
+        stored = self._stored["automatic_masks"]
+        return self._fill("crops", Lazily(self.run.networks.clip), settings=settings, stored=stored)
 
     def _patches(self) -> Clock:
-        network = Lazily(self.run.networks.clip)
-        compute = clip_encodings.patch_encoder(
-            network,
-            settings=self.run.settings("clip_surgery_sam"),
-            precision=self.run.networks.precision,
-        )
-        store = self._clip_store("patches")
-        return self._fill(
-            "patches", store, compute, network, read=self._read, batch_size=self._batch
-        )
-
-    def _clip_store(self, encoder: str) -> EncodingStore:
-        return clip_encodings.clip_store(
-            self._store(encoder), encoder=encoder, settings={}, weights=self._digests
-        )
+        settings = self.run.settings("clip_surgery_sam")
+        return self._fill("patches", Lazily(self.run.networks.clip), settings=settings)
 
     def _saliency(self) -> Clock:
-        network = Lazily(self.run.networks.saliency)
-        store = saliency_maps.saliency_store(
-            self._store("saliency"), settings={}, weights=self._digests, colour=self.colour
-        )
-        compute = saliency_maps.saliency_encoder(network, colour=self.colour)
-        return self._fill("saliency", store, compute, network, read=self._read)
+        return self._fill("saliency", Lazily(self.run.networks.saliency), colour=self.colour)
 
     # ------------------------------------------------------------------------------ segment
 
@@ -270,11 +232,11 @@ class OurWay:
         self.n_boxes = len(self._boxes)
         return clock
 
+    def _texts(self) -> EncodingStore:
+        return text_store(self._store("texts"), settings={}, weights=self._digests)
+
     def _finished(self, rule: str, **facts: Any) -> FinishedRows:
         return FinishedRows(self._store("finished") / rule, facts=facts)
-
-    def _encodings(self, name: str) -> Encodings:
-        return Encodings(EncodingStore(self._store(name)), self._index[name])
 
     def _segment(self, method: str, segmenter: Any) -> None:
         segment_one = segmenter.segment
@@ -294,7 +256,7 @@ class OurWay:
             segmenter = GroundedSam(
                 self._boxes,
                 lambda: model,
-                self._encodings("sam_rgb"),
+                self._stored["sam_rgb"],
                 captions=list(self.run.phrases),
                 settings=self.run.settings("grounded_sam"),
                 floor=DETECTION_FLOOR,
@@ -304,11 +266,11 @@ class OurWay:
 
     def _sam_clip(self) -> Clock:
         network = self.run.networks.clip()
-        texts = clip_encodings.TextFeatures(self._clip_store("texts"), lambda: network)
+        texts = TextFeatures(self._texts(), lambda: network)
         with Clock() as clock:
             segmenter = SamClip(
-                self._encodings("automatic_masks"),
-                self._encodings("crops"),
+                self._stored["automatic_masks"],
+                self._stored["crops"],
                 texts,
                 prompts=self.run.phrases,
                 settings=self.run.settings("sam_clip"),
@@ -318,11 +280,11 @@ class OurWay:
 
     def _clip_surgery_sam(self) -> Clock:
         network, model = self.run.networks.clip(), self.run.networks.sam(*DECODER)
-        texts = clip_encodings.TextFeatures(self._clip_store("texts"), lambda: network)
+        texts = TextFeatures(self._texts(), lambda: network)
         with Clock() as clock:
             segmenter = ClipSurgerySam(
-                self._encodings("patches"),
-                self._encodings("sam_rgb"),
+                self._stored["patches"],
+                self._stored["sam_rgb"],
                 texts,
                 lambda: model,
                 prompts=self.run.phrases,
@@ -338,10 +300,10 @@ class OurWay:
                 self.run.transforms,
                 self._boxes,
                 sam=model,
-                embeddings=EncodingStore(self._store(f"sam_{self.colour}")),
-                embedding_keys=self._index[f"sam_{self.colour}"],
-                saliency=EncodingStore(self._store("saliency")),
-                saliency_keys=self._index["saliency"],
+                embeddings=self._stored[f"sam_{self.colour}"].store,
+                embedding_keys=self._stored[f"sam_{self.colour}"].keys,
+                saliency=self._stored["saliency"].store,
+                saliency_keys=self._stored["saliency"].keys,
                 saliency_network=Lazily(self.run.networks.saliency),
                 images_folder=self.run.images_folder,
                 prompt="prompt",
@@ -363,7 +325,7 @@ class OurWay:
                 self.run.settings("saa_plus"),
                 DETECTION_FLOOR,
                 boxes=lambda: self._boxes,
-                saliency=lambda: self._encodings("saliency"),
+                saliency=lambda: self._stored["saliency"],
             )
             self._segment("saa_plus", segmenter)
         return clock

@@ -29,27 +29,24 @@ from realitycheck.core.schemas import (
     VERDICTS,
 )
 from realitycheck.core.tables import write_table
-from realitycheck.report.tables.audit import AUDIT
-from realitycheck.report.tables.base import KEYS
-from realitycheck.report.tables.breakdown import BREAKDOWN, breakdown_table
-from realitycheck.report.tables.classification import classification_table
-from realitycheck.report.tables.comparison import COMPARISON, comparison_table
-from realitycheck.report.tables.detection_probability import (
-    DETECTION_BINS,
-    DETECTION_CURVE,
-    DETECTION_PROBABILITY,
-    detection_tables,
-)
-from realitycheck.report.tables.pixel_scores import PIXEL_TABLE
-from realitycheck.report.tables.readiness import READINESS, readiness_table
-from realitycheck.report.tables.segmentation import segmentation_table
+from realitycheck.report.figures.registry import wanted_figures
+from realitycheck.report.results import KEYS, Results
+from realitycheck.report.tables.audit import AUDIT, audit_text
+from realitycheck.report.tables.registry import wanted_tables
+from realitycheck.report.text import write_report_table
 from realitycheck.stages.evaluate import score_areas, score_defects, score_labels, score_masks
+from realitycheck.stages.plot import draw_figures
+from realitycheck.stages.tabulate import write_tables
 
 DATASET = "plates"
 DATASETS = {DATASET: {"name": "Painted plates"}}
 METHODS = {
-    "finder": {"kind": "grounded_sam"},
-    f"finder{AREA_SUFFIX}": {"kind": "grounded_sam", "verdict_by": "area"},
+    "finder": {"kind": "grounded_sam", "label": "GroundingDINO + SAM"},
+    f"finder{AREA_SUFFIX}": {
+        "kind": "grounded_sam",
+        "label": "GroundingDINO + SAM",
+        "verdict_by": "area",
+    },
     "asker": {"kind": "lvlm", "name": "A vision language model", "model": "example"},
 }
 MASK_RUNS = [("finder", "plain"), ("finder", "words")]
@@ -75,6 +72,7 @@ def write_sample(
     has_masks: bool = True,
     has_answers: bool = True,
     n_panels: int = 2,
+    has_figures: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Write a finished run's files below a folder.
@@ -88,6 +86,7 @@ def write_sample(
         has_masks: Whether a method with masks took part.
         has_answers: Whether a vision language model was asked.
         n_panels: Parts of which there is a picture of what the first method saw.
+        has_figures: Whether the figures are drawn, too.
         seed: Of everything drawn.
 
     Returns:
@@ -131,32 +130,18 @@ def write_sample(
             mask = _guess(rng, truth, hit_rate=0.85 if run[1] == "plain" else 0.6)
             rows.append(_mask_row(keys, run, mask, score=float(rng.random())))
     facts = {"settings_digest": "5e77" * 16, "code": "c0de" * 4, "seed": seed}
-    networks = {"device": "cpu", "precision": "float32", "weights": {"sam": "d16e" * 8}}
     for rows, path, schema in (
         (images, f"manifests/{DATASET}", MANIFEST),
         (transforms, f"aligned/{DATASET}/transforms", TRANSFORMS),
         (truths, f"truth/{DATASET}/truth", TRUTH),
     ):
         write_table(rows, folder / f"{path}.parquet", schema=schema, facts=facts)
-    scores, defects = [], []
-    tables = [pd.DataFrame(rows) for rows in (images, truths)]
-    places = {"truth_folder": folder / "truth" / DATASET, "ignore_border": "ignore"}
-    for (method, prompt), rows in masks.items() if has_masks else ():
-        place = f"{DATASET}/{method}/{prompt}"
-        path = folder / "predictions" / place / "masks.parquet"
-        write_table(rows, path, schema=MASKS, facts=facts | networks)
-        found = list(score_masks(*tables, pd.DataFrame(rows), **places))
-        scores += found
-        if (method, prompt) != FLOOR_RUN:
-            defects += score_defects(*tables, pd.DataFrame(rows), **places, min_covered_share=0.1)
-        if (f"{method}{AREA_SUFFIX}", prompt) in AREA_RUNS:
-            name = f"{method}{AREA_SUFFIX}"
-            scores += score_areas(pd.DataFrame(found), name, max_overkill_rate=0.05)
+    scores = _scores_of_masks(folder, masks, images, truths, facts) if has_masks else []
     if has_answers:
         answers = _answers(rng, images)
         path = folder / "verdicts" / DATASET / "/".join(ASKED_RUN) / "labels.parquet"
         write_table(answers, path, schema=VERDICTS, facts=facts)
-        scores += score_labels(tables[0], pd.DataFrame(answers))
+        scores += score_labels(pd.DataFrame(images), pd.DataFrame(answers))
     scores = pd.DataFrame(scores)
     for (method, prompt), rows in scores.groupby(["method", "prompt"]):
         path = folder / "scores" / DATASET / method / prompt / "images.parquet"
@@ -164,14 +149,16 @@ def write_sample(
     shown = MASK_RUNS[0] if has_masks and n_panels else None
     if shown:
         _write_panels(folder, [*ids[:n_ok][:1], *ids[n_ok:]][:n_panels])
-    defects = pd.DataFrame(defects, columns=DEFECTS.columns)
-    _write_tables(folder, scores, defects, n_px=truth.size)
+    runs = [tuple(row) for row in scores[KEYS].drop_duplicates().itertuples(index=False)]
+    names = _write_tables(folder, runs)
+    figures = wanted_figures((), [DATASET] if has_masks else []) if has_figures else {}
+    draw_figures(_results(folder, runs), figures)
     record = {"digest": "d16e" * 8, "files": {"weights": {"path": "resources/sam.pth"}}}
-    record |= {"licences": ["Apache-2.0"], "is_untrained": False}
+    record |= {"licences": ["Apache-2.0"]}
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     (folder / "weights" / "sam.json").write_text(json.dumps(record), encoding="utf-8")
-    runs = [*MASK_RUNS, *AREA_RUNS] if has_masks else []
-    runs += [ASKED_RUN] if has_answers else []
+    shown_runs = [*MASK_RUNS, *AREA_RUNS] if has_masks else []
+    shown_runs += [ASKED_RUN] if has_answers else []
     return {
         "runs": [
             {
@@ -179,11 +166,12 @@ def write_sample(
                 "masks_of": None if (method, prompt) == ASKED_RUN else MASK_RUNS[0][0],
                 "has_panels": (method, prompt) == shown,
             }
-            for method, prompt in runs
+            for method, prompt in shown_runs
         ],
         "datasets": DATASETS,
         "methods": METHODS,
-        "figures": [],
+        "tables": names,
+        "figures": figures,
         "about": {
             "title": DATASETS[DATASET]["name"],
             "settings_digest": "5e77" * 4,
@@ -195,6 +183,34 @@ def write_sample(
         },
         "benchmarks_folder": folder / "benchmarks",
     }
+
+
+def _scores_of_masks(
+    folder: Path,
+    masks: Mapping[tuple[str, str], list[dict]],
+    images: list[dict],
+    truths: list[dict],
+    facts: Mapping[str, Any],
+) -> list[dict]:
+    """Write the masks of each run and its defects; give the scores, those by area behind."""
+    networks = {"device": "cpu", "precision": "float32", "weights": {"sam": "d16e" * 8}}
+    scores = []
+    tables = [pd.DataFrame(rows) for rows in (images, truths)]
+    places = {"truth_folder": folder / "truth" / DATASET, "ignore_border": "ignore"}
+    for (method, prompt), rows in masks.items():
+        place = f"{DATASET}/{method}/{prompt}"
+        path = folder / "predictions" / place / "masks.parquet"
+        write_table(rows, path, schema=MASKS, facts=facts | networks)
+        found = list(score_masks(*tables, pd.DataFrame(rows), **places))
+        scores += found
+        if (method, prompt) != FLOOR_RUN:
+            defects = score_defects(*tables, pd.DataFrame(rows), **places, min_covered_share=0.1)
+            path = folder / "scores" / place / "defects.parquet"
+            write_table(list(defects), path, schema=DEFECTS, facts=facts)
+        if (f"{method}{AREA_SUFFIX}", prompt) in AREA_RUNS:
+            name = f"{method}{AREA_SUFFIX}"
+            scores += score_areas(pd.DataFrame(found), name, max_overkill_rate=0.05)
+    return scores
 
 
 def _mask_row(
@@ -284,36 +300,46 @@ def _write_panels(folder: Path, image_ids: list[str]) -> None:
     write_table(rows, folder / place / "panels.parquet", schema=PANELS, facts={})
 
 
-def _write_tables(folder: Path, scores: pd.DataFrame, defects: pd.DataFrame, *, n_px: int) -> None:
-    described = {"datasets": DATASETS, "methods": METHODS}
-    sampled = described | {"seed": 0, "n_resamples": 200}
-    is_area = scores["method"].str.endswith(AREA_SUFFIX)
-    segmentation = segmentation_table(scores[~is_area], **sampled)
-    classification = classification_table(scores, **sampled)
-    tables = folder / "tables"
-    tables.mkdir(parents=True, exist_ok=True)
-    segmentation.to_parquet(tables / "segmentation.parquet")
-    classification.to_parquet(tables / "classification.parquet")
+def _results(folder: Path, runs: list[tuple[str, str, str]]) -> Results:
+    """What the report reads of a run."""
+    masked = [(DATASET, *run) for run in (*MASK_RUNS, FLOOR_RUN) if (DATASET, *run) in runs]
+    tried = [run for run in runs if run[1] != FLOOR_RUN[0]]
+    files = {
+        "scores": sorted(folder.glob("scores/*/*/*/images.parquet")),
+        "defects": sorted(folder.glob("scores/*/*/*/defects.parquet")),
+        "masks": sorted(folder.glob("predictions/*/*/*/masks.parquet")),
+        "verdicts": sorted(folder.glob("verdicts/*/*/*/labels.parquet")),
+        "pixels": [],
+    }
+    facts = {
+        "datasets": DATASETS,
+        "methods": METHODS,
+        "runs": {
+            "masks": masked,
+            "shown_masks": [run for run in masked if run[1] != FLOOR_RUN[0]],
+            "labels": runs,
+            "area": [(DATASET, *run) for run in AREA_RUNS if (DATASET, *run) in runs],
+            "broken_down": runs,
+            "compared": tried,
+        },
+        "report": {"n_overlays": 3, "seed": 0},
+        "evaluation": {"seed": 0, "n_resamples": 200},
+        "detection": {"min_covered_share": 0.1},
+        "requirements": LIMITS,
+        "pixel_pitch_mm": {DATASET: None},
+    }
     times = pd.DataFrame(columns=[*KEYS, "seconds_per_part", "seconds_note"])
-    tried = scores[scores["method"] != FLOOR_RUN[0]]
-    sizes = scores[[*KEYS, "image_id"]].assign(mask_px=n_px)
-    runs = [(DATASET, *run) for run in MASK_RUNS if run[0] in set(scores["method"])]
-    found = detection_tables(defects, runs, **described, min_covered_share=0.1)
-    for schema, stem, rows in (
-        (READINESS, "readiness", readiness_table(classification, times, requirements=LIMITS)),
-        (DETECTION_PROBABILITY, "detection_probability", found[0]),
-        (DETECTION_CURVE, "detection_curve", found[1]),
-        (DETECTION_BINS, "detection_bins", found[2]),
-        (
-            BREAKDOWN,
-            "breakdown",
-            breakdown_table(scores, sizes, pixel_pitch_mm={DATASET: None}, **sampled),
-        ),
-        (COMPARISON, "comparison", comparison_table(tried, **sampled)),
-        (PIXEL_TABLE, "pixel_scores", []),
-        (AUDIT, "audit", _audit_rows()),
-    ):
-        write_table(rows, tables / f"{stem}.parquet", schema=schema, facts={}, sort=False)
+    return Results(folder, files, facts, {"part_times": lambda: times})
+
+
+def _write_tables(folder: Path, runs: list[tuple[str, str, str]]) -> list[str]:
+    """Write the tables that every run has; give their names."""
+    names = wanted_tables(())
+    write_tables(_results(folder, runs), [name for name in names if name != "audit"], code="c0de")
+    audit = pd.DataFrame(_audit_rows(), columns=AUDIT.columns)
+    text = {"audit": [audit_text(audit)]}
+    write_report_table({"audit": (audit, AUDIT)}, text, folder / "tables", facts={})
+    return names
 
 
 def _audit_rows() -> list[dict]:

@@ -54,7 +54,7 @@ def settings(n_shards: int) -> dict[str, Any]:
         "datasets": {DATASET: {"format": "folder", "root": "data", "shards": n_shards}},
         "prompts": {DATASET: {"plain": {"segmentation": ["scratch"]}}},
         "methods": {"grounded_sam": {}, "pixel_difference": {}},
-        "models": {name: {"variant": "miniature"} for name in ("sam", "grounding_dino")},
+        "models": {name: {"variant": "everyday"} for name in ("sam", "grounding_dino")},
     }
 
 
@@ -196,7 +196,7 @@ def gather_masks(folder: Path, n_shards: int) -> None:
 
 
 def score(folder: Path) -> None:
-    """As the rule `score_masks` does."""
+    """As the rules `score_masks` do, for one run."""
     truth = folder / "truth" / "truth.parquet"
     tables = (
         (folder / "manifest.parquet", MANIFEST),
@@ -209,7 +209,7 @@ def score(folder: Path) -> None:
 
 
 def tabulate(folder: Path) -> None:
-    """As the rule `tabulate_segmentation` does, with several runs."""
+    """As the rule `tabulate` makes Table 1, with several runs."""
     scores = read_table(folder / "scores.parquet", schema=SCORES)
     runs = [scores.assign(prompt=f"prompt{number}") for number in range(N_RUNS)]
     segmentation_table(
@@ -248,7 +248,7 @@ def evaluate(folder: Path, n_images: int, n_shards: int) -> dict[str, tuple[Cloc
     return {
         "gather_masks": measured(partial(gather_masks, folder, n_shards)),
         "score_masks": measured(partial(score, folder)),
-        f"tabulate_segmentation ({N_RUNS} runs)": measured(partial(tabulate, folder)),
+        f"tabulate: Table 1 ({N_RUNS} runs)": measured(partial(tabulate, folder)),
     }
 
 

@@ -59,7 +59,12 @@ def main() -> None:
 
     options.folder.mkdir(parents=True, exist_ok=True)
     resnet: dict = {"variant": options.network}
-    if options.network not in ("everyday", "miniature"):
+    if options.network == "miniature":
+        sys.path.insert(0, str(REPOSITORY))
+        from training.miniatures import model_settings
+
+        resnet = model_settings(options.folder.resolve() / "networks", "resnet")["resnet"]
+    elif options.network != "everyday":
         weights = Path(options.network).resolve()
         if options.network == "random":
             weights = options.folder.resolve() / "resources" / "random.safetensors"

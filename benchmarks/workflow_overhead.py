@@ -51,7 +51,7 @@ def settings_of(n_images: int, n_shards: int) -> dict[str, Any]:
             "adapted_sam": {"n_folds": 3, "n_steps": 2},
         },
         "models": {
-            name: {"variant": "miniature"}
+            name: {"variant": "everyday"}
             for name in ("sam", "grounding_dino", "clip", "saliency", "resnet")
         },
         "compute": {"device": "cpu", "threads": 1},

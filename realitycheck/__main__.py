@@ -164,11 +164,11 @@ def _ledger(asked: argparse.Namespace) -> int:
 
 def _quote(file: str, settings: Settings) -> int:
     from realitycheck.lvlm.ledger_locks import LedgerError
-    from realitycheck.planning.lvlm_cost import quotes, total
+    from realitycheck.planning.lvlm_cost import estimates, total
 
     found = []
     try:
-        for run in quotes(settings):
+        for run in estimates(settings):
             found.append(run)
             print("\n".join(run.lines()))
     except (OSError, ValueError, LedgerError) as error:

@@ -81,7 +81,7 @@ rule prepare_dataset:
         "benchmarks/prepare_dataset/{dataset}.tsv"
     conda:
         "../envs/base.yaml"
-    threads: lambda wildcards: plan.image_threads(wildcards.dataset)
+    threads: lambda wildcards: plan.resources.image_threads(wildcards.dataset)
     resources:
         mem_mb=more_each_time(2_000),
         runtime=more_each_time(120),
@@ -109,7 +109,7 @@ rule audit_dataset:
         "benchmarks/audit_dataset/{dataset}.tsv"
     conda:
         "../envs/base.yaml"
-    threads: lambda wildcards: plan.image_threads(wildcards.dataset)
+    threads: lambda wildcards: plan.resources.image_threads(wildcards.dataset)
     resources:
         mem_mb=2_000,
         runtime=120,

@@ -19,10 +19,10 @@ rule align_images:
         "benchmarks/align_images/{dataset}/{shard}.tsv"
     conda:
         "../envs/base.yaml"
-    threads: lambda wildcards: plan.image_threads(wildcards.dataset, wildcards.shard)
+    threads: lambda wildcards: plan.resources.image_threads(wildcards.dataset, wildcards.shard)
     resources:
         mem_mb=more_each_time(2_000),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, wildcards.shard, seconds_per_image=3, attempt=attempt
         ),
     params:
@@ -79,7 +79,7 @@ rule align_masks:
     threads: 1
     resources:
         mem_mb=more_each_time(2_000),
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
     params:

@@ -25,18 +25,18 @@ rule detect_boxes:
         "benchmarks/detect_boxes/{dataset}/{prompt}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: plan.threads("grounding_dino")
+    threads: plan.resources.threads("grounding_dino")
     resources:
         gpu=1,
         device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.memory_mb(
+        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
             "grounding_dino",
             wildcards.dataset,
             wildcards.shard,
             kb_per_image=500,
             attempt=attempt,
         ),
-        runtime=lambda wildcards, attempt: plan.network_min(
+        runtime=lambda wildcards, attempt: plan.resources.network_min(
             "grounding_dino",
             wildcards.dataset,
             wildcards.shard,
@@ -98,7 +98,7 @@ rule map_anomalies:
         method="|".join(cfg.method_names("saa_plus") or ["none"]),
     conda:
         "../envs/models.yaml"
-    threads: plan.threads(SAA_PLUS.maps_job.network)
+    threads: plan.resources.threads(SAA_PLUS.maps_job.network)
     resources:
         gpu=1,
         device=cfg.compute.device,
@@ -146,7 +146,7 @@ for kind, block in segmenters().items():
             method="|".join(cfg.method_names(kind) or ["none"]),
         conda:
             environment_of(block.fits)
-        threads: threads_of(block.fits)
+        threads: plan.resources.job_threads(block.fits)
         resources:
             **device_of(block.fits),
             mem_mb=memory_of(block.fits),
@@ -188,7 +188,7 @@ for kind, block in segmenters().items():
             ),
         conda:
             environment_of(block.job)
-        threads: threads_of(block.job)
+        threads: plan.resources.job_threads(block.job)
         resources:
             **device_of(block.job),
             mem_mb=memory_of(block.job),

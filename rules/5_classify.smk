@@ -57,7 +57,7 @@ for kind, block in classifiers().items():
             method="|".join(cfg.method_names(kind) or ["none"]),
         conda:
             environment_of(block.job)
-        threads: threads_of(block.job)
+        threads: plan.resources.job_threads(block.job)
         resources:
             **device_of(block.job),
             mem_mb=memory_of(block.job),
@@ -98,14 +98,14 @@ rule ask_lvlm:
         mem_mb=2_000,
         runtime=720,
     params:
-        settings=lambda wildcards: cfg.lvlm_settings(wildcards.method),
+        settings=lambda wildcards: cfg.method_settings(wildcards.method),
         asked=lambda wildcards: plan.lvlm_prompt(wildcards.dataset, wildcards.prompt),
         intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
             "intensity"
         ],
         may_leave_site=lambda wildcards: cfg.datasets[wildcards.dataset].may_leave_site,
         has_key=lambda wildcards: plan.has_key(wildcards.method),
-        code=code_of("ask_lvlm"),
+        code=lambda wildcards: plan.service_code(wildcards.method),
     message:
         "{wildcards.dataset}: ask {wildcards.method}, prompt {wildcards.prompt}"
     script:

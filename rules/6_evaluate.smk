@@ -1,78 +1,154 @@
-"""Stage 6, evaluate: predictions against the truth, one row an image.
+"""Stage 6, evaluate: predictions beside the truth, one row per image.
 
 Reads   <results>/predictions/, <results>/verdicts/, <results>/truth/; for score maps also
         <results>/aligned/, <results>/encodings/
 Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet, defects.parquet, pixels.parquet
+        and <results>/scores/domain_gap.parquet
+
+Rules that score all runs of a data set in one job exist once for each data set, since its runs are
+its own; what is up to date stays (`update`), so that an edit costs the runs that it concerns.
 """
+
+SCORES = f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}"
+PREDICTIONS = f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}"
+VERDICTS = f"{cfg.results_dir}/verdicts/{{dataset}}/{{method}}/{{prompt}}"
+
+
+for scored in cfg.datasets:
+
+    rule:
+        """Score the masks of every method against the truth, by image and by defect.
+
+        Any mask is the verdict NOK.
+        """
+        name:
+            f"score_masks_{scored}"
+        input:
+            checked=ancient(checked_inputs),
+            manifest=ancient("<results>/manifests/{dataset}.parquet"),
+            truth="<results>/truth/{dataset}/truth.parquet",
+            masks=of_runs(f"{PREDICTIONS}/masks.parquet", scored, plan.mask_runs()),
+        output:
+            scores=update_each(
+                of_runs(f"{SCORES}/images.parquet", scored, plan.mask_runs())
+            ),
+            defects=update_each(
+                of_runs(f"{SCORES}/defects.parquet", scored, plan.mask_runs())
+            ),
+        log:
+            "logs/score_masks/{dataset}.log",
+        benchmark:
+            "benchmarks/score_masks/{dataset}.tsv"
+        wildcard_constraints:
+            dataset=scored,
+        conda:
+            "../envs/base.yaml"
+        threads: 1
+        resources:
+            mem_mb=more_each_time(2_000),
+            runtime=more_each_time(60),
+        params:
+            what="masks",
+            given=["manifest", "truth", "masks"],
+            ignore_border=cfg.datasets[scored].ignore_border,
+            defects={
+                "min_covered_share": cfg.evaluation.min_covered_share,
+                "pixel_pitch_mm": cfg.datasets[scored].pixel_pitch_mm,
+            },
+            labels=labels_digest,
+            code=source_digest("realitycheck.stages.score_runs"),
+        message:
+            "{wildcards.dataset}: scores of masks"
+        script:
+            "../scripts/score.py"
+
+    rule:
+        """Put the verdicts of every method beside the labels."""
+        name:
+            f"score_labels_{scored}"
+        input:
+            checked=ancient(checked_inputs),
+            manifest=ancient("<results>/manifests/{dataset}.parquet"),
+            labels=of_runs(f"{VERDICTS}/labels.parquet", scored, plan.verdict_runs()),
+        output:
+            scores=update_each(
+                of_runs(f"{SCORES}/images.parquet", scored, plan.verdict_runs())
+            ),
+        log:
+            "logs/score_labels/{dataset}.log",
+        benchmark:
+            "benchmarks/score_labels/{dataset}.tsv"
+        wildcard_constraints:
+            dataset=scored,
+        conda:
+            "../envs/base.yaml"
+        threads: 1
+        resources:
+            mem_mb=table_mb(plan.verdict_runs()),
+            runtime=more_each_time(20),
+        params:
+            what="labels",
+            given=["manifest", "labels"],
+            labels=labels_digest,
+            code=source_digest("realitycheck.stages.score_runs"),
+        message:
+            "{wildcards.dataset}: scores of verdicts"
+        script:
+            "../scripts/score.py"
+
+
+for judged in dict.fromkeys(dataset for dataset, _, _ in plan.area_runs()):
+
+    rule:
+        """Judge by the area of masks, with a threshold from good images of other folds."""
+        name:
+            f"score_areas_{judged}"
+        input:
+            scores=of_runs(f"{SCORES}/images.parquet", judged, cfg.mask_runs()),
+        output:
+            scores=update_each(
+                of_runs(f"{SCORES}/images.parquet", judged, plan.area_runs())
+            ),
+        log:
+            "logs/score_areas/{dataset}.log",
+        benchmark:
+            "benchmarks/score_areas/{dataset}.tsv"
+        wildcard_constraints:
+            dataset=judged,
+        conda:
+            "../envs/base.yaml"
+        threads: 1
+        resources:
+            mem_mb=table_mb(cfg.mask_runs()),
+            runtime=more_each_time(20),
+        params:
+            what="areas",
+            given=["scores"],
+            max_overkill_rate=cfg.requirements.max_overkill_rate,
+            seed=cfg.evaluation.seed,
+            code=source_digest("realitycheck.stages.score_runs"),
+        message:
+            "{wildcards.dataset}: scores of verdicts by area"
+        script:
+            "../scripts/score.py"
 
 
 rule score_masks:
-    """Score the masks of a method against the truth, image by image and defect by defect.
-
-    Any mask is the verdict NOK.
-    """
+    """The scores of all masks."""
     input:
-        checked=ancient(checked_inputs),
-        manifest=ancient("<results>/manifests/{dataset}.parquet"),
-        truth="<results>/truth/{dataset}/truth.parquet",
-        masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
-    output:
-        scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
-        defects="<results>/scores/{dataset}/{method}/{prompt}/defects.parquet",
-    log:
-        "logs/score_masks/{dataset}/{method}/{prompt}.log",
-    benchmark:
-        "benchmarks/score_masks/{dataset}/{method}/{prompt}.tsv"
-    wildcard_constraints:
-        method="|".join([*cfg.mask_methods(), *MASK_FLOORS]),
-    conda:
-        "../envs/base.yaml"
-    threads: 1
-    resources:
-        mem_mb=more_each_time(2_000),
-        runtime=more_each_time(60),
-    params:
-        ignore_border=lambda wildcards: cfg.datasets[wildcards.dataset].ignore_border,
-        defects=lambda wildcards: {
-            "min_covered_share": cfg.evaluation.min_covered_share,
-            "pixel_pitch_mm": cfg.datasets[wildcards.dataset].pixel_pitch_mm,
-        },
-        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
-        code=code_of("score_masks"),
-    message:
-        "{wildcards.dataset}: score {wildcards.method}, prompt {wildcards.prompt}"
-    script:
-        "../scripts/score_masks.py"
+        plan.paths(f"{SCORES}/images.parquet", plan.mask_runs()),
+
+
+rule score_labels:
+    """The scores of all verdicts."""
+    input:
+        plan.paths(f"{SCORES}/images.parquet", plan.verdict_runs()),
 
 
 rule score_areas:
-    """Judge by the area of a method's masks, with a threshold from good images of other folds."""
+    """The scores of all verdicts by area."""
     input:
-        scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
-    output:
-        scores=f"<results>/scores/{{dataset}}/{{method}}{AREA_SUFFIX}/{{prompt}}/images.parquet",
-    log:
-        "logs/score_areas/{dataset}/{method}/{prompt}.log",
-    benchmark:
-        "benchmarks/score_areas/{dataset}/{method}/{prompt}.tsv"
-    wildcard_constraints:
-        method="|".join(cfg.mask_methods() or ["none"]),
-    conda:
-        "../envs/base.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: plan.table_mb(
-            [(wildcards.dataset, wildcards.method, wildcards.prompt)], attempt=attempt
-        ),
-        runtime=more_each_time(20),
-    params:
-        max_overkill_rate=cfg.requirements.max_overkill_rate,
-        seed=cfg.evaluation.seed,
-        code=code_of("score_areas"),
-    message:
-        "{wildcards.dataset}: score {wildcards.method} by area, prompt {wildcards.prompt}"
-    script:
-        "../scripts/score_areas.py"
+        plan.paths(f"{SCORES}/images.parquet", plan.area_runs()),
 
 
 rule score_pixels:
@@ -98,7 +174,7 @@ rule score_pixels:
     threads: 1
     resources:
         mem_mb=2_000,
-        runtime=lambda wildcards, attempt: plan.runtime_min(
+        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
     params:
@@ -113,32 +189,41 @@ rule score_pixels:
         "../scripts/score_pixels.py"
 
 
-rule score_labels:
-    """Put the verdicts of a method beside the labels."""
+rule measure_domain_gap:
+    """How far each data set lies from what the small networks were trained on."""
     input:
         checked=ancient(checked_inputs),
-        manifest=ancient("<results>/manifests/{dataset}.parquet"),
-        labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
-    output:
-        scores="<results>/scores/{dataset}/{method}/{prompt}/images.parquet",
-    log:
-        "logs/score_labels/{dataset}/{method}/{prompt}.log",
-    benchmark:
-        "benchmarks/score_labels/{dataset}/{method}/{prompt}.tsv"
-    wildcard_constraints:
-        method="|".join([*cfg.verdict_methods(), *LABEL_FLOORS]),
-    conda:
-        "../envs/base.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: plan.table_mb(
-            [(wildcards.dataset, wildcards.method, wildcards.prompt)], attempt=attempt
+        manifests=ancient(
+            expand("<results>/manifests/{dataset}.parquet", dataset=cfg.datasets)
         ),
-        runtime=more_each_time(20),
+        transforms=expand(
+            "<results>/aligned/{dataset}/transforms.parquet", dataset=cfg.datasets
+        ),
+        masks=[
+            path for dataset in cfg.datasets for path in plan.automatic_masks(dataset)
+        ],
+        weights=ancient("<results>/weights/resnet.json"),
+    output:
+        gap="<results>/scores/domain_gap.parquet",
+    log:
+        "logs/measure_domain_gap/all.log",
+    benchmark:
+        "benchmarks/measure_domain_gap/all.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: plan.resources.threads("resnet")
+    resources:
+        gpu=1,
+        device=cfg.compute.device,
+        mem_mb=more_each_time(3_000),
+        runtime=domain_gap_min,
     params:
-        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
-        code=code_of("score_labels"),
+        variant=cfg.network_settings("resnet")["variant"],
+        weights=lambda wildcards: plan.weights_digest("resnet"),
+        masks={dataset: plan.automatic_masks(dataset) for dataset in cfg.datasets},
+        images=images_digests,
+        code=code_of("measure_domain_gap"),
     message:
-        "{wildcards.dataset}: score {wildcards.method}"
+        "Domain gap: distances of image features"
     script:
-        "../scripts/score_labels.py"
+        "../scripts/measure_domain_gap.py"

@@ -1,12 +1,9 @@
 """What all stages share: settings, one run at a time, wildcard constraints, input functions."""
 
-import functools
-import hashlib
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
-from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, PersistenceBase
 
 from realitycheck.planning.checking import (
     checked_settings,
@@ -28,8 +25,11 @@ from realitycheck.core.constants import (
     MASK_FLOORS,
     NO_PROMPT,
 )
+from realitycheck.core import snakemake_patch
 from realitycheck.core.one_run import NoLocksError, ResultsInUse, check_owner, claim
 from realitycheck.planning.plan import Plan
+from realitycheck.report.figures.registry import FIGURES
+from realitycheck.report.tables.registry import TABLES, table_files
 from realitycheck.core.provenance import is_training, shard_names, source_digest
 from realitycheck.core.room import NoRoomError, check_folder, check_free
 from realitycheck.settings.file import SettingsFileError
@@ -95,55 +95,8 @@ onstart:
         logger.info(f"{left}: removed, a killed job left it unfinished")
 
 
-# Snakemake records under which params a file was made once its job has ended. Where Snakemake was
-# killed, a job that went on, as on a cluster, leaves a file without that record, or with the record of
-# the file before it: then no edit would show. Such a file counts as made under other params. Whether a
-# record is of the file as it is says its date, or, where a copy was given another, its content, which
-# stands in the record beside that of the job's inputs.
-recorded_metadata = PersistenceBase.metadata
-recorded_end = PersistenceBase.finished
-
-
-@functools.cache
-def content_of(path, _size, _mtime_ns):
-    """Digest of a file's content, as Snakemake notes those of inputs."""
-    with open(path, "rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-
-
-def metadata_of_same_file(persistence, target):
-    """Snakemake's record of a file, or, where it is not of the file as it is, one unlike any other."""
-    record = recorded_metadata(persistence, target)
-    try:
-        found = Path(str(target)).stat()
-    except FileNotFoundError:
-        return record
-    if record and record.endtime and abs(record.endtime - found.st_mtime) < 0.01:
-        return record
-    noted = record and (record.input_checksums or {}).get(str(target))
-    if noted and noted == content_of(str(target), found.st_size, found.st_mtime_ns):
-        return record
-    return MetadataRecord(
-        record_format_version=RECORD_FORMAT_VERSION, params=["no record of this file"]
-    )
-
-
-async def finished_with_content(persistence, job):
-    """Let Snakemake record what a job made, and note its content."""
-    await recorded_end(persistence, job)
-    persistence.deactivate_cache()
-    for path in map(str, job.output):
-        record = persistence._read_record(path)
-        if record and Path(path).is_file():
-            found = Path(path).stat()
-            content = content_of(path, found.st_size, found.st_mtime_ns)
-            record.input_checksums = {**(record.input_checksums or {}), path: content}
-            persistence._write_record(path, record)
-
-
 if workflow.is_main_process:
-    PersistenceBase.metadata = metadata_of_same_file
-    PersistenceBase.finished = finished_with_content
+    snakemake_patch.install()
 
 
 wildcard_constraints:
@@ -171,6 +124,11 @@ def checked_inputs(wildcards):
     return record
 
 
+def results_folder(wildcards, output):
+    """Folder of the results, two levels above a table or a figure."""
+    return str(Path(output[0]).parents[1])
+
+
 def code_of(script, kind=None, part=None):
     """Digest of the code that a script runs, of a kind of method alone where it is for any."""
     own = code_of_part(kind, part) if kind else []
@@ -188,10 +146,76 @@ def caption_code():
 
 
 def shown(path, *, caption, category, **labels):
-    """Mark a result for Snakemake's own report: what it is, where it is listed, under which names."""
-    return report(
-        path, caption=f"captions/{caption}.rst", category=category, labels=labels
+    """Mark a result for Snakemake's own report: where it is listed, and its caption if it has one."""
+    has_caption = Path(
+        workflow.basedir, "rules", "captions", f"{caption}.rst"
+    ).is_file()
+    words = {"caption": f"captions/{caption}.rst"} if has_caption else {}
+    return report(path, category=category, labels=labels, **words)
+
+
+def shown_table(name):
+    """Files of a table, those that people read marked for Snakemake's own report."""
+    for file, form in table_files(name).items():
+        path = f"{cfg.results_dir}/tables/{file}"
+        if form == "Parquet":
+            yield path
+        else:
+            words = {"table": TABLES[name].title, "form": form}
+            yield shown(path, caption=f"tables/{name}", category="Tables", **words)
+
+
+def shown_figure(stem, name, dataset):
+    """Files of a figure, marked for Snakemake's own report."""
+    title = FIGURES[name].title + (f", {dataset}" if dataset else "")
+    for form in ("PNG", "SVG"):
+        path = f"{cfg.results_dir}/figures/{stem}.{form.lower()}"
+        yield shown(path, caption=name, category="Figures", figure=title, form=form)
+
+
+def of_runs(pattern, dataset, runs):
+    """Paths of the runs of a data set, whose name stays a wildcard."""
+    own = [("{dataset}", method, prompt) for d, method, prompt in runs if d == dataset]
+    return plan.paths(pattern, own)
+
+
+def update_each(paths):
+    """Mark outputs that a job finds as the job before has left them."""
+    return [update(path) for path in paths]
+
+
+def labels_digest(wildcards):
+    """Digest of a data set's labels, for a rule that reads its manifest."""
+    return plan.images_digest(wildcards.dataset, "labels")
+
+
+def images_digests(wildcards):
+    """Digest of the images of each data set."""
+    return {dataset: plan.images_digest(dataset, "images") for dataset in cfg.datasets}
+
+
+def domain_gap_min(wildcards, attempt):
+    """Minutes of the job that measures the domain gap of all data sets."""
+    settings = {"seconds_per_image": 2, "attempt": attempt}
+    return sum(
+        plan.resources.network_min("resnet", name, None, **settings)
+        for name in cfg.datasets
     )
+
+
+def table_mb(runs):
+    """Resource function: memory of a job that holds the scores of runs at once."""
+
+    def wanted(wildcards, attempt):
+        return plan.resources.table_mb(runs, attempt=attempt)
+
+    return wanted
+
+
+def report_files(wildcards):
+    """Files that tables, figures and the page read; those that digests stand for are ancient."""
+    files = plan.report_files()
+    return files | {name: ancient(files[name]) for name in ("manifests", "findings")}
 
 
 def more_each_time(first):
@@ -318,7 +342,7 @@ def memory_of(job):
     """Resource function: memory of the job of a method."""
 
     def memory(wildcards, attempt):
-        return plan.job_mb(
+        return plan.resources.job_mb(
             job, wildcards.dataset, wildcards.get("shard"), attempt=attempt
         )
 
@@ -329,16 +353,11 @@ def minutes_of(job):
     """Resource function: time of the job of a method."""
 
     def minutes(wildcards, attempt):
-        return plan.job_min(
+        return plan.resources.job_min(
             job, wildcards.dataset, wildcards.get("shard"), attempt=attempt
         )
 
     return minutes
-
-
-def threads_of(job):
-    """Threads of the job of a method."""
-    return plan.threads(job.network) if job.network else 1
 
 
 def environment_of(job):

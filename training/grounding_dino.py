@@ -26,7 +26,6 @@ from torch.nn import functional
 from torchvision.ops import box_convert
 
 from realitycheck.datasets.synthetic.everyday import Instance
-from realitycheck.models import miniatures
 from realitycheck.models.grounding_dino.model import (
     GROUNDING_DINO_VARIANTS,
     IMAGENET_MEAN,
@@ -34,7 +33,7 @@ from realitycheck.models.grounding_dino.model import (
     build_network,
     normalise_caption,
 )
-from training import loop, scenes, words
+from training import loop, miniatures, scenes, words
 
 #: Matches of each target among the encoder's proposals.
 ENCODER_MATCHES = 4

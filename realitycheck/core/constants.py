@@ -11,8 +11,8 @@ LABEL_FLOORS = ("reject_everything", "accept_everything")
 #: Ends the name of a mask method where its verdict is by predicted area, not by any mask at all.
 AREA_SUFFIX = "_area"
 
-#: Note on rows of methods that ran on networks with random weights.
-UNTRAINED_NOTE = "untrained miniature"
+#: Begins the note on rows of methods whose networks ran on a file of the user's.
+OWN_WEIGHTS = "weights of "
 
 #: Note on masks by a model that learned from labelled images, and never from the image at hand.
 OUT_OF_FOLD_NOTE = "trained on labelled images of the other folds"

@@ -44,6 +44,20 @@ def write_text(text: str, path: str | Path) -> None:
     write_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
+def unwritable(path: Path) -> str | None:
+    """Why a folder cannot be made or written; None if it can."""
+    if path.exists() and not path.is_dir():
+        return f"{path} is a file"
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not there.is_dir():
+        return f"{there} is a file"
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return f"{there} cannot be written ({error.strerror})"
+
+
 def _held_file(path: Path) -> tuple[int, str]:
     """Make a temporary file beside `path` and lock it; return its handle and its name."""
     while True:

@@ -3,16 +3,19 @@
 Importing them takes most of the time of a job with a small network, and half of that goes into
 packages that none of our models needs: the compiler's front end, on which torchvision and timm look
 in passing, scikit-learn and SciPy, which transformers take for assisted text generation and losses,
-their tools for debugging, and the pictures of GroundingDINO's evaluation. All of them stay
-importable afterwards. Python's search for garbage rests meanwhile: it goes over what was imported
-again and again, and all of that is in use.
+their tools for debugging, the pictures of GroundingDINO's evaluation, and all architectures of timm
+but the one that is built. All of them stay importable afterwards. Python's search for garbage rests
+meanwhile: it goes over what was imported again and again, and all of that is in use.
 """
 
 import contextlib
 import gc
 import importlib
+import importlib.machinery
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from types import ModuleType
 from typing import Any
 
@@ -53,6 +56,17 @@ _STAND_INS: dict[str, dict[str, Any]] = {
 }
 
 
+def _timm_shells() -> dict[str, ModuleType]:
+    """Packages of timm without what they import: only modules that are asked for come."""
+    top = None if "timm" in sys.modules else importlib.util.find_spec("timm")
+    if top is None:
+        return {}
+    inner = importlib.machinery.PathFinder.find_spec("timm.models", top.submodule_search_locations)
+    shells = {spec.name: importlib.util.module_from_spec(spec) for spec in (top, inner)}
+    shells["timm"].__version__ = metadata.version("timm")
+    return shells
+
+
 @contextlib.contextmanager
 def lean_imports(*, without: tuple[str, ...] = ("sklearn", "scipy")) -> Iterator[None]:
     """Let packages be imported without what they can do without.
@@ -66,7 +80,7 @@ def lean_imports(*, without: tuple[str, ...] = ("sklearn", "scipy")) -> Iterator
     with without_garbage_collection():
         import torch  # noqa: F401  # in full, before anything stands in for a part of it
 
-        modules: dict[str, ModuleType | None] = dict.fromkeys(without)
+        modules: dict[str, ModuleType | None] = {**_timm_shells(), **dict.fromkeys(without)}
         for name, content in _STAND_INS.items():
             modules[name] = ModuleType(name)
             vars(modules[name]).update(content)

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import json
 import sys
 from collections.abc import Mapping
@@ -30,8 +31,9 @@ _PLUMBING = frozenset(
     {
         *("realitycheck.core.tables", "realitycheck.core.schemas", "realitycheck.core.parquet"),
         *("realitycheck.core.tensors", "realitycheck.core.files", "realitycheck.core.one_run"),
-        *("realitycheck.core.job", "realitycheck.core.provenance", "realitycheck.core.settings"),
-        *("realitycheck.settings.run", "realitycheck.settings.load", "realitycheck.methods.paths"),
+        *("realitycheck.core.job", "realitycheck.core.provenance", "realitycheck.core.registry"),
+        *("realitycheck.core.settings", "realitycheck.core.remote", "realitycheck.methods.paths"),
+        *("realitycheck.settings.run", "realitycheck.settings.load"),
     }
 )
 #: Nor do modules of these names: a setting is among a job's params, a registry holds names.
@@ -47,18 +49,19 @@ def digest_of(value: Any) -> str:
 def source_digest(*entries: str) -> str:
     """Digest the code that entry files or modules run, comments and docstrings left out.
 
-    Follows every import of this package from the entries on, so an edited algorithm re-runs the
-    rules that use it and an edited comment re-runs nothing.
+    Follows every import of this package from the entries on, and from modules of other packages
+    every import of their own, so an edited algorithm re-runs the rules that use it and an edited
+    comment re-runs nothing.
 
     Args:
-        entries: Module names (`realitycheck.models.sam.inference`) or files
-            (`scripts/encode_images.py`).
+        entries: Module names (`realitycheck.models.sam.inference`, also of another package) or
+            files (`scripts/encode_images.py`).
 
     Returns:
         16 hexadecimal digits.
 
     Raises:
-        FileNotFoundError: If an entry does not exist.
+        FileNotFoundError: If an entry does not exist, or has no source.
     """
     combined = json.dumps([ARTIFACT_FORMAT, sorted(sources(*entries).items())])
     return hashlib.sha256(combined.encode()).hexdigest()[:16]
@@ -73,7 +76,7 @@ def sources(*entries: str) -> dict[str, str]:
         is_plumbing = entry in _PLUMBING or entry.rpartition(".")[2] in _PLUMBING_NAMES
         if entry in seen or is_plumbing:
             continue
-        shape, imports = _parsed(_source_file(entry))
+        shape, imports = _parsed(_source_file(entry), "" if entry.endswith(".py") else entry)
         seen[entry] = shape
         pending.extend(imports)
     return seen
@@ -82,22 +85,32 @@ def sources(*entries: str) -> dict[str, str]:
 def _source_file(entry: str) -> Path:
     if entry.endswith(".py"):
         return _REPOSITORY / entry
+    if entry.partition(".")[0] != "realitycheck":
+        found = importlib.util.find_spec(entry)
+        if found is None or not (found.origin or "").endswith(".py"):
+            raise FileNotFoundError(f"{entry}: expected a Python module with its source")
+        return Path(str(found.origin))
     relative = Path(*entry.split("."))
     module = _REPOSITORY / relative.with_suffix(".py")
     return module if module.is_file() else _REPOSITORY / relative / "__init__.py"
 
 
 @functools.cache
-def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the digest of a file's syntax tree, and the modules of this package it imports.
+def _parsed(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a file's syntax tree, and the modules it imports.
 
-    A data file that lies beside the module and is named in it counts as part of its code.
+    Those are the modules of this package, and of the package of `module`. A data file that lies
+    beside the module and is named in it counts as part of its code.
     """
     tree_digest, imported, named = _looked_at(path.read_bytes(), path)
+    followed = {"realitycheck", module.partition(".")[0]}
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports = set()
-    for module, name in imported:
-        full = f"{module}.{name}" if name else module
-        imports.add(full if not name or _is_module(full) else module)
+    for source, name in imported:
+        if source.startswith("."):
+            source = importlib.util.resolve_name(source, package)
+        if source.partition(".")[0] in followed:
+            imports.add(f"{source}.{name}" if name and _is_module(source, name) else source)
     data = {
         name: hashlib.sha256((path.parent / name).read_bytes()).hexdigest()
         for name in named
@@ -125,9 +138,10 @@ def _look_at(tree: ast.Module) -> list[Any]:
     named: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imports.update((a.name, None) for a in node.names if a.name.startswith("realitycheck."))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("realitycheck"):
-            imports.update((str(node.module), alias.name) for alias in node.names)
+            imports.update((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = "." * node.level + (node.module or "")
+            imports.update((source, alias.name) for alias in node.names)
         elif isinstance(node, ast.Constant) and _is_data_name(node.value):
             named.add(node.value)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -175,9 +189,11 @@ def _is_data_name(name: Any) -> bool:
     return isinstance(name, str) and name.endswith(suffixes)
 
 
-def _is_module(name: str) -> bool:
-    relative = _REPOSITORY.joinpath(*name.split("."))
-    return relative.with_suffix(".py").is_file() or (relative / "__init__.py").is_file()
+def _is_module(package: str, name: str) -> bool:
+    """Whether a name that is imported from a package is a module, and not something in it."""
+    file = _source_file(package)
+    inside = (file.parent / f"{name}.py", file.parent / name / "__init__.py")
+    return file.name == "__init__.py" and any(map(Path.is_file, inside))
 
 
 #: Images are sorted into this many buckets by their id; a shard is a range of buckets. So new
@@ -243,15 +259,21 @@ def shard_digest(path: str | Path, kind: str, shard: str | None = None) -> str:
         kind: Which facts count: `images`, `train_images`, `truth`, `labels`.
         shard: Name of the shard; None for the whole data set.
     """
-    try:
-        digests = _read_json(str(path), Path(path).stat().st_mtime_ns)[kind]
-    except FileNotFoundError:
+    if not (record := recorded(path)):
         return "unknown"
     buckets = range(N_BUCKETS) if shard is None else buckets_of(shard)
-    return digest_of([digests.get(str(number)) for number in buckets])[:16]
+    return digest_of([record[kind].get(str(number)) for number in buckets])[:16]
 
 
-@functools.cache
+def recorded(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that a job wrote down, each version of it once; empty if it is not there."""
+    try:
+        return _read_json(str(path), Path(path).stat().st_mtime_ns)
+    except FileNotFoundError:
+        return {}
+
+
+@functools.lru_cache(maxsize=256)
 def _read_json(path: str, _mtime_ns: int) -> Any:
     return read_record(path)
 
@@ -270,23 +292,6 @@ def read_record(path: str | Path) -> Any:
         raise ValueError(
             f"{path}: damaged ({error}); it was removed: run again, which makes it anew"
         ) from error
-
-
-def read_digest(path: str | Path, *keys: str) -> str:
-    """Read one digest out of a JSON file of digests, or say that the file is not there yet.
-
-    Used while planning: the file is written by a checkpoint, and before that has run the answer is
-    `"unknown"`, which no finished job has.
-    """
-    try:
-        node: Any = read_record(path)
-    except FileNotFoundError:
-        return "unknown"
-    for key in keys:
-        if not isinstance(node, Mapping) or key not in node:
-            return "none"
-        node = node[key]
-    return str(node)
 
 
 def stat_signature(*paths: str | Path) -> str:

@@ -270,6 +270,16 @@ def read_facts(path: str | Path) -> dict[str, Any]:
     return json.loads(raw) if raw else {}
 
 
+def is_written_from(path: str | Path, *, schema: Schema, facts: Mapping[str, Any]) -> bool:
+    """Whether a table is there, undamaged, and was written from just these facts."""
+    try:
+        with open_parquet(path) as file:
+            written = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
+    except ArtifactError:
+        return False
+    return written == _described(schema, facts)[METADATA_KEY]
+
+
 def gather(paths: Iterable[str | Path], path: str | Path, *, schema: Schema) -> None:
     """Merge shard tables into one, some rows at a time; a fact that differs becomes a list."""
     paths = list(paths)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 
 from realitycheck.core.masks import mask_like, resize_mask
@@ -16,7 +16,7 @@ YELLOW = (255, 221, 0)
 
 _FILL_OPACITY = 0.45
 
-_DARK = (20, 20, 20)
+DARK = (20, 20, 20)
 
 
 def draw_overlay(
@@ -39,7 +39,7 @@ def draw_overlay(
     Raises:
         ValueError: If the image is not uint8 RGB or the mask is not bool of the same size.
     """
-    _check_image(image, mask)
+    check_image(image, mask)
     height, width = size_px or image.shape[:2]
     small = _resize(image, height, width)
     if not mask.any():
@@ -50,7 +50,7 @@ def draw_overlay(
     drawn = np.ascontiguousarray(blend.round().astype(np.uint8))
     thickness = max(1, round(min(height, width) / 220))
     contours, _ = cv2.findContours(covered.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(drawn, contours, -1, _DARK, thickness + 2)
+    cv2.drawContours(drawn, contours, -1, DARK, thickness + 2)
     cv2.drawContours(drawn, contours, -1, YELLOW, thickness)
     return drawn
 
@@ -63,7 +63,8 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=method)
 
 
-def _check_image(image: np.ndarray, mask: np.ndarray) -> None:
+def check_image(image: np.ndarray, mask: np.ndarray) -> None:
+    """Refuse what is no uint8 RGB image (H, W, 3) with a bool mask (H, W)."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
             f"an image must be uint8 RGB (H, W, 3), but is {image.dtype} {image.shape}"
@@ -218,7 +219,7 @@ def masks_view(
     painted = np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
     # Large ones first, so that small ones lie on top.
     for index in sorted(range(len(masks)), key=lambda i: -int(masks[i].sum())):
-        colour = np.array(matplotlib.colors.hsv_to_rgb((index * 0.618034 % 1.0, 0.75, 1.0))) * 255
+        colour = np.array(colorsys.hsv_to_rgb(index * 0.618034 % 1.0, 0.75, 1.0)) * 255
         covered = _covered(masks[index], size)
         painted[covered] += 0.5 * (colour - painted[covered])
     scale = image.shape[0] / height, image.shape[1] / width

@@ -1,70 +1,52 @@
-"""Stage 3: SAM's automatic masks, from stored embeddings."""
+"""SAM's automatic masks, from stored embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from realitycheck.core.provenance import source_digest
-from realitycheck.core.store import EncodingStore
-from realitycheck.models.sam.automatic_masks import MaskGrid, propose_masks
-from realitycheck.models.sam.model import SamModel
+from realitycheck.encoders.base import Encoder
 
 
-def masks_store(
-    folder: str | Path, *, settings: Mapping[str, Any], weights: Mapping[str, str]
-) -> EncodingStore:
-    """Store of automatic masks under these settings and weights, and today's code."""
-    facts = {
-        "encoder": "automatic_masks",
-        "settings": dict(settings),
-        "weights": weights,
-        "code": source_digest("realitycheck.models.sam.automatic_masks"),
-    }
-    return EncodingStore(folder, facts=facts)
+class AutomaticMasks(Encoder):
+    """The M masks of an image.
 
-
-def mask_proposer(
-    model: Callable[[], SamModel],
-    embeddings: EncodingStore,
-    *,
-    keys: Mapping[str, str],
-    settings: Mapping[str, Any],
-    points_per_batch: int,
-) -> Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]:
-    """Cut out everything on stored embeddings.
-
-    Args:
-        model: Gives SAM's prompt encoder and mask decoder.
-        embeddings: Stored image embeddings.
-        keys: Key of each image's embedding.
-        settings: Of the grid and its filters.
-        points_per_batch: Points of one pass through the decoder; no influence on the result.
-
-    Returns:
-        A function from rows of the transforms table to the M masks of each: `rles` (bytes, COCO
-        counts, a line a mask), `boxes` (M, 4), `areas`, `predicted_ious`, `stability_scores` (M,),
-        `points` (M, 2).
+    `rles` (bytes, COCO counts, one line per mask), `boxes` (M, 4), `areas`, `predicted_ious`,
+    `stability_scores` (M,), `points` (M, 2).
     """
-    grid = MaskGrid(points_per_batch=points_per_batch, **settings)
 
-    def compute(rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
+    rule = "propose_masks"
+    summary = "Generate SAM's automatic masks from stored embeddings."
+    step = "automatic masks"
+    counted = "images cut into masks"
+    network = "sam"
+    options = {"parts": ("prompt_encoder", "mask_decoder")}
+    folder = log_folder = "automatic_masks/{method}"
+    settings_of = "masks_settings"
+    source = ("sam_embeddings", "embeddings")
+    seconds_per_image = 20
+    reads_images = False
+    is_batched = False
+    code = ("realitycheck.models.sam.automatic_masks",)
+
+    def encode(self, pairs: Sequence[tuple[Any, None]]) -> list[dict[str, np.ndarray]]:
+        """Propose the masks by the settings of the grid and its filters; images are not read."""
+        from realitycheck.models.sam.automatic_masks import MaskGrid, propose_masks
+
+        grid = MaskGrid(points_per_batch=8 * self.batch_size, **self.settings)
         return [
             packed(
                 propose_masks(
-                    model(),
-                    embeddings.get(keys[row.image_id])["embedding"],
+                    self.model(),
+                    self.stored.of(row.image_id)["embedding"],
                     image_size_hw=(int(row.height_px), int(row.width_px)),
                     grid=grid,
                 )
             )
-            for row in rows
+            for row, _ in pairs
         ]
-
-    return compute
 
 
 def packed(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:

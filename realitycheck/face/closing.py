@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from realitycheck.core.tables import read_table
-from realitycheck.report.tables.readiness import DECISION_WORDS, READINESS
+from realitycheck.report.tables.readiness import DECISIONS, READINESS
 from realitycheck.report.tables.self_test import SELF_TEST, verdict
 
 
@@ -34,6 +34,10 @@ def decision_lines(readiness: pd.DataFrame) -> list[str]:
     told = []
     for name, rows in readiness.groupby("dataset_name", sort=False):
         counts = rows["decision"].value_counts()
-        found = [f"{counts[key]} {word}" for key, word in DECISION_WORDS.items() if key in counts]
+        found = [
+            f"{counts[key]} {word.lower()}"
+            for key, (word, *_) in DECISIONS.items()
+            if key in counts
+        ]
         told.append(f"{name}: {', '.join(found)}")
     return [f"Decisions (method and prompt): {'; '.join(told)}"] if told else []

@@ -7,24 +7,10 @@ from pathlib import Path
 # File systems on which several processes of one machine may share memory with a file, as SQLite's
 # write-ahead log needs. On others, above all network file systems, the rollback journal is used.
 _LOCAL_FILE_SYSTEMS = frozenset(
-    [
-        "apfs",
-        "bcachefs",
-        "btrfs",
-        "ext2",
-        "ext3",
-        "ext4",
-        "f2fs",
-        "hfs",
-        "jfs",
-        "ntfs",
-        "overlay",
-        "ramfs",
-        "reiserfs",
-        "tmpfs",
-        "xfs",
-        "zfs",
-    ]
+    {
+        *("apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "hfs", "jfs", "ntfs"),
+        *("overlay", "ramfs", "reiserfs", "tmpfs", "xfs", "zfs"),
+    }
 )
 
 

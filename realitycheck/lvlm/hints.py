@@ -1,4 +1,4 @@
-"""What to change after a service turned a request away, told from its words."""
+"""Which setting to change after a service refused a request, judged by its message."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ _BY_STATUS = {
 
 
 def remedy(http: int | None, message: str, *, model: str) -> str:
-    """The setting to change after a request was turned away.
+    """The setting to change after a request was refused.
 
     Args:
         http: Status of the reply.
-        message: The service's words.
+        message: Of the service.
         model: The model that was asked.
     """
     if http in (400, 415, 422, None):

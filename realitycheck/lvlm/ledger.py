@@ -77,7 +77,7 @@ PAID_PATIENCE_S = 600.0
 
 @dataclass(frozen=True)
 class Claim:
-    """Answer to the wish to send a question.
+    """Whether a question may be sent.
 
     Attributes:
         kind: `granted`: send it; `answered`: the answer is there; `elsewhere`: another process is
@@ -315,16 +315,13 @@ class Ledger:
             doc: Its stored form.
             run: Name of this run.
             run_began: `moment` of its beginning; failures since then are not tried again.
-            budget: Pot that the money comes from; the limit counts all attempts ever paid from it.
+            budget: What the money comes from; the limit counts all attempts ever paid from it.
             model: The model asked, by whose answers it is known what one may cost.
             stake: What the attempt may cost; None where the model has no price.
-            max_cost_usd: Limit of the pot; None: none.
+            max_cost_usd: Limit of the budget; None: none.
             max_unknown: How many attempts of unknown outcome since the run began may be repeated.
             client: Library that will send it.
             prices: Date of the prices.
-
-        Returns:
-            What may be done.
 
         Raises:
             LedgerFullError: If the disk has no room for the answer.

@@ -179,7 +179,7 @@ def export(path: str | Path, to: str | Path) -> int:
 
     Args:
         path: The ledger.
-        to: `.jsonl`: one JSON object a line; `.parquet`: the same columns.
+        to: `.jsonl`: one JSON object per line; `.parquet`: the same columns.
 
     Returns:
         Number of rows.

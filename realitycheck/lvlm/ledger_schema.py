@@ -11,7 +11,7 @@ APPLICATION_ID = 0x52434C47
 """Marks a file as a reply ledger."""
 
 SCHEMA_VERSION = 2
-"""Version 1 knew no digests, and told the living from the dead by the clock."""
+"""Version 1 had no digests, and judged by the clock whether an owner was still at work."""
 
 _TABLES = """
 create table request(

@@ -1,6 +1,6 @@
 """How fast questions are sent: requests per minute, and a pause of everyone when the service asks.
 
-The number in flight is the number of workers; see `realitycheck.lvlm.runner`.
+The number in flight is the number of workers; see `realitycheck.lvlm.run`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,51 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RateLimits:
+    """How fast questions are sent, and how long failures are retried.
+
+    Attributes:
+        in_flight: Questions sent at once.
+        requests_per_minute: Requests in any 60 s; None: no limit.
+        timeout_s: Time limit for one answer, in seconds; afterwards its outcome is unknown.
+        max_tries: Tries of a question that the service cannot answer (5xx, no connection).
+        max_unknown: Further tries of a question that may have been paid for without an answer.
+        backoff_s: First pause after a failure, in seconds; it doubles.
+        max_backoff_s: Longest such pause, in seconds.
+        max_wait_s: Longest pause that the service may ask for, in seconds; for a longer one the run
+            stops, and says until when.
+        max_pauses: Pauses in a row without an answer between them, until the run stops.
+        window_s: Length of the minute, in seconds; shorter in tests.
+    """
+
+    in_flight: int = 4
+    requests_per_minute: int | None = 60
+    timeout_s: float = 300.0
+    max_tries: int = 6
+    max_unknown: int = 1
+    backoff_s: float = 1.0
+    max_backoff_s: float = 60.0
+    max_wait_s: float = 300.0
+    max_pauses: int = 10
+    window_s: float = 60.0
+
+    def __post_init__(self):
+        faults = [
+            f"{name}: expected at least {low}, got {getattr(self, name)}"
+            for name, low in (("in_flight", 1), ("max_tries", 1), ("max_unknown", 0))
+            if getattr(self, name) < low
+        ]
+        faults += [
+            f"{name}: expected more than 0, got {getattr(self, name)}"
+            for name in ("timeout_s", "backoff_s", "max_backoff_s", "max_wait_s", "window_s")
+            if not getattr(self, name) > 0
+        ]
+        if faults:
+            raise ValueError("; ".join(faults))
 
 
 class Limiter:

@@ -15,7 +15,7 @@ _N_TOLD = 5
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a service accepts in one request; None: no limit that is known.
+    """What a service accepts in one request; None: no known limit.
 
     Attributes:
         image_bytes: Largest encoded image.
@@ -26,19 +26,6 @@ class ImageLimits:
     image_bytes: int | None = None
     request_bytes: int | None = None
     n_images: int | None = None
-
-
-CLOUD_LIMITS = {
-    "gemini": ImageLimits(7_000_000, 15_000_000, 3_600),
-    "vertex": ImageLimits(7_000_000, 15_000_000, 3_000),
-    "openai_compatible": ImageLimits(15_000_000, 15_000_000, 500),
-}
-"""Of Google's services and of OpenAI; sums safely below the services' 20 MB, as text is larger."""
-
-
-def limits_of(service: str, *, on_site: bool) -> ImageLimits:
-    """The limits of a service; a server on the site has limits of its own, which it tells."""
-    return ImageLimits() if on_site else CLOUD_LIMITS[service]
 
 
 def check_images(questions: Iterable[Question], limits: ImageLimits) -> None:

@@ -19,7 +19,8 @@ from typing import Any
 
 import yaml
 
-from realitycheck.lvlm.questions import Picture, Question
+from realitycheck.lvlm.backends.registry import service_of
+from realitycheck.lvlm.questions import Question
 from realitycheck.lvlm.verdict import Verdict
 
 PRICE_FILE = Path(__file__).with_name("prices.yaml")
@@ -27,11 +28,7 @@ PRICE_FILE = Path(__file__).with_name("prices.yaml")
 EXPECTED_ANSWER_TOKENS = 150
 """Length of an answer that an estimate assumes as long as no answer is known."""
 
-EXPECTED_THINKING_TOKENS = 1_000
-"""Thinking that an estimate assumes where the model decides itself and no answer is known."""
-
 _BYTES_PER_TOKEN = 4
-_TILE_TOKENS = 258
 
 
 @dataclass(frozen=True)
@@ -208,33 +205,9 @@ def _rows(rows: Sequence[Mapping[str, Any]], *, where: str) -> tuple[PriceRow, .
     return tuple(found)
 
 
-def image_tokens(question: Question, picture: Picture) -> int:
-    """Tokens that an image is expected to take.
-
-    Gemini 2.5: 258 if no side is above 384 px; else one tile of 258 for every square of two thirds
-    of the shorter side; 64 or 256 with a lower `media_resolution`. Gemini 3: 280, 560 or 1,120 by
-    `media_resolution`. Other models: one token for every 28 x 28 px, as Qwen-VL has it.
-
-    Source: Gemini API, pages "Image understanding" and "Media resolution".
-    """
-    width, height = picture.width_px, picture.height_px
-    if question.service == "openai_compatible":
-        return math.ceil(width / 28) * math.ceil(height / 28)
-    resolution = question.parameters.get("media_resolution", "HIGH")
-    if not question.model.startswith(("gemini-2", "gemini-1")):
-        return {"LOW": 280, "MEDIUM": 560, "HIGH": 1_120}[resolution]
-    if resolution != "HIGH":
-        return {"LOW": 64, "MEDIUM": 256}[resolution]
-    if max(width, height) <= 384:
-        return _TILE_TOKENS
-    unit = max(1, math.floor(min(width, height) / 1.5))
-    return math.ceil(width / unit) * math.ceil(height / unit) * _TILE_TOKENS
-
-
 def tokens_in(question: Question) -> int:
     """Tokens that a request is expected to take."""
-    words = sum(math.ceil(n / _BYTES_PER_TOKEN) for n in _text_bytes(question))
-    return words + sum(image_tokens(question, picture) for picture in question.pictures)
+    return sum(math.ceil(n / _BYTES_PER_TOKEN) for n in _text_bytes(question)) + _images(question)
 
 
 def highest_tokens_in(question: Question) -> int:
@@ -242,8 +215,15 @@ def highest_tokens_in(question: Question) -> int:
 
     No token of a text, in whichever script, stands for less than a byte; the schema is text too.
     """
-    texts = sum(_text_bytes(question)) + len(json.dumps(dict(question.schema)))
-    return texts + sum(image_tokens(question, picture) for picture in question.pictures)
+    return sum(_text_bytes(question)) + len(json.dumps(dict(question.schema))) + _images(question)
+
+
+def _images(question: Question) -> int:
+    service = service_of(question.service)
+    return sum(
+        service.image_tokens(question.model, question.parameters, picture)
+        for picture in question.pictures
+    )
 
 
 def _text_bytes(question: Question) -> list[int]:
@@ -253,16 +233,13 @@ def _text_bytes(question: Question) -> list[int]:
 
 def tokens_out(question: Question) -> int:
     """Tokens of answer and thinking that are expected as long as no answer is known."""
-    thinking = 0
-    if question.service != "openai_compatible":
-        budget = question.parameters.get("thinking_budget", -1)
-        thinking = budget if budget >= 0 else EXPECTED_THINKING_TOKENS
+    thinking = service_of(question.service).thinking_tokens(question.parameters)
     return min(thinking + EXPECTED_ANSWER_TOKENS, question.parameters["max_output_tokens"])
 
 
 @dataclass(frozen=True)
-class Quote:
-    """What a run is going to cost, told before it starts.
+class CostEstimate:
+    """What a run will cost, estimated before it starts.
 
     Attributes:
         n_questions: Questions of the run.
@@ -291,7 +268,7 @@ class Quote:
     lack: str | None = None
 
     def text(self) -> str:
-        """The quote in one line."""
+        """The estimate in one line."""
         known = f"{self.n_questions} questions, {self.n_answered} answered already"
         if self.cost_usd is None:
             return f"{known}, {self.n_to_ask} to ask; {self.lack}"
@@ -307,12 +284,12 @@ class Quote:
         )
 
 
-def quote_of(
+def estimate_of(
     questions: Sequence[Question],
     prices: PriceTable,
     *,
     known: Mapping[str, Verdict] | None = None,
-) -> Quote:
+) -> CostEstimate:
     """Estimate what questions cost that have no answer yet.
 
     Args:
@@ -339,7 +316,7 @@ def quote_of(
             cost += prices.price(question.model, tokens_in=expected_in, tokens_out=expected_out)
             high += highest_cost_usd(question, prices)
     n = len(open_questions)
-    return Quote(
+    return CostEstimate(
         n_questions=len(questions),
         n_answered=sum(q.key in known for q in questions),
         n_to_ask=n,

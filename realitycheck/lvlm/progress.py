@@ -6,10 +6,32 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 from realitycheck.core.terminal import is_shown_from_logs
-from realitycheck.lvlm.run import Progress
+
+
+@dataclass
+class Progress:
+    """How far a run is; passed to the progress function after every change.
+
+    Attributes:
+        n_questions: Questions of the run.
+        n_done: Of these, with an answer or given up.
+        n_asked: Requests sent by this run.
+        n_in_flight: Requests on their way.
+        spent_usd: Money of the budget spent or reserved so far.
+        waits_for: What the run waits for, in words; empty: for nothing but answers.
+    """
+
+    n_questions: int = 0
+    n_done: int = 0
+    n_asked: int = 0
+    n_in_flight: int = 0
+    spent_usd: float = 0.0
+    waits_for: str = ""
+
 
 log = logging.getLogger(__name__)
 

@@ -131,39 +131,3 @@ def fill(text: str, values: Mapping[str, str]) -> str:
             f"the words for {', '.join(missing)}, or take the placeholder out of the prompt"
         )
     return text.format_map({name: str(value) for name, value in values.items()})
-
-
-STUDY_PROMPTS: Mapping[str, PromptTemplate] = {
-    "basic": PromptTemplate(
-        version="study-basic-1",
-        text=(
-            "Please determine whether the image contains anomalies or defects. If yes, give a "
-            "specific reason"
-        ),
-    ),
-    "refined": PromptTemplate(
-        version="study-refined-1",
-        text=(
-            "Please determine whether the last image given about {object} contains anomalies or "
-            "defects. If so, please provide a specific reason. Normally, the image given should "
-            "depict a clear and identifiable {object}. It may have defects such as broken/bent "
-            "parts, contaminations, threads, color stains, cuts, holes, scratches, liquids, glue, "
-            "folds, pokes, oil or glue strips."
-        ),
-    ),
-}
-"""The study's two prompts for MVTec AD, each with one defect-free reference image. In `refined` the
-word "object" stands for the product's name. Those for IndustrialSAT are not published."""
-
-PRODUCT_PROMPTS: Mapping[str, PromptTemplate] = {
-    "basic": STUDY_PROMPTS["basic"],
-    "refined": PromptTemplate(
-        version="product-refined-1",
-        text=(
-            "Please determine whether the last image given about {object} contains anomalies or "
-            "defects. If so, please provide a specific reason. Normally, the image given should "
-            "depict a clear and identifiable {object}. It may have defects such as {defects}."
-        ),
-    ),
-}
-"""The study's wording with the defects left open, for a product of one's own."""

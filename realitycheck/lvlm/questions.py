@@ -11,14 +11,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-from realitycheck.lvlm.parameters import check_parameters
-from realitycheck.lvlm.prompts import RESPONSE_SCHEMA, PromptTemplate, fill
 
 KEY_VERSION = 1
 """Raised when a question's stored form changes its meaning; every answer is then asked anew."""
@@ -31,9 +28,7 @@ class Picture:
     """One image of a question, by its content.
 
     Attributes:
-        pixels_sha256: Digest of shape and pixels as sent.
-        width_px: Width as sent.
-        height_px: Height as sent.
+        pixels_sha256: Digest of shape and pixels as sent, as are width and height.
         source: Gives the pixels again, uint8 (H, W, 3) RGB, so that not all images are in memory.
         max_side_px: Longer side above which the image is shrunk before it is sent; None: never.
     """
@@ -122,32 +117,13 @@ def _digest(pixels: np.ndarray) -> str:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """An image that is asked about, with what stands beside it.
-
-    Attributes:
-        image_id: Its key in the tables; not sent.
-        image: The image.
-        reference: A defect-free image of the same product, or None.
-        examples: Labelled images (OK or NOK), in the order in which they are shown.
-        values: Words for the prompt's placeholders.
-    """
-
-    image_id: str
-    image: Picture
-    reference: Picture | None = None
-    examples: tuple[tuple[str, Picture], ...] = ()
-    values: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Question:
     """One request, independent of the library that sends it.
 
     Attributes:
         image_id: The image asked about; not sent.
         sample: Number of the repeat, from 0: the same request asked again on purpose.
-        service: Kind of endpoint, one of `realitycheck.lvlm.parameters.SERVICES`.
+        service: Name of the service, see `realitycheck.lvlm.backends.registry`.
         model: Model name as requested.
         model_revision: What a server of one's own runs under that name (revision, quantisation);
             empty for the cloud. Not sent, but part of the key.
@@ -210,93 +186,3 @@ class Question:
 def encoded_png(picture: Picture) -> bytes:
     """An image as PNG; the reference stands in every question, so a few are kept."""
     return picture.png()
-
-
-def schema_for(service: str) -> dict[str, Any]:
-    """Schema of the answer in the dialect of a service.
-
-    Google's services take the order of the properties from `propertyOrdering`; OpenAI's strict mode
-    asks for `additionalProperties: false`.
-    """
-    if service == "openai_compatible":
-        return {**RESPONSE_SCHEMA, "additionalProperties": False}
-    return {**RESPONSE_SCHEMA, "propertyOrdering": list(RESPONSE_SCHEMA["properties"])}
-
-
-def questions_for(
-    subjects: Iterable[Subject],
-    prompt: PromptTemplate,
-    *,
-    service: str,
-    model: str,
-    model_revision: str = "",
-    parameters: Mapping[str, Any] | None = None,
-    n_samples: int = 1,
-) -> list[Question]:
-    """Put together the questions of one data set under one prompt.
-
-    Order of the parts: reference, examples, the image itself, each after its caption, then the
-    question. What all questions share comes first, which is what services can reuse and bill less.
-
-    Args:
-        subjects: The images.
-        prompt: What is asked.
-        service: Kind of endpoint.
-        model: Model name as requested.
-        model_revision: See `Question`.
-        parameters: Generation parameters; see `check_parameters`.
-        n_samples: How often each image is asked about.
-
-    Returns:
-        One question for each image and sample, images in the given order, samples innermost.
-
-    Raises:
-        ValueError: If a setting makes no sense, a reference or words for a placeholder are missing,
-            or an image id occurs twice.
-    """
-    if n_samples < 1:
-        raise ValueError(f"n_samples: expected at least 1, got {n_samples}")
-    checked = check_parameters(service, model, parameters=parameters)
-    schema = schema_for(service)
-    questions: list[Question] = []
-    seen: set[str] = set()
-    for subject in subjects:
-        if subject.image_id in seen:
-            raise ValueError(f"image {subject.image_id} is given twice; give each image once")
-        seen.add(subject.image_id)
-        try:
-            system, parts = _assembled(subject, prompt)
-        except ValueError as error:
-            raise ValueError(f"image {subject.image_id}: {error}") from error
-        questions += [
-            Question(
-                subject.image_id,
-                sample,
-                service,
-                model,
-                model_revision,
-                checked,
-                system,
-                parts,
-                schema,
-            )
-            for sample in range(n_samples)
-        ]
-    return questions
-
-
-def _assembled(subject: Subject, prompt: PromptTemplate) -> tuple[str, tuple[str | Picture, ...]]:
-    parts: list[str | Picture] = []
-    if prompt.uses_reference:
-        if subject.reference is None:
-            raise ValueError(
-                "the prompt shows a reference image, but there is none; give the data set a "
-                "reference, or use a prompt without"
-            )
-        parts += [prompt.reference_caption, subject.reference]
-    for label, example in subject.examples:
-        if label not in ("OK", "NOK"):
-            raise ValueError(f"an example must be labelled OK or NOK, got {label!r}")
-        parts += [fill(prompt.example_caption, {"label": label}), example]
-    parts += [prompt.image_caption, subject.image, fill(prompt.text, subject.values)]
-    return fill(prompt.system, subject.values), tuple(p for p in parts if p != "")

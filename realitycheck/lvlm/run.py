@@ -1,4 +1,8 @@
-"""Run."""
+"""The engine of a run: sends questions with a fixed number of workers in one event loop.
+
+Retries, pauses and limits are decided here and nowhere else. A stop (signal, money, quota, another
+model) lets the requests in flight finish, stores them, and raises; the next run continues there.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,33 +22,28 @@ from typing import Any
 
 import numpy as np
 
-from realitycheck.lvlm.backends.base import (
+from realitycheck.lvlm.backends.base import Backend, Reply
+from realitycheck.lvlm.backends.errors import (
     AdaptedError,
-    Backend,
     ForeignReplyError,
     RefusedError,
-    Reply,
     SendError,
     ThrottledError,
     UnknownOutcomeError,
-    error_of_reply,
 )
+from realitycheck.lvlm.backends.registry import service_of
 from realitycheck.lvlm.budget import stake_of
-from realitycheck.lvlm.gates import (
-    is_on_site,
-    proxy_of,
-    without_login,
-)
 from realitycheck.lvlm.hints import remedy
 from realitycheck.lvlm.ledger import Claim, Ledger
 from realitycheck.lvlm.ledger_locks import LedgerFullError, LedgerLockedError
-from realitycheck.lvlm.limiter import Limiter
-from realitycheck.lvlm.limits import check_images, limits_of
+from realitycheck.lvlm.limiter import Limiter, RateLimits
+from realitycheck.lvlm.limits import check_images
 from realitycheck.lvlm.owners import BEAT_S
-from realitycheck.lvlm.pricing import PriceTable, quote_of
+from realitycheck.lvlm.pricing import PriceTable, estimate_of
+from realitycheck.lvlm.progress import Progress
 from realitycheck.lvlm.questions import Question
-from realitycheck.lvlm.verdict import Verdict, is_same_model, verdict_of
-from realitycheck.lvlm.verdict_rows import _cost, _known
+from realitycheck.lvlm.verdict import Verdict, is_same_model
+from realitycheck.lvlm.verdict_rows import cost_of, known_verdicts
 
 log = logging.getLogger(__name__)
 
@@ -53,101 +52,52 @@ MAX_REFUSED = 4
 over the data set are tried, so it is not the images then."""
 
 
+_RESUMABLE = frozenset(
+    {"signal", "daily_quota", "throttled", "unavailable", "ledger_locked", "disk_full"}
+)
+
+
 class RunStoppedError(RuntimeError):
     """A run that ended early. What was answered is in the ledger and is not asked again.
 
     Attributes:
-        reason: One of `STOP_REASONS`.
-        is_resumable: Whether the same command, later, goes on; else something must be changed
-            first.
-        exit_code: 3 if resumable, else 4.
+        reason: In one word: `signal` (SIGINT or SIGTERM), `daily_quota` (of the service),
+            `throttled` or `unavailable` (still so after many pauses, or a long one is asked for),
+            `ledger_locked` (by another process), `disk_full`: the same command continues later.
+            Else something must be changed first: `estimate_over_budget` (nothing was asked),
+            `over_budget` (the next question could pass the limit), `refused` (the service would
+            turn away the other requests as well), `foreign_reply` (of something else than this
+            service), `wrong_model` (another model answered).
+        exit_code: 3 if the same command continues, else 4.
     """
 
     def __init__(self, reason: str, message: str):
         super().__init__(message)
         self.reason = reason
-        self.is_resumable = reason in (
-            *("signal", "daily_quota", "throttled", "unavailable", "ledger_locked", "disk_full"),
-        )
+        self.is_resumable = reason in _RESUMABLE
         self.exit_code = 3 if self.is_resumable else 4
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How fast and how patiently questions are asked.
+def check_service_limits(
+    questions: Iterable[Question], known: Collection[str], *, on_site: bool
+) -> None:
+    """Refuse images that a cloud's service would turn away; a server on the site tells its limits.
 
-    Attributes:
-        in_flight: Questions sent at once.
-        requests_per_minute: Requests in any 60 s; None: no limit.
-        timeout_s: Time for one answer, in seconds; afterwards its outcome is unknown.
-        max_tries: Tries of a question that the service cannot answer (5xx, no connection).
-        max_unknown: Further tries of a question that may have been paid for without an answer.
-        backoff_s: First pause after a failure, in seconds; it doubles.
-        max_backoff_s: Longest such pause, in seconds.
-        max_wait_s: Longest pause that the service may ask for, in seconds; for a longer one the run
-            stops, and says until when.
-        max_pauses: Pauses in a row without an answer between them, until the run stops.
-        window_s: Length of the minute, in seconds; shorter in tests.
+    Args:
+        questions: All questions of a run.
+        known: Keys of those that are answered already.
+        on_site: Whether they go to a server on the site.
     """
-
-    in_flight: int = 4
-    requests_per_minute: int | None = 60
-    timeout_s: float = 300.0
-    max_tries: int = 6
-    max_unknown: int = 1
-    backoff_s: float = 1.0
-    max_backoff_s: float = 60.0
-    max_wait_s: float = 300.0
-    max_pauses: int = 10
-    window_s: float = 60.0
-
-    def __post_init__(self):
-        faults = [
-            f"{name}: expected at least {low}, got {getattr(self, name)}"
-            for name, low in (("in_flight", 1), ("max_tries", 1), ("max_unknown", 0))
-            if getattr(self, name) < low
-        ]
-        faults += [
-            f"{name}: expected more than 0, got {getattr(self, name)}"
-            for name in ("timeout_s", "backoff_s", "max_backoff_s", "max_wait_s", "window_s")
-            if not getattr(self, name) > 0
-        ]
-        if faults:
-            raise ValueError("; ".join(faults))
-
-
-@dataclass
-class Progress:
-    """How far a run is; given to the progress function after every change.
-
-    Attributes:
-        n_questions: Questions of the run.
-        n_done: Of these, with an answer or given up.
-        n_asked: Requests sent by this run.
-        n_in_flight: Requests on their way.
-        spent_usd: Money of the budget spent or reserved so far.
-        waits_for: What the run waits for, in words; empty: for nothing but answers.
-    """
-
-    n_questions: int = 0
-    n_done: int = 0
-    n_asked: int = 0
-    n_in_flight: int = 0
-    spent_usd: float = 0.0
-    waits_for: str = ""
-
-
-def _check_images(questions: Iterable[Question], *, on_site: bool) -> None:
-    questions = list(questions)
-    if questions:
-        check_images(questions, limits_of(questions[0].service, on_site=on_site))
+    asked = [question for question in questions if question.key not in known]
+    if asked and not on_site:
+        check_images(asked, service_of(asked[0].service).limits)
 
 
 _LOOK_AGAIN_S = 0.5
 
 
 @dataclass
-class _Run:
+class Run:
     """State of one run."""
 
     questions: Sequence[Question]
@@ -156,7 +106,7 @@ class _Run:
     budget: str
     max_cost_usd: float | None
     accepted_models: tuple[str, ...]
-    pace: Pace
+    limits: RateLimits
     progress: Callable[[Progress], None]
     rng: np.random.Generator
 
@@ -177,24 +127,27 @@ class _Run:
     without_answer: Sequence[str] = ()
     last_refused: tuple[Question, RefusedError] | None = None
 
+    @property
+    def address(self) -> str:
+        """Where the questions go."""
+        return self.backend.endpoint.address
+
     def check_before(self, ledger: Ledger) -> None:
         """Read the ledger, refuse what can be refused before anything is sent."""
         self.ledger = ledger
         replies = self.ledger.replies(question.key for question in self.questions)
-        known = _known(self.questions, replies)
+        known = known_verdicts(self.questions, replies)
         self._check_stored_models(known)
-        on_site = is_on_site(
-            self.backend.service, self.backend.base_url, declared=self.backend.on_site
-        )
-        _check_images((q for q in self.questions if q.key not in known), on_site=on_site)
+        on_site = self.backend.endpoint.is_on_site
+        check_service_limits(self.questions, known, on_site=on_site)
         self.refused_before = frozenset(
             key for key, r in replies.items() if (r.state, r.outcome) == ("failed", "refused")
         )
         self.without_answer = [
             key for key, r in replies.items() if r.body is not None and key not in known
         ]
-        log.info("before: %s", self._destination())
-        estimate = quote_of(self.questions, self.prices, known=known)
+        log.info("before: %s", self.backend.endpoint.text())
+        estimate = estimate_of(self.questions, self.prices, known=known)
         log.info("before: %s", estimate.text())
         # What other runs have set aside is much more than they will spend: not counted here.
         spent = self.ledger.spent_usd(self.budget, in_flight=False)
@@ -205,7 +158,7 @@ class _Run:
             and (spent + expected > self.max_cost_usd)
         ):
             raise RunStoppedError(
-                "quote_over_budget",
+                "estimate_over_budget",
                 f"{estimate.text()}. Budget {self.budget}: {spent:.2f} USD spent already, so "
                 f"{spent + expected:.2f} USD expected in all, but max_cost_usd is "
                 f"{self.max_cost_usd:.2f}; nothing was sent. Raise max_cost_usd, or ask about "
@@ -218,12 +171,6 @@ class _Run:
             n_questions=self.n_known + len(self.pending), n_done=self.n_known, spent_usd=spent
         )
         self.progress(self.at)
-
-    def _destination(self) -> str:
-        address = self.backend.base_url
-        proxy = proxy_of(self.backend.service, address, on_site=self.backend.on_site)
-        through = f"through the proxy {without_login(proxy)}" if proxy else "without a proxy"
-        return f"questions go to {address}, {through}"
 
     def _check_stored_models(self, known: Mapping[str, Verdict]) -> None:
         returned = Counter(
@@ -253,17 +200,17 @@ class _Run:
         self.stopping = asyncio.Event()
         self.settled = asyncio.Condition()
         self.limiter = Limiter(
-            self.pace.requests_per_minute, stopping=self.stopping, window_s=self.pace.window_s
+            self.limits.requests_per_minute, stopping=self.stopping, window_s=self.limits.window_s
         )
         self.ledger.reopen(self.without_answer)
         self.began = self.ledger.moment()
-        self.ledger.hold_room(self.pace.in_flight)
+        self.ledger.hold_room(self.limits.in_flight)
         # SQLite waits for the disk; that must not hold up the answers of others.
         self.disk = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         try:
             await self.backend.open()
             with self._signals():
-                n_workers = min(self.pace.in_flight, len(self.pending))
+                n_workers = min(self.limits.in_flight, len(self.pending))
                 heart = asyncio.create_task(self._beat())
                 try:
                     await asyncio.gather(*(self._work() for _ in range(n_workers)))
@@ -280,7 +227,7 @@ class _Run:
         if self.stop is None and self.n_lost and not self.n_received and not self.n_known:
             self._stop(
                 "unavailable",
-                f"{self.backend.base_url} has not answered one of {self.n_lost} questions; run "
+                f"{self.address} has not answered one of {self.n_lost} questions; run "
                 "again when it does",
             )
         if self.stop is None and self.last_refused and not self.n_received and not self.n_known:
@@ -319,7 +266,7 @@ class _Run:
                 "%s: nothing more is sent; waiting up to %.0f s for %d answers on their way, which "
                 "are paid for (Ctrl-C twice to leave at once and lose them)",
                 name,
-                self.pace.timeout_s,
+                self.limits.timeout_s,
                 self.at.n_in_flight,
             )
             self._stop(
@@ -415,7 +362,7 @@ class _Run:
                 n_failures += 1
                 if self._asks_too_long("unavailable", error):
                     return None
-                if error.outcome != "unknown" and n_failures >= self.pace.max_tries:
+                if error.outcome != "unknown" and n_failures >= self.limits.max_tries:
                     await self._on_disk(self.ledger.give_up, question.key)
                     self._lost(question, error)
                     return self._done()
@@ -440,7 +387,7 @@ class _Run:
             model=question.model,
             stake=stake,
             max_cost_usd=self.max_cost_usd,
-            max_unknown=self.pace.max_unknown,
+            max_unknown=self.limits.max_unknown,
             client=self.backend.client,
             prices=self.prices.date if stake is not None else None,
         )
@@ -489,7 +436,7 @@ class _Run:
                 client=result.client,
                 **known,
             )
-            cost = _cost(question, verdict_of(question.service, result.body), self.prices)
+            cost = cost_of(question, self.backend.verdict_of(result.body), self.prices)
             await self._on_disk(self.ledger.settle, attempt_id, cost)
             return result
         await self._on_disk(
@@ -506,17 +453,17 @@ class _Run:
 
     async def _reply_or_error(self, question: Question) -> Reply | SendError:
         try:
-            async with asyncio.timeout(self.pace.timeout_s):
-                reply = await self.backend.send(question, timeout_s=self.pace.timeout_s)
-            return error_of_reply(question.service, reply, self.backend.redact) or reply
+            async with asyncio.timeout(self.limits.timeout_s):
+                reply = await self.backend.send(question, timeout_s=self.limits.timeout_s)
+            return self.backend.error_of(reply) or reply
         except TimeoutError:
-            return UnknownOutcomeError(f"no answer within {self.pace.timeout_s:g} s")
+            return UnknownOutcomeError(f"no answer within {self.limits.timeout_s:g} s")
         except SendError as error:
             return error
 
     def _backoff(self, n_failures: int) -> float:
         """A pause that doubles, spread by half to either side, in seconds."""
-        longest = min(self.pace.max_backoff_s, self.pace.backoff_s * 2.0**n_failures)
+        longest = min(self.limits.max_backoff_s, self.limits.backoff_s * 2.0**n_failures)
         return longest * float(self.rng.uniform(0.5, 1.5))
 
     def _throttled(self, question: Question, error: ThrottledError) -> None:
@@ -532,10 +479,10 @@ class _Run:
             return
         if not self.limiter.is_paused:
             self.n_pauses += 1
-        if self.n_pauses > self.pace.max_pauses:
+        if self.n_pauses > self.limits.max_pauses:
             self._stop(
                 "throttled",
-                f"still throttled after {self.pace.max_pauses} pauses ({error.detail}); lower "
+                f"still throttled after {self.limits.max_pauses} pauses ({error.detail}); lower "
                 "requests_per_minute or in_flight, or run again later",
             )
             return
@@ -548,14 +495,14 @@ class _Run:
 
     def _asks_too_long(self, reason: str, error: SendError) -> bool:
         """Stop the run if the service asks for a longer pause than it is given."""
-        if error.wait_s is None or error.wait_s <= self.pace.max_wait_s:
+        if error.wait_s is None or error.wait_s <= self.limits.max_wait_s:
             return False
         self._stop(
             reason,
-            f"{self.backend.base_url} asks to wait for {error.wait_s:,.0f} s, until "
-            f"{_clock(error.wait_s)} ({error.detail}); a run waits for {self.pace.max_wait_s:,.0f} "
-            "s at most (max_wait_s). What was answered is kept; run again then, and it goes on "
-            "from there",
+            f"{self.address} asks to wait for {error.wait_s:,.0f} s, until "
+            f"{_clock(error.wait_s)} ({error.detail}); a run waits for "
+            f"{self.limits.max_wait_s:,.0f} s at most (max_wait_s). What was answered is kept; run "
+            "again then, and it goes on from there",
         )
         return True
 
@@ -569,11 +516,11 @@ class _Run:
         detail = "given up by another run" if error is None else error.detail
         log.warning("image %s: given up: %s", question.image_id, detail)
         self.n_lost += 1
-        if self.n_lost >= max(3, self.pace.in_flight):
+        if self.n_lost >= max(3, self.limits.in_flight):
             self._stop(
                 "unavailable",
                 f"{self.n_lost} questions in a row were given up (last: {detail}); run again when "
-                f"{self.backend.base_url} answers",
+                f"{self.address} answers",
             )
 
     def _turned_away(self, question: Question, error: RefusedError, sent_at: float) -> None:
@@ -590,7 +537,7 @@ class _Run:
         self.pending.rotate(-round(0.38 * len(self.pending)))
 
     def _stop_refused(self, question: Question, error: RefusedError) -> None:
-        model, address = question.model, self.backend.base_url
+        model, address = question.model, self.address
         if isinstance(error, ForeignReplyError):
             self._stop(
                 "foreign_reply",
@@ -609,13 +556,13 @@ class _Run:
     def _received(self, question: Question, reply: Reply) -> None:
         self.n_received += 1
         self.n_pauses = self.n_lost = 0
-        verdict = verdict_of(question.service, reply.body)
+        verdict = self.backend.verdict_of(reply.body)
         if not is_same_model(question.model, verdict.model_returned, accepted=self.accepted_models):
             error = self._wrong_model({verdict.model_returned: 1})
             self._stop(error.reason, str(error))
 
     async def _wait_for_money(self) -> None:
-        """Wait until a question in flight, perhaps of another process, has told its cost."""
+        """Wait until a question in flight, perhaps of another process, is settled."""
         if not self.at.n_in_flight:
             self._wait_aloud(f"budget {self.budget}: waiting for what other runs have set aside")
         with contextlib.suppress(TimeoutError):

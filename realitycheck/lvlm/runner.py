@@ -1,8 +1,6 @@
-"""Ask a list of questions and return one row each: what is known already, what is paid for now.
+"""Ask a list of questions and return one row each: what is known already, and what is paid for now.
 
-Runs in one event loop with a fixed number of workers. Retries, pauses and limits are decided here
-and nowhere else. A stop (signal, money, quota, another model) lets the requests in flight finish,
-stores them, and raises; the next run goes on from there.
+`ask` and `estimate` are what others call; the engine is `realitycheck.lvlm.run`.
 """
 
 from __future__ import annotations
@@ -11,41 +9,23 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from realitycheck.lvlm.backends.base import (
-    Backend,
-)
+from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.replay import ReplayBackend
-from realitycheck.lvlm.gates import (
-    CLOUD_MODELS,
-    check_may_leave,
-)
 from realitycheck.lvlm.keys import hidden
 from realitycheck.lvlm.ledger import Ledger
 from realitycheck.lvlm.ledger_locks import LedgerEmptyError, LedgerFullError, LedgerLockedError
-from realitycheck.lvlm.pricing import PriceTable, Quote, quote_of
+from realitycheck.lvlm.limiter import RateLimits
+from realitycheck.lvlm.pricing import CostEstimate, PriceTable, estimate_of
+from realitycheck.lvlm.progress import Progress
 from realitycheck.lvlm.questions import Question
-from realitycheck.lvlm.run import Pace, Progress, RunStoppedError, _check_images, _Run
+from realitycheck.lvlm.run import Run, RunStoppedError, check_service_limits
 from realitycheck.lvlm.verdict import Verdict
-from realitycheck.lvlm.verdict_rows import Answers, _answers, _known
-
-STOP_REASONS = (
-    "signal",  # SIGINT or SIGTERM
-    "quote_over_budget",  # the estimate passes the limit: nothing was asked
-    "over_budget",  # the next question could pass the limit
-    "refused",  # the service turned a request away, and would turn away the others
-    "foreign_reply",  # status 200, but an error, a page, or the reply of another kind of service
-    "daily_quota",  # used up until the service's midnight
-    "throttled",  # still throttled after many pauses, or a long pause is asked for
-    "unavailable",  # the service does not answer, or asks for a long pause
-    "ledger_locked",  # another process holds the ledger
-    "disk_full",  # the ledger's disk has no room for answers
-    "wrong_model",  # another model answered
-)
-"""Why a run can stop before its end."""
+from realitycheck.lvlm.verdict_rows import Answers, answers_of, known_verdicts
 
 
 def ask(
@@ -61,36 +41,34 @@ def ask(
     max_cost_usd: float | None = None,
     budget: str | None = None,
     accepted_models: Sequence[str] = (),
-    cloud_models: Sequence[str] = CLOUD_MODELS,
-    pace: Pace | None = None,
+    rate_limits: RateLimits | None = None,
     progress: Callable[[Progress], None] | None = None,
     rng: np.random.Generator | None = None,
 ) -> Answers:
     """Answer every question, from the ledger where it can be, by asking where it must.
 
-    In the main thread SIGINT and SIGTERM end the run in good order: nothing new is sent, what is on
-    its way is waited for and stored. Only a second SIGINT, from somebody at the keyboard, does not
-    wait. A ledger that cannot be written will do where it holds every answer.
+    In the main thread SIGINT and SIGTERM end the run in good order: nothing new is sent, requests
+    in flight are waited for and stored. Only a second SIGINT, from somebody at the keyboard, does
+    not wait. A ledger that cannot be written will do where it holds every answer.
 
     Args:
-        questions: From `realitycheck.lvlm.questions.questions_for`.
+        questions: From `realitycheck.lvlm.assembly.questions_for`.
         ledger_path: The reply ledger; shared by all runs, outside of what a workflow deletes.
-        backend: How to send; a `ReplayBackend` only reads the ledger.
+        backend: Sends them; a `ReplayBackend` only reads the ledger.
         dataset: Key of the rows; its setting `may_leave_site` counts.
         method: Key of the rows.
         prompt: Key of the rows.
         prices: Prices, see `realitycheck.lvlm.pricing`.
         may_leave_site: Whether the data set's images may be sent off the site.
         max_cost_usd: Limit on all money ever spent from the budget, in USD; None: none.
-        budget: Name of the pot; default: the method. Runs with one name share the limit.
+        budget: Name of the budget; default: the method. Runs with one name share the limit.
         accepted_models: Names a reply may give besides the requested model.
-        cloud_models: Names of models that the server passes on to a cloud.
-        pace: Speed and patience; default `Pace()`.
+        rate_limits: Speed and retries.
         progress: Called with a `Progress` after every change.
-        rng: Chance of the pauses' lengths.
+        rng: Random generator for the back-off jitter.
 
     Returns:
-        One row for each question, in their order, with `VERDICT_COLUMNS`; and the bill.
+        One row per question, in their order, and what they cost.
 
     Raises:
         LeavesSiteError: Before anything is sent.
@@ -100,64 +78,50 @@ def ask(
     """
     _check_fit(questions, backend)
     budget = method if budget is None else budget
+    keys = {"dataset": dataset, "method": method, "prompt": prompt}
+
+    def answers(ledger: Ledger, **of_run: str) -> Answers:
+        return answers_of(
+            questions, ledger, keys=keys, prices=prices, accepted_models=accepted_models, **of_run
+        )
+
     if isinstance(backend, ReplayBackend):
         with Ledger(ledger_path, read_only=True) as ledger:
-            return _answers(questions, ledger, dataset, method, prompt, prices, accepted_models)
-    check_may_leave(
-        dataset,
-        backend.service,
-        base_url=backend.base_url,
-        may_leave_site=may_leave_site,
-        on_site=backend.on_site,
-        model=questions[0].model if questions else "",
-        cloud_models=cloud_models,
-    )
+            return answers(ledger)
+    model = questions[0].model if questions else ""
+    replace(backend.endpoint, model=model).check(dataset, may_leave_site=may_leave_site)
     _check_prices(questions, prices, max_cost_usd)
-    run = _Run(
+    run = Run(
         questions=questions,
         backend=backend,
         prices=prices,
         budget=budget,
         max_cost_usd=max_cost_usd,
         accepted_models=tuple(accepted_models),
-        pace=pace or Pace(),
+        limits=rate_limits or RateLimits(),
         progress=progress or (lambda _: None),
         rng=rng or np.random.default_rng(),
     )
-
-    def answers(ledger: Ledger) -> Answers:
-        return _answers(
-            questions,
-            ledger,
-            dataset,
-            method,
-            prompt,
-            prices,
-            accepted_models,
-            budget=budget,
-            run=run.name,
-        )
-
-    with _ledger_troubles(), hidden(backend.redact):
+    with _ledger_stops(), hidden(backend.redact):
         # A ledger that holds every answer is only read: it may be one that cannot be written.
         with contextlib.suppress(LedgerEmptyError):
             if Path(ledger_path).is_file():
                 with Ledger(ledger_path, read_only=True) as ledger:
                     run.check_before(ledger)
                     if not run.pending:
-                        return answers(ledger)
+                        return answers(ledger, budget=budget, run=run.name)
         with Ledger(ledger_path) as ledger:
             if run.ledger is None:
                 run.check_before(ledger)
             run.ledger = ledger
             if run.pending:
                 _in_event_loop(run)
-            return answers(ledger)
+            return answers(ledger, budget=budget, run=run.name)
 
 
 @contextlib.contextmanager
-def _ledger_troubles() -> Iterator[None]:
-    """Turn what may be otherwise at another time into a stop."""
+def _ledger_stops() -> Iterator[None]:
+    """Turn ledger errors that may be gone later into a stop."""
     try:
         yield
     except LedgerLockedError as error:
@@ -166,13 +130,13 @@ def _ledger_troubles() -> Iterator[None]:
         raise RunStoppedError("disk_full", str(error)) from error
 
 
-def quote(
+def estimate(
     questions: Sequence[Question],
     ledger_path: str | Path | None,
     *,
     prices: PriceTable,
     on_site: bool = True,
-) -> Quote:
+) -> CostEstimate:
     """Estimate what asking these questions would cost; needs no key and sends nothing.
 
     Args:
@@ -187,9 +151,9 @@ def quote(
     known: dict[str, Verdict] = {}
     if ledger_path is not None and Path(ledger_path).is_file():
         with Ledger(ledger_path, read_only=True) as ledger:
-            known = _known(questions, ledger.replies(q.key for q in questions))
-    _check_images((q for q in questions if q.key not in known), on_site=on_site)
-    return quote_of(questions, prices, known=known)
+            known = known_verdicts(questions, ledger.replies(q.key for q in questions))
+    check_service_limits(questions, known, on_site=on_site)
+    return estimate_of(questions, prices, known=known)
 
 
 def _check_fit(questions: Sequence[Question], backend: Backend) -> None:
@@ -221,10 +185,7 @@ def _check_prices(
         )
 
 
-# ------------------------------------------------------------------------------------------ the run
-
-
-def _in_event_loop(run: _Run) -> None:
+def _in_event_loop(run: Run) -> None:
     """Run to the end; in a thread of its own where this one has a loop already (a notebook)."""
     try:
         asyncio.get_running_loop()

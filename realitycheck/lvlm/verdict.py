@@ -1,28 +1,20 @@
-"""From the raw body of an answer to a verdict.
+"""Verdicts, and what is common to reading them from the replies of all services.
 
-A pure function, so every stored answer can be read anew. Nothing is guessed: an answer is a verdict
+Pure functions, so every stored answer can be read again. Nothing is guessed: an answer is a verdict
 only if the model ended by itself and wrote an object with a reasoning, the label OK or NOK and a
 score whose scale is certain; everything else has a status of its own and no label.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from realitycheck.lvlm.prompts import RESPONSE_SCHEMA
-from realitycheck.lvlm.reading import UnreadableError, read_json, read_start
+from realitycheck.lvlm.reading import UnreadableError, read_start
 
-_REFUSALS = frozenset(
-    {
-        *("SAFETY", "RECITATION", "LANGUAGE", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
-        *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER"),
-        *("MODEL_ARMOR", "ESCALATION"),
-    }
-)
 _FENCE = re.compile(r"```[a-zA-Z]*\s*(\{.*\})\s*```", re.DOTALL)
 _THOUGHTS = re.compile(
     r".*(?:</(?:think|thinking|thought|reasoning)>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>"
@@ -43,12 +35,6 @@ _LONGEST_NAME = 200
 
 _LARGEST_COUNT = 10**9
 """Tokens; a larger number counts none."""
-
-_MEMBERS = {
-    "openai_compatible": ("choices",),
-    "gemini": ("candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId"),
-}
-_MEMBERS["vertex"] = _MEMBERS["gemini"]
 
 
 @dataclass(frozen=True)
@@ -84,142 +70,21 @@ class Verdict:
     model_notice: str | None = None
 
 
-def verdict_of(service: str, body: str) -> Verdict:
-    """Read the body of a reply with HTTP status 200.
-
-    Args:
-        service: Kind of endpoint it came from: `gemini`, `vertex` or `openai_compatible`.
-        body: The body as received.
-    """
-    if not body.strip():
-        return Verdict("empty")
-    try:
-        parsed = read_json(body)
-        if not isinstance(parsed, dict):
-            return Verdict("unreadable")
-        return _of_openai(parsed) if service == "openai_compatible" else _of_gemini(parsed)
-    except (UnreadableError, _UnexpectedShapeError, RecursionError):
-        return Verdict("unreadable")
-
-
-def is_completion(service: str, body: str) -> bool:
-    """Whether the body of a reply with HTTP status 200 is an answer to a question at all.
-
-    An error, a page of a gateway, the reply of another kind of service or nothing is none. What
-    begins as an answer and is damaged is one: it was paid for.
-    """
-    members = _MEMBERS[service]
-    try:
-        parsed = read_json(body)
-    except UnreadableError:
-        return body.lstrip().startswith("{") and any(f'"{name}"' in body for name in members)
-    if not isinstance(parsed, dict) or parsed.get("error"):
-        return False
-    choices = parsed.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    if isinstance(first, dict) and first.get("error"):
-        return False
-    return any(name in parsed for name in members)
-
-
-class _UnexpectedShapeError(Exception):
+class UnexpectedShapeError(Exception):
     """A value of another type than the protocol has in its place."""
 
 
-def _get(node: Mapping[str, Any], name: str, kind: type) -> Any:
+def value_of(node: Mapping[str, Any], name: str, kind: type) -> Any:
     """A value of a reply; missing or null is the type's empty value."""
     value = node.get(name)
     if value is None:
         return kind()
     if not isinstance(value, kind):
-        raise _UnexpectedShapeError
+        raise UnexpectedShapeError
     return value
 
 
-def _of_gemini(body: Mapping[str, Any]) -> Verdict:
-    usage = body.get("usageMetadata")
-    usage = usage if isinstance(usage, dict) else {}
-    notice = body.get("modelStatus")
-    facts = {
-        "model_returned": _name(body.get("modelVersion")),
-        "tokens_in": _count(usage, "promptTokenCount"),
-        "tokens_cached": _count(usage, "cachedContentTokenCount", absent=0),
-        "tokens_image": _image_tokens(usage),
-        "tokens_out": _count(usage, "candidatesTokenCount", absent=0),
-        "tokens_thinking": _count(usage, "thoughtsTokenCount", absent=0),
-        "model_notice": json.dumps(notice, sort_keys=True) if notice else None,
-    }
-    if facts["tokens_in"] is None:
-        facts |= {name: None for name in facts if name.startswith("tokens_")}
-    candidates = _get(body, "candidates", list)
-    if not candidates:
-        reason = _get(body, "promptFeedback", dict).get("blockReason")
-        if reason:
-            return Verdict("prompt_blocked", finish_reason=_name(str(reason)), **facts)
-        return Verdict("empty", **facts)
-    first = candidates[0]
-    if not isinstance(first, dict):
-        raise _UnexpectedShapeError
-    parts = _get(_get(first, "content", dict), "parts", list)
-    if not all(isinstance(part, dict) for part in parts):
-        raise _UnexpectedShapeError
-    text = "".join(_get(part, "text", str) for part in parts if not part.get("thought"))
-    reason = _name(_get(first, "finishReason", str))
-    if reason == "MAX_TOKENS":
-        return Verdict("truncated", finish_reason=reason, **facts)
-    if reason in _REFUSALS:
-        return Verdict("refused", finish_reason=reason, **facts)
-    if reason is None and not text.strip():
-        return Verdict("empty", **facts)
-    if reason != "STOP":
-        return Verdict("stopped", finish_reason=reason or "UNSPECIFIED", **facts)
-    return _of_text([text], reason, facts)
-
-
-def _of_openai(body: Mapping[str, Any]) -> Verdict:
-    usage = body.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    details = {
-        name: value if isinstance(value := usage.get(name), dict) else {}
-        for name in ("prompt_tokens_details", "completion_tokens_details")
-    }
-    thinking = _count(details["completion_tokens_details"], "reasoning_tokens", absent=0)
-    completion = _count(usage, "completion_tokens")
-    facts = {
-        "model_returned": _name(body.get("model")),
-        "tokens_in": _count(usage, "prompt_tokens"),
-        "tokens_cached": _count(details["prompt_tokens_details"], "cached_tokens", absent=0),
-        "tokens_out": None if completion is None else max(0, completion - (thinking or 0)),
-        "tokens_thinking": None if completion is None else thinking,
-    }
-    choices = _get(body, "choices", list)
-    if not choices:
-        return Verdict("empty", **facts)
-    if not isinstance(choices[0], dict):
-        raise _UnexpectedShapeError
-    message = _get(choices[0], "message", dict)
-    reason = _name(_get(choices[0], "finish_reason", str))
-    if reason == "length":
-        return Verdict("truncated", finish_reason=reason, **facts)
-    if reason == "content_filter":
-        return Verdict("refused", finish_reason=reason, **facts)
-    if _get(message, "refusal", str):
-        return Verdict("refused", finish_reason="refusal", **facts)
-    content = message.get("content")
-    if isinstance(content, list):  # content in parts, as some servers send it
-        content = "".join(str(p.get("text", "")) for p in content if isinstance(p, dict))
-    elif content is not None and not isinstance(content, str):
-        raise _UnexpectedShapeError
-    # Servers with a reasoning parser have been seen to put the whole object there.
-    other = [_get(message, name, str) for name in ("reasoning_content", "reasoning")]
-    if reason is None and not (content or "").strip() and not any(o.strip() for o in other):
-        return Verdict("empty", **facts)
-    if reason != "stop":
-        return Verdict("stopped", finish_reason=reason or "UNSPECIFIED", **facts)
-    return _of_text([content or "", *other], reason, facts)
-
-
-def _of_text(texts: Sequence[str], reason: str, facts: Mapping[str, Any]) -> Verdict:
+def verdict_of_texts(texts: Sequence[str], reason: str, facts: Mapping[str, Any]) -> Verdict:
     """Read the first text that is not blank."""
     text = next((t for t in texts if t.strip()), "")
     if not text:
@@ -299,25 +164,18 @@ def _whole_object(text: str) -> dict[str, Any] | None:
     return None
 
 
-def _name(value: Any) -> str | None:
+def name_of(value: Any) -> str | None:
+    """A name, cut to 200 characters; None for what is no text, or an empty one."""
     return value[:_LONGEST_NAME] if isinstance(value, str) and value else None
 
 
-def _count(usage: Mapping[str, Any], name: str, *, absent: int | None = None) -> int | None:
+def count_of(usage: Mapping[str, Any], name: str, *, absent: int | None = None) -> int | None:
     """A token count; services leave counts of 0 out. A count of another type is no count."""
     value = usage.get(name, absent)
     if value is None:
         return absent
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return value if is_count and 0 <= value <= _LARGEST_COUNT else None
-
-
-def _image_tokens(usage: Mapping[str, Any]) -> int | None:
-    details = usage.get("promptTokensDetails")
-    for row in details if isinstance(details, list) else []:
-        if isinstance(row, dict) and row.get("modality") == "IMAGE":
-            return _count(row, "tokenCount")
-    return None
 
 
 def is_same_model(requested: str, returned: str | None, *, accepted: Sequence[str] = ()) -> bool:

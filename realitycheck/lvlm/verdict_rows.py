@@ -1,45 +1,25 @@
-"""Verdict rows."""
+"""Rows of verdicts from the ledger's replies, and what a run cost."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
+from realitycheck.core.schemas import VERDICTS
+from realitycheck.lvlm.backends.registry import service_of
 from realitycheck.lvlm.ledger import Ledger, StoredReply
 from realitycheck.lvlm.pricing import PriceTable
 from realitycheck.lvlm.questions import Question
-from realitycheck.lvlm.verdict import Verdict, is_completion, is_same_model, verdict_of
-
-VERDICT_COLUMNS = (
-    "dataset",
-    "image_id",
-    "method",
-    "prompt",
-    "sample",
-    "label_predicted",
-    "score",
-    "reasoning",
-    "status",
-    "fold",
-    "model_requested",
-    "model_returned",
-    "finish_reason",
-    "tokens_in",
-    "tokens_out",
-    "tokens_thinking",
-    "cost_usd",
-    "latency_s",
-)
-"""Columns of the rows, keys first; `score` 0 to 1, money in USD, times in seconds."""
+from realitycheck.lvlm.verdict import Verdict, is_same_model
 
 
 @dataclass(frozen=True)
-class Bill:
+class RunCost:
     """What a finished run cost and did.
 
     Attributes:
@@ -67,7 +47,7 @@ class Bill:
     clients: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """The bill in one line."""
+        """The cost in one line."""
         counts = ", ".join(f"{n} {status}" for status, n in self.status_counts.items())
         price = (
             "the model has no price"
@@ -83,84 +63,68 @@ class Bill:
 
 
 class Answers(NamedTuple):
-    """Rows, one a question, and the bill."""
+    """One row per question, as `VERDICTS`, and what they cost."""
 
     rows: pd.DataFrame
-    bill: Bill
+    cost: RunCost
 
 
-def unasked_rows(
-    image_ids: Iterable[str],
-    *,
-    dataset: str,
-    method: str,
-    prompt: str,
-    model: str,
-    reason: str,
-    n_samples: int = 1,
-) -> pd.DataFrame:
-    """Rows of questions that are not put at all, for example for want of a key.
-
-    Args:
-        image_ids: Images in order.
-        dataset: Key of the rows.
-        method: Key of the rows.
-        prompt: Key of the rows.
-        model: The model that would be asked.
-        reason: Why not, in one word, such as `no_key`; stands in `finish_reason`.
-        n_samples: Rows for each image.
-    """
-    rows = [
-        _row(
-            (dataset, image_id, method, prompt, sample),
-            model,
-            Verdict("not_asked", finish_reason=reason),
-            None,
-            None,
-        )
-        for image_id in image_ids
-        for sample in range(n_samples)
-    ]
-    return _frame(rows)
-
-
-# ----------------------------------------------------------------------------------------- the rows
-
-
-def _answers(
+def answers_of(
     questions: Sequence[Question],
-    ledger: Ledger,
-    dataset: str,
-    method: str,
-    prompt: str,
+    ledger: Ledger | None,
+    *,
+    keys: Mapping[str, str],
     prices: PriceTable,
     accepted_models: Sequence[str],
-    *,
     budget: str | None = None,
     run: str | None = None,
 ) -> Answers:
-    replies = ledger.replies(question.key for question in questions)
+    """Read the rows of questions out of the ledger.
+
+    Args:
+        questions: All questions of a run.
+        ledger: The ledger; None: there is none yet.
+        keys: `dataset`, `method` and `prompt` of the rows.
+        prices: Prices.
+        accepted_models: See `is_same_model`.
+        budget: Budget whose spent money is reported; None: none.
+        run: Run whose requests are counted; None: none were sent.
+    """
+    replies = {} if ledger is None else ledger.replies(question.key for question in questions)
     rows, notices, clients, lacking = [], set(), set(), 0
     for question in questions:
         reply = replies.get(question.key)
+        is_answered = reply is not None and reply.body is not None
         verdict = _verdict(question, reply, accepted_models)
-        cost = _cost(question, verdict, prices, day=None if reply is None else reply.day)
-        lacking += cost is None and reply is not None and reply.body is not None
+        cost_usd = cost_of(question, verdict, prices, day=None if reply is None else reply.day)
+        lacking += cost_usd is None and is_answered
         notices |= {verdict.model_notice} - {None}
-        if reply is not None and reply.body is not None:
-            clients |= {reply.client} - {None}
-        keys = (dataset, question.image_id, method, prompt, question.sample)
-        latency = reply.latency_s if reply is not None and reply.body is not None else None
-        rows.append(_row(keys, question.model, verdict, cost, latency))
-    table = _frame(rows)
+        clients |= ({reply.client} if is_answered else set()) - {None}
+        rows.append(
+            {
+                **keys,
+                "image_id": question.image_id,
+                "sample": question.sample,
+                "label_predicted": verdict.label,
+                "model_requested": question.model,
+                "cost_usd": cost_usd,
+                "latency_s": reply.latency_s if is_answered else None,
+                **{name: getattr(verdict, name) for name in _SAME_NAMES},
+            }
+        )
+    table = pd.DataFrame(rows, columns=VERDICTS.columns).astype(
+        dict.fromkeys(("fold", *_COUNTS), "Int64")
+        | dict.fromkeys(("score", "cost_usd", "latency_s"), "float64")
+        | {"sample": "int64"}
+    )
     n_parts = len({question.image_id for question in questions})
     counts = Counter(table["status"])
-    bill = Bill(
+    cost = RunCost(
         n_questions=len(questions),
         n_answered=int(counts["answered"]),
         status_counts=dict(counts.most_common()),
-        n_requests=ledger.n_attempts(run) if run else {},
-        spent_usd=0.0 if budget is None else ledger.spent_usd(budget),
+        n_requests=ledger.n_attempts(run) if ledger and run else {},
+        spent_usd=ledger.spent_usd(budget) if ledger and budget is not None else 0.0,
         cost_per_1000_parts_usd=(
             None if lacking or not n_parts else 1000 * float(table["cost_usd"].sum()) / n_parts
         ),
@@ -168,7 +132,11 @@ def _answers(
         model_notices=tuple(sorted(notices)),
         clients=tuple(sorted(clients)),
     )
-    return Answers(table, bill)
+    return Answers(table, cost)
+
+
+_COUNTS = ("tokens_in", "tokens_out", "tokens_thinking")
+_SAME_NAMES = ("score", "reasoning", "status", "model_returned", "finish_reason", *_COUNTS)
 
 
 def _verdict(
@@ -176,30 +144,18 @@ def _verdict(
 ) -> Verdict:
     if reply is None:
         return Verdict("not_asked", finish_reason="not_in_ledger")
-    if reply.body is None or not is_completion(question.service, reply.body):
+    service = service_of(question.service)
+    if reply.body is None or not service.is_answer(reply.body):
         if reply.state == "failed":
             return Verdict("failed", finish_reason=reply.detail or reply.outcome)
         return Verdict("not_asked", finish_reason="no_answer_in_ledger")
-    verdict = verdict_of(question.service, reply.body)
+    verdict = service.verdict_of(reply.body)
     if is_same_model(question.model, verdict.model_returned, accepted=accepted_models):
         return verdict
-    kept = {name: getattr(verdict, name) for name in _KEPT_OF_WRONG_MODEL}
-    return Verdict("wrong_model", **kept)
+    return replace(verdict, status="wrong_model", label=None, score=None, reasoning=None)
 
 
-_KEPT_OF_WRONG_MODEL = (
-    "finish_reason",
-    "model_returned",
-    "tokens_in",
-    "tokens_cached",
-    "tokens_image",
-    "tokens_out",
-    "tokens_thinking",
-    "model_notice",
-)
-
-
-def _cost(
+def cost_of(
     question: Question, verdict: Verdict, prices: PriceTable, day: date | None = None
 ) -> float | None:
     """What an answer of a day cost, at the price of the model that gave it where that has one."""
@@ -208,45 +164,13 @@ def _cost(
     return prices.cost_usd(model, verdict, day)
 
 
-def _row(
-    keys: tuple[str, str, str, str, int],
-    model: str,
-    verdict: Verdict,
-    cost_usd: float | None,
-    latency_s: float | None,
-) -> dict[str, Any]:
-    values = (
-        *keys,
-        verdict.label,
-        verdict.score,
-        verdict.reasoning,
-        verdict.status,
-        None,
-        model,
-        verdict.model_returned,
-        verdict.finish_reason,
-        verdict.tokens_in,
-        verdict.tokens_out,
-        verdict.tokens_thinking,
-        cost_usd,
-        latency_s,
-    )
-    return dict(zip(VERDICT_COLUMNS, values, strict=True))
-
-
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
-    counts = {n: "Int64" for n in ("fold", "tokens_in", "tokens_out", "tokens_thinking")}
-    numbers = dict.fromkeys(("score", "cost_usd", "latency_s"), "float64")
-    return table.astype(counts | numbers | {"sample": "int64"})
-
-
-def _known(questions: Sequence[Question], replies: Mapping[str, StoredReply]) -> dict[str, Verdict]:
+def known_verdicts(
+    questions: Sequence[Question], replies: Mapping[str, StoredReply]
+) -> dict[str, Verdict]:
     """Verdicts of the questions that are answered already, by key."""
-    return {
-        question.key: verdict_of(question.service, reply.body)
-        for question in questions
-        if (reply := replies.get(question.key)) is not None
-        and reply.body is not None
-        and is_completion(question.service, reply.body)
-    }
+    found = {}
+    for question in questions:
+        reply, service = replies.get(question.key), service_of(question.service)
+        if reply is not None and reply.body is not None and service.is_answer(reply.body):
+            found[question.key] = service.verdict_of(reply.body)
+    return found

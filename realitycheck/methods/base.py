@@ -18,7 +18,7 @@ scores and views.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -31,7 +31,7 @@ from realitycheck.core.references import read_references
 from realitycheck.core.schemas import ENCODINGS, SCORE_GRIDS, THRESHOLDS, VERDICTS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import Schema, read_shards
-from realitycheck.encoders.base import keys_of
+from realitycheck.encoders.base import Encodings, keys_of
 
 
 class Segmentation(NamedTuple):
@@ -117,26 +117,6 @@ class Run:
     intensity: Mapping[str, Any] = field(default_factory=dict)
     words: Mapping[str, Any] = field(default_factory=dict)
     ignore_border: str = "ignore"
-
-
-class Encodings(NamedTuple):
-    """Stored encodings of images.
-
-    Attributes:
-        store: Where they lie.
-        keys: Key of each image's.
-    """
-
-    store: EncodingStore
-    keys: Mapping[str, str]
-
-    def of(self, image_id: str) -> dict[str, np.ndarray]:
-        """Arrays of an image."""
-        return self.store.get(self.keys[image_id])
-
-    def stacked(self, name: str, image_ids: Iterable[str]) -> np.ndarray:
-        """An array of each image, (N, …), in the order asked for."""
-        return np.stack([self.of(image_id)[name] for image_id in image_ids])
 
 
 class Inputs:

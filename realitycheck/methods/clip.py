@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from realitycheck.encoders.base import Lazily
-from realitycheck.encoders.clip import TextFeatures, clip_store
+from realitycheck.encoders.clip import TextFeatures, text_store
 from realitycheck.methods.base import Inputs, Run
 from realitycheck.models.clip.model import load_clip
 
@@ -18,9 +18,8 @@ def open_clip(inputs: Inputs, run: Run, device: str) -> Any:
 
 def open_texts(inputs: Inputs, run: Run, device: str) -> TextFeatures:
     """CLIP's features of texts; CLIP is loaded only for a text that is not stored yet."""
-    store = clip_store(
+    store = text_store(
         inputs.encodings_folder / "texts",
-        encoder="texts",
         settings=run.networks["clip"],
         weights={"clip": run.weights["clip"]},
     )

@@ -13,7 +13,7 @@ import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
 
@@ -117,4 +117,7 @@ def known_prompts() -> list[str]:
     return [name for block in blocks().values() for name in block.known_prompts()]
 
 
-MethodSettings = Annotated[Union[tuple(blocks().values())], Field(discriminator="kind")]  # noqa: UP007
+if TYPE_CHECKING:
+    MethodSettings = MethodBlock
+else:
+    MethodSettings = Annotated[Union[tuple(blocks().values())], Field(discriminator="kind")]  # noqa: UP007

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import (
     Field,
@@ -159,6 +160,9 @@ class TruthUse(NamedTuple):
 class MethodBlock(_Strict):
     """A method block, and the facts about its kind that planning and tables go by."""
 
+    if TYPE_CHECKING:
+        kind: str  # of each block: a literal
+
     title: str | None = Field(None, description="name in tables; default: the method's usual name")
 
     #: The method's usual name in tables.
@@ -185,6 +189,16 @@ class MethodBlock(_Strict):
     #: Its job, and the one before it, if any.
     job: ClassVar[Job] = Job()
     fits: ClassVar[Fit | None] = None
+
+    def faults(self, _key: str, _folder: Path, _datasets: Mapping[str, Any]) -> Iterator[str]:
+        """Faults that the types do not show, such as a missing key file.
+
+        Args:
+            _key: Path of the block in the settings, with which a fault begins.
+            _folder: Folder that relative paths are looked up in.
+            _datasets: Blocks of the data sets that the method runs on, by name.
+        """
+        yield from ()
 
     def plain(self) -> dict[str, Any]:
         """The block as plain values, without the name it has in tables."""
@@ -260,6 +274,15 @@ class MethodBlock(_Strict):
     def test_truth(self) -> TruthUse | None:
         """How it looks at the images, or the truth, that it is scored with, if it does."""
         return None
+
+    @property
+    def service(self) -> str:
+        """Service that is asked; empty: none."""
+        return ""
+
+    def has_key(self) -> bool:
+        """Whether a service can be asked: the key is there, or none is needed."""
+        return True
 
     @property
     def model_name(self) -> str | None:

@@ -33,7 +33,6 @@ ARCHITECTURE = "wide_resnet50_2"
 
 VARIANTS: dict[str, dict[str, Sequence[int]]] = {
     "wide_resnet50_2": {"layers": (3, 4, 6, 3), "channels": (64, 128, 256, 512)},
-    "miniature": {"layers": (1, 1, 1, 1), "channels": (4, 8, 16, 32)},
     "everyday": {"layers": (1, 1, 1, 1), "channels": (8, 16, 32, 64)},
 }
 """Blocks and base channels of the four stages; a stage has four times its base as output."""
@@ -77,12 +76,12 @@ def build_saliency(
             its checkpoint stores it.
     """
     with lean_imports():
-        import timm
+        from timm.models.resnet import wide_resnet50_2
 
     extra: dict[str, Any] = (
         {"features_only": True, "out_indices": (1, 2, 3)} if features_only else {}
     )
-    return timm.create_model(ARCHITECTURE, pretrained=False, **saliency_sizes(variant), **extra)
+    return wide_resnet50_2(pretrained=False, **saliency_sizes(variant), **extra)
 
 
 #: Names of what no stage here reads: the fourth stage, the classifier.

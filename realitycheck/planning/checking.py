@@ -7,17 +7,12 @@ images themselves say is found by the jobs that look at them, before anything is
 from __future__ import annotations
 
 import difflib
-import importlib.util
-import re
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realitycheck.core.files import unwritable
 from realitycheck.core.settings import SettingsError
-from realitycheck.lvlm.gates import LeavesSiteError, check_may_leave, endpoint_faults
-from realitycheck.lvlm.keys import MissingKeyError, read_key
-from realitycheck.lvlm.pricing import read_prices
 from realitycheck.methods.registry import known_prompts
 from realitycheck.models.checkpoints.known import network_files
 from realitycheck.planning.plan import Plan
@@ -89,8 +84,10 @@ def further_faults(settings: Settings, folder: Path) -> list[str]:
     for dataset, prompts in settings.prompts.items():
         for prompt in prompts:
             faults += _prompt_faults(settings, dataset, prompt, categories.get(dataset), folder)
-    for method in [n for n, block in settings.methods.items() if block.asks_service]:
-        faults += _lvlm_faults(settings, method, folder)
+    for method, block in settings.methods.items():
+        asked = dict.fromkeys(each for each, name, _ in settings.runs() if name == method)
+        datasets = {each: settings.datasets[each] for each in asked}
+        faults += block.faults(f"methods.{method}", folder, datasets)
     faults += _network_faults(settings, folder)
     return faults + _text_faults(settings, told_texts(settings, categories), folder)
 
@@ -184,22 +181,8 @@ def _results_faults(results_dir: str, folder: Path) -> Iterator[str]:
     if found or "://" in results_dir:
         what = f"holds {' '.join(found)}" if found else "is an address"
         yield f"results_dir: {results_dir!r} {what}, expected a plain folder; name another"
-    elif why := _unwritable(folder / results_dir):
+    elif why := unwritable(folder / results_dir):
         yield f"results_dir: {why}; name a folder that can be written"
-
-
-def _unwritable(path: Path) -> str | None:
-    """Why a folder cannot be made or written; None if it can."""
-    if path.exists() and not path.is_dir():
-        return f"{path} is a file"
-    there = next(each for each in (path, *path.absolute().parents) if each.exists())
-    if not there.is_dir():
-        return f"{there} is a file"
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            return None
-    except OSError as error:
-        return f"{there} cannot be written ({error.strerror})"
 
 
 def _dataset_faults(
@@ -298,96 +281,6 @@ def _prompt_faults(
             f"{key}.reference: the question shows a reference image, but datasets.{dataset}."
             "reference is none; set reference: false here, or name an image there"
         )
-
-
-# --------------------------------------------------------------------- of a vision language model
-
-
-def _lvlm_faults(settings: Settings, name: str, folder: Path) -> Iterator[str]:
-    block, key = settings.methods[name], f"methods.{name}"
-    ledger = folder / block.ledger
-    if block.backend == "replay":
-        if not ledger.is_file():
-            yield (
-                f"{key}.ledger: backend replay answers out of the ledger, but there is no file "
-                f"{block.ledger}; give the ledger that holds the answers"
-            )
-        return
-    if ledger.is_dir():
-        yield f"{key}.ledger: {block.ledger} is a folder, expected a file; name a file in it"
-    elif why := _unwritable(ledger.parent):
-        yield f"{key}.ledger: {why}; name a file in a folder that can be written"
-    for fault in endpoint_faults(block.backend, block.base_url, on_site=block.on_site):
-        yield f"{key}.{fault}"
-    if block.key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", block.key_env):
-        yield (
-            f"{key}.key_env: expected the name of an environment variable, such as "
-            "GEMINI_API_KEY; a key itself never belongs into the settings"
-        )
-    if block.key_file is not None:
-        yield from _raised(
-            f"{key}.key_file", lambda path: read_key(file=path), folder / block.key_file
-        )
-    if block.credentials_file is not None and not (folder / block.credentials_file).is_file():
-        yield f"{key}.credentials_file: there is no file {block.credentials_file}; put it there"
-    yield from _account_faults(block, key)
-    if Plan(settings).has_key(name):
-        yield from _leave_faults(settings, name)
-    if block.backend == "openai_compatible" and importlib.util.find_spec("openai") is None:
-        yield (
-            f"{key}.backend: openai_compatible needs a package that is not installed; run "
-            "pip install 'realitycheck[openai]'"
-        )
-    if block.max_cost_usd is not None and block.price is None:
-        why = read_prices().lack_of(block.model)
-        may_ask = Plan(settings).has_key(name)
-        if why and (may_ask or block.model not in read_prices().models):
-            yield (
-                f"{key}.max_cost_usd: {why}, so the limit could not be kept; give its price "
-                "(price: {input, output}, USD per million tokens), or name a model that is served"
-            )
-
-
-def _leave_faults(settings: Settings, name: str) -> Iterator[str]:
-    """Data sets whose images would leave the site without leave."""
-    block = settings.methods[name]
-    for dataset in dict.fromkeys(each for each, method, _ in settings.runs() if method == name):
-        try:
-            check_may_leave(
-                dataset,
-                block.service,
-                base_url=block.base_url,
-                may_leave_site=settings.datasets[dataset].may_leave_site,
-                on_site=block.on_site,
-            )
-        except LeavesSiteError as error:
-            yield f"datasets.{dataset}.may_leave_site: {error}"
-
-
-def _account_faults(block: Any, key: str) -> Iterator[str]:
-    """What a service asks for, as its backend does."""
-    account = [n for n in ("project", "location", "credentials_file") if getattr(block, n)]
-    has_key = bool(block.key_env or block.key_file)
-    if block.backend != "vertex":
-        for name in account:
-            yield f"{key}.{name}: is for backend vertex only; remove it"
-    elif has_key:
-        for name in account:
-            yield (
-                f"{key}.{name}: Vertex AI takes a key, or project and location with an account; "
-                "keep one"
-            )
-    else:
-        for name in ("project", "location"):
-            if not (getattr(block, name) or "").strip():
-                yield f"{key}.{name}: Vertex AI with an account needs it; add the key"
-
-
-def _raised(key: str, check: Callable[[Any], Any], value: Any) -> Iterator[str]:
-    try:
-        check(value)
-    except (ValueError, MissingKeyError) as error:
-        yield f"{key}: {error}"
 
 
 # ------------------------------------------------------------------------------------ of a network

@@ -7,8 +7,6 @@ plans anew.
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,35 +16,28 @@ from realitycheck.core.constants import (
     LABEL_FLOORS,
     MASK_FLOORS,
     NO_PROMPT,
-    OUT_OF_FOLD_NOTE,
-    UNTRAINED_NOTE,
 )
 from realitycheck.core.provenance import (
     is_training,
     shard_digest,
     shard_names,
+    source_digest,
     stat_signature,
 )
 from realitycheck.datasets.inventory import inventory
-from realitycheck.lvlm.backends.registry import DEFAULT_KEY_ENV
+from realitycheck.lvlm.backends.registry import SERVICES
 from realitycheck.methods.paths import Paths
 from realitycheck.methods.registry import block_of
 from realitycheck.methods.settings import Job, MethodBlock, PromptSettings
-from realitycheck.models.checkpoints.known import expected_sha256, network_files, own_files
+from realitycheck.models.checkpoints.known import expected_sha256, network_files
 from realitycheck.models.settings import DETECTION_FLOOR
-from realitycheck.planning.facts import UNKNOWN, _json, _unless_recorded, settings_digest
-from realitycheck.planning.page import _variant_text
-from realitycheck.planning.resources import (
-    _CPU_SLOWNESS,
-    _MINIATURE,
-    _NEEDS,
-    _SMALL_NETWORK,
-    _Needs,
-)
+from realitycheck.planning.facts import UNKNOWN, _json, _unless_recorded
+from realitycheck.planning.page import ReportPlan
+from realitycheck.planning.resources import Resources
 from realitycheck.settings.run import Settings
 
 
-class Plan:
+class Plan(ReportPlan):
     """Answers of the settings and of what earlier jobs wrote down.
 
     Args:
@@ -56,6 +47,7 @@ class Plan:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.results = Path(settings.results_dir)
+        self.resources = Resources(settings, self.n_images)
 
     # -------------------------------------------------------------------------- triggers of re-runs
 
@@ -103,140 +95,6 @@ class Plan:
             return _json(str(path), path.stat().st_mtime_ns)
         except FileNotFoundError:
             return {}
-
-    # ------------------------------------------------------------------------------------ resources
-
-    def _needs(self, network: str) -> _Needs:
-        variant = getattr(self.settings.models, network).variant
-        if variant in ("miniature", "everyday"):
-            return _MINIATURE
-        if isinstance(variant, str):
-            return _NEEDS.get((network, variant), _SMALL_NETWORK)
-        return _NEEDS[("sam", "vit_h")] if network == "sam" else _SMALL_NETWORK
-
-    def threads(self, network: str) -> int:
-        """CPU threads of a job that runs a network."""
-        wanted = self.settings.compute.threads
-        return self._needs(network).threads if wanted == "auto" else wanted
-
-    def image_threads(self, dataset: str, shard: str | None = None) -> int:
-        """CPU threads of a job that takes image after image: one for 50 images, four at most.
-
-        A job that asks for more cores than it can use keeps others from them while it waits.
-
-        Args:
-            dataset: The data set. A folder that was not counted yet may hold many images; with a
-                generated one a thread is quickly through.
-            shard: Its shard; None where the job has all images.
-        """
-        if shard is None:
-            n_images = self.n_images(dataset, "test") + self.n_images(dataset, "train")
-        else:
-            split = "train" if is_training(shard) else "test"
-            n_images = -(-self.n_images(dataset, split) // self.settings.datasets[dataset].shards)
-        if not n_images:
-            return 1 if self.settings.datasets[dataset].generated else 4
-        return min(-(-n_images // 50), 4)
-
-    def n_in_shard(self, dataset: str, shard: str | None) -> int:
-        """About how many images a shard holds, or, with None, a data set; before the check, 100."""
-        split = "train" if shard is not None and is_training(shard) else "test"
-        n_images = max(self.n_images(dataset, split), 100)
-        return n_images if shard is None else -(-n_images // self.settings.datasets[dataset].shards)
-
-    def memory_mb(
-        self,
-        network: str,
-        dataset: str,
-        shard: str | None,
-        *,
-        kb_per_image: float,
-        attempt: int = 1,
-    ) -> int:
-        """Memory to ask for in a job that runs a network, in MB; doubled on every attempt.
-
-        Args:
-            network: The network.
-            dataset: The data set.
-            shard: Its shard; None where the job has all images.
-            kb_per_image: What the job keeps of each image until it ends.
-            attempt: The first is 1.
-        """
-        rows_mb = self.n_in_shard(dataset, shard) * kb_per_image / 1000
-        return int(self._needs(network).memory_mb + rows_mb) * 2 ** (attempt - 1)
-
-    def table_mb(
-        self,
-        runs: Iterable[tuple[str, str, str]],
-        *,
-        kb_per_row: float = 2.5,
-        attempt: int = 1,
-    ) -> int:
-        """Memory to ask for in a job that holds the scores of runs at once, in MB; see `memory_mb`.
-
-        Args:
-            runs: Data set, method and prompt of each; a run has a row an image.
-            kb_per_row: What the job holds of a row.
-            attempt: The first is 1.
-        """
-        n_rows = sum(self.n_images(dataset) for dataset, _, _ in runs)
-        return int(1_000 + n_rows * kb_per_row / 1000) * 2 ** (attempt - 1)
-
-    def network_min(
-        self,
-        network: str,
-        dataset: str,
-        shard: str | None,
-        *,
-        seconds_per_image: float,
-        attempt: int = 1,
-    ) -> int:
-        """Minutes to ask for in a job that runs a network; see `runtime_min`.
-
-        Args:
-            network: The network.
-            dataset: The data set.
-            shard: Its shard; None where the job has all images.
-            seconds_per_image: Of its largest variant on a GPU.
-            attempt: The first is 1.
-        """
-        seconds = seconds_per_image * self._needs(network).time
-        if self.settings.compute.device == "cpu":
-            seconds *= _CPU_SLOWNESS / self.threads(network)
-        return self.runtime_min(dataset, shard, seconds_per_image=seconds, attempt=attempt)
-
-    def runtime_min(
-        self,
-        dataset: str,
-        shard: str | None = None,
-        *,
-        seconds_per_image: float,
-        attempt: int = 1,
-    ) -> int:
-        """Minutes to ask for: start-up, and the images of a shard; doubled on every attempt."""
-        images = self.n_in_shard(dataset, shard)
-        return int(10 + images * seconds_per_image / 60) * 2 ** (attempt - 1)
-
-    def job_mb(self, job: Job, dataset: str, shard: str | None, *, attempt: int = 1) -> int:
-        """Memory to ask for in the job of a method, in MB; see `memory_mb`."""
-        if job.network:
-            kb_per_image = job.kb_per_image
-            return self.memory_mb(
-                job.network, dataset, shard, kb_per_image=kb_per_image, attempt=attempt
-            )
-        rows_mb = self.n_in_shard(dataset, shard) * job.kb_per_image / 1000
-        return int(job.memory_mb + rows_mb) * 2 ** (attempt - 1)
-
-    def job_min(self, job: Job, dataset: str, shard: str | None, *, attempt: int = 1) -> int:
-        """Minutes to ask for in the job of a method; see `runtime_min`."""
-        if job.minutes:
-            return job.minutes * attempt
-        seconds = job.seconds_per_image
-        if job.network:
-            return self.network_min(
-                job.network, dataset, shard, seconds_per_image=seconds, attempt=attempt
-            )
-        return self.runtime_min(dataset, shard, seconds_per_image=seconds, attempt=attempt)
 
     # ------------------------------------------------------------------------- runs of the methods
 
@@ -339,88 +197,9 @@ class Plan:
             return []
         return [(d, f"{m}{AREA_SUFFIX}", p) for d, m, p in self.settings.mask_runs()]
 
-    def broken_down_runs(self) -> list[tuple[str, str, str]]:
-        """Every run with its verdicts by area, and the mask floors, which know the truth's size."""
-        floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
-        return [*self.settings.runs(), *self.area_runs(), *floors]
-
     def paths(self, pattern: str, runs: list[tuple[str, str, str]]) -> list[str]:
         """Fill `{dataset}`, `{method}` and `{prompt}` of a path for every run."""
         return [pattern.format(dataset=d, method=m, prompt=p) for d, m, p in runs]
-
-    def method_notes(self) -> dict[str, dict[str, Any]]:
-        """What tables and figures say of each method."""
-        notes: dict[str, dict[str, Any]] = {}
-        for name, block in self.settings.methods.items():
-            note: dict[str, Any] = {
-                "kind": block.kind,
-                "label": block.label,
-                "gives_masks": block.gives_masks,
-            }
-            if block.title or block.model_name:
-                note["name"] = block.title or block.model_name
-            if block.model_name:
-                note["model"] = block.model_name
-            if getattr(block, "variant", None):
-                note["variant"] = block.variant
-            told = [
-                *(
-                    [UNTRAINED_NOTE]
-                    if self.settings.is_untrained(name)
-                    else self._own_weights(block.networks)
-                ),
-                *([OUT_OF_FOLD_NOTE] if block.learns_in_folds and block.gives_masks else []),
-            ]
-            if told:
-                note["note"] = "; ".join(told)
-            if block.test_truth:
-                note["uses_test_truth"] = True
-            notes[name] = note
-            if block.gives_masks:
-                notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}
-        floors = {
-            floor: {"kind": floor, "gives_masks": floor in MASK_FLOORS}
-            for floor in (*MASK_FLOORS, *LABEL_FLOORS)
-        }
-        return notes | floors
-
-    def _own_weights(self, networks: Iterable[str]) -> list[str]:
-        """What is told of networks that run on a file of the user's."""
-        models = self.settings.models
-        names = [(network, own_files(network, getattr(models, network))) for network in networks]
-        return [
-            f"weights of {network} from the file {', '.join(own)}" for network, own in names if own
-        ]
-
-    def self_tested(self) -> dict[str, Any]:
-        """Easy data sets, and the kind of every method that must not fail on them.
-
-        Empty where no drawn pets, or no everyday networks alone, take part.
-        """
-        datasets = [
-            name
-            for name, block in self.settings.datasets.items()
-            if block.format == "synthetic_pets" and self.runs_of(name)
-        ]
-        kinds = {
-            name: self.settings.methods[name].kind
-            for name in self.settings.mask_methods()
-            if self.settings.is_everyday(name)
-        }
-        return {"datasets": datasets, "kinds": kinds} if datasets and kinds else {}
-
-    def measures_domain_gap(self) -> bool:
-        """Whether the gap to the everyday scenes is measured: by the network trained on them."""
-        return "resnet" in self.settings.used_networks() and (
-            self.settings.models.resnet.variant == "everyday"
-        )
-
-    def further_tables(self) -> list[str]:
-        """Tables of a run that only the everyday networks give, by their names."""
-        return [
-            *(["self_test"] if self.self_tested() else []),
-            *(["domain_gap"] if self.measures_domain_gap() else []),
-        ]
 
     def automatic_masks(self, dataset: str) -> list[str]:
         """Tables of SAM's automatic masks of a data set; none where no method asks for them."""
@@ -440,14 +219,6 @@ class Plan:
         """Every (data set, method, prompt) of one data set with masks, floors left out."""
         return [run for run in self.settings.mask_runs() if run[0] == dataset]
 
-    def dataset_notes(self) -> dict[str, dict[str, Any]]:
-        """What the tables and figures say of each data set."""
-        return {
-            name: {"name": block.title or name.replace("_", " ")}
-            | ({"published_as": block.published_as} if block.published_as else {})
-            for name, block in self.settings.datasets.items()
-        }
-
     def lvlm_prompt(self, dataset: str, prompt: str) -> dict[str, Any]:
         """What a vision language model is asked under a prompt set, and in which words."""
         asked = self.settings.prompts[dataset][prompt].model_dump(
@@ -462,13 +233,12 @@ class Plan:
 
     def has_key(self, method: str) -> bool:
         """Whether a vision language model can be asked: its key is there, or it needs none."""
-        block = self.settings.methods[method]
-        if block.backend == "replay":
-            return True
-        if block.key_file:
-            return Path(block.key_file).is_file()
-        name = block.key_env or DEFAULT_KEY_ENV.get(block.service)
-        return name is None or bool(os.environ.get(name))
+        return self.settings.methods[method].has_key()
+
+    def service_code(self, method: str) -> str:
+        """Digest of the code that asks a vision language model's service and reads its answers."""
+        service = self.settings.methods[method].service
+        return source_digest("scripts/ask_lvlm.py", SERVICES.module_of(service))
 
     def detector_prompts(self, dataset: str, prompt: str) -> dict[str, Any]:
         """What the detector is asked for under a prompt set.
@@ -613,84 +383,6 @@ class Plan:
             else f"{results}/verdicts/{dataset}/{method}/{prompt}/labels.parquet"
             for dataset, method, prompt in self.fold_runs()
         ]
-
-    def shown_runs(self, dataset: str) -> list[tuple[str, str, str]]:
-        """Every (data set, method, prompt) of one data set, verdicts by area behind, no floors."""
-        return [run for run in [*self.settings.runs(), *self.area_runs()] if run[0] == dataset]
-
-    def panel_tables(self) -> list[str]:
-        """Tables of the panels that are wanted."""
-        if self.settings.report.panels == "none":
-            return []
-        pattern = "predictions/{dataset}/{method}/{prompt}/panels.parquet"
-        return self.paths(f"{self.settings.results_dir}/{pattern}", self.settings.mask_runs())
-
-    def page_figures(self) -> list[str]:
-        """Every figure of the report, in a reader's order."""
-        masked = [name for name in self.settings.datasets if self.runs_of(name)]
-        names = ["slip_overkill", "iou_distribution"]
-        if any(block.published_as for block in self.settings.datasets.values()):
-            names.append("published_scores")
-        if self.measures_domain_gap() and masked:
-            names.insert(0, "domain_gap")
-        names += [f"detection_probability_{name}" for name in masked]
-        names += [f"overlays_{name}" for name in masked]
-        return [f"{self.settings.results_dir}/figures/{name}.png" for name in names]
-
-    def page_runs(self) -> list[dict[str, Any]]:
-        """What the page shows of each image: every method but the floors.
-
-        Returns:
-            dataset, method, prompt; `masks_of`: the method whose masks the verdict comes from, or
-            None; `has_panels`: whether there are pictures of what it saw.
-        """
-        wants_panels = self.settings.report.panels != "none"
-        rows = []
-        for dataset, method, prompt in [*self.settings.runs(), *self.area_runs()]:
-            is_area = method not in self.settings.methods
-            masked = method.removesuffix(AREA_SUFFIX) if is_area else method
-            block = self.settings.methods[masked]
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "method": method,
-                    "prompt": prompt,
-                    "masks_of": masked if block.gives_masks else None,
-                    "has_panels": block.gives_masks and wants_panels and not is_area,
-                }
-            )
-        return rows
-
-    def page_facts(self) -> dict[str, Any]:
-        """What the page says of the settings behind it, in plain values."""
-        settings = self.settings
-        statistics = settings.evaluation
-        return {
-            "title": ", ".join(note["name"] for note in self.dataset_notes().values()),
-            "settings_digest": settings_digest(settings),
-            "results_dir": settings.results_dir,
-            "intervals": f"{100 * statistics.confidence:g} % confidence, "
-            f"{statistics.n_resamples:,} bootstrap resamples, seed {statistics.seed}",
-            "networks": {
-                name: _variant_text(getattr(settings.models, name).variant)
-                for name in settings.used_networks()
-            },
-            "formats": {name: block.format for name, block in settings.datasets.items()},
-            "asked": self._asked(),
-        }
-
-    def _asked(self) -> list[list[str]]:
-        """Data set, prompt set, whom it asks, and the words."""
-        rows = []
-        for dataset, prompts in self.settings.prompts.items():
-            methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
-            # By their keys in the order in which a prompt set has them.
-            by_key = {method.prompt_key: method for method in methods if method.prompt_key}
-            for name, prompt in prompts.items():
-                for key in type(prompt).model_fields:
-                    if key in by_key and getattr(prompt, key):
-                        rows.append([dataset, name, *by_key[key].summary(prompt)])
-        return rows
 
     def network_files(self, network: str) -> list[dict[str, Any]]:
         """Files of a network, as plain values, each with the digests that it must have."""

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from realitycheck.core.processor import gpus, has_bfloat16, widest_instructions
-from realitycheck.settings.run import PRECISION_SETTINGS
+from realitycheck.models.registry import network
 
 if TYPE_CHECKING:
     from realitycheck.settings.run import Settings
@@ -24,8 +24,7 @@ def precision_warnings(settings: Settings) -> list[str]:
     Returns:
         Sentences, each beginning with a key path.
     """
-    used = settings.used_networks()
-    keys = {key for network, key in PRECISION_SETTINGS.items() if network in used}
+    keys = {network(name).compute.get("precision") for name in settings.used_networks()} - {None}
     low = sorted(key for key in keys if getattr(settings.compute, key) == "bfloat16")
     lacking = _lacking(settings.compute.device) if low else None
     if lacking is None:

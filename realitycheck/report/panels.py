@@ -31,20 +31,10 @@ from realitycheck.core.views import (
     _covered,
     _display_size,
 )
+from realitycheck.report.words import STATUS_WORDS
 
-#: What a status of the masks table means, for people.
-STATUS_WORDS = {
-    "ok": "a mask was found",
-    "no_box": "the detector found no box to cut out, so the mask is empty",
-    "empty": "no region is left, so the mask is empty",
-    "no_mask": "SAM cut nothing out of the image, so there was nothing to choose from",
-    "nothing_selected": "none of SAM's masks fits the prompt well enough",
-    "constant_map": "the similarity map is the same everywhere, so there is no place to point at",
-    "not_comparable": "the image is not aligned and has another size than the reference",
-}
 _DARK = "#141414"
 _STYLE = {"font.family": "DejaVu Sans", "font.size": 7.0}
-_BANNER_COLOUR = "#b3261e"
 _MARGIN, _GAP = 0.12, 0.16
 _WIDTH_INCHES = 11.0
 _TITLE, _LINE = 0.2, 0.125  # inches: a view's title, a line of notes
@@ -54,14 +44,14 @@ _MAX_ASPECT = 1.35  # height over width of a picture's place
 
 
 def result_words(score: Mapping[str, Any], *, threshold: float | None = None) -> str:
-    """Word what became of an image: status, score, threshold, IoU, verdict.
+    """Describe the outcome of an image: status, score, threshold, IoU, verdict.
 
     Args:
         score: Row of the scores table.
         threshold: Of this image, where each has one of its own.
     """
     status = str(score["status"])
-    parts = [f"Status {status}: {STATUS_WORDS[status]}."]
+    parts = [f"Status {status}: {STATUS_WORDS[status].sentence}."]
     if not pd.isna(score["score"]):
         parts.append(f"Score {score['score']:.3g}.")
     if threshold is not None:
@@ -92,9 +82,7 @@ def result_words(score: Mapping[str, Any], *, threshold: float | None = None) ->
 # ----------------------------------------------------------------------------------------- drawing
 
 
-def plot_panel(
-    views: Sequence[View], *, title: str, subtitle: str, caption: str, banner: str = ""
-) -> Figure:
+def plot_panel(views: Sequence[View], *, title: str, subtitle: str, caption: str) -> Figure:
     """Lay views out, five a row at most, fewer where the image is wide.
 
     Args:
@@ -102,7 +90,6 @@ def plot_panel(
         title: Method and data set.
         subtitle: The image.
         caption: What became of it.
-        banner: Warning in a red band on top, such as "untrained miniature networks".
 
     Returns:
         The figure; save it with `save_panel`.
@@ -119,7 +106,7 @@ def plot_panel(
     rows = [views[start : start + n_columns] for start in range(0, len(views), n_columns)]
     heights = [max(_view_height(view, width) for view in row) for row in rows]
     captions = textwrap.wrap(caption, 185)
-    head = (0.28 if banner else 0.06) + 0.24 + 0.2
+    head = 0.06 + 0.24 + 0.2
     foot = 0.16 * len(captions) + 0.14
     total = head + sum(heights) + 0.1 * len(rows) + foot
     with matplotlib.rc_context(_STYLE):
@@ -127,9 +114,6 @@ def plot_panel(
         FigureCanvasAgg(figure)
         page = _Page(figure, _WIDTH_INCHES, total)
         y = 0.06
-        if banner:
-            page.band(banner)
-            y = 0.3
         page.text(_MARGIN, y, title, size=10, weight="bold")
         page.text(_MARGIN, y + 0.21, subtitle, size=8)
         y = head
@@ -169,19 +153,6 @@ class _Page:
                 height / self.height,
             )
         )
-
-    def band(self, text: str) -> None:
-        band = Rectangle(
-            (0, 1 - 0.24 / self.height),
-            1,
-            0.24 / self.height,
-            transform=self.figure.transFigure,
-            color=_BANNER_COLOUR,
-            figure=self.figure,
-        )
-        self.figure.patches.append(band)
-        style = {"ha": "center", "va": "center", "color": "white", "weight": "bold", "size": 8}
-        self.text(self.width / 2, 0.12, text, **style)
 
 
 def _n_columns(n_views: int, aspect: float) -> int:

@@ -16,8 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from realitycheck.core.constants import NO_PROMPT
+from realitycheck.core.constants import AREA_SUFFIX, NO_PROMPT
 from realitycheck.core.files import write_text
+from realitycheck.core.schemas import WHOLE_DATASET
 from realitycheck.core.tables import Schema, write_table
 from realitycheck.report.csv_text import csv_text
 
@@ -179,53 +180,15 @@ def escape_latex(text: str) -> str:
     return "{}" + escaped if escaped.startswith(("[", "*")) else escaped
 
 
-_AGREEMENT, _COST = "Fleiss' κ (flips)", "USD / 1,000 parts"
-
-
-def _answer_cells(table: pd.DataFrame) -> dict[str, Callable[[pd.Series], str]]:
-    """Columns about answers that some row has something to say in."""
-    cells: dict[str, Callable[[pd.Series], str]] = {}
-    if (table["n_samples"].fillna(1) > 1).any():
-        cells[_AGREEMENT] = _agreement
-    if table["cost_per_1000_parts_usd"].notna().any():
-        cells[_COST] = lambda row: score_text(row["cost_per_1000_parts_usd"])
-    return cells
-
-
-def _agreement(row: pd.Series) -> str:
-    if pd.isna(row["flip_rate"]):
-        return MISSING
-    return f"{score_text(row['fleiss_kappa'])} ({percent_text(row['flip_rate'])})"
-
-
-def _count(value: float) -> str:
-    return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
-
-
-def _letters(notes: list[str]) -> dict[str, str]:
-    """Give each note a letter in the order of appearance: a to z, then aa, ab and so on."""
-    letters = {}
-    for note in dict.fromkeys(notes):
-        number, letter = len(letters), ""
-        while number >= 0:
-            letter = string.ascii_lowercase[number % 26] + letter
-            number = number // 26 - 1
-        letters[note] = letter
-    return letters
-
-
-def _notes(text: object) -> list[str]:
-    return [note for note in str(text).split("; ") if note] if pd.notna(text) else []
-
-
-def _confidence(table: pd.DataFrame) -> str:
-    levels = sorted(set(table["confidence"].dropna()))
-    return " or ".join(f"{level * 100:g} %" for level in levels).replace(" %", "\u00a0%")
-
-
 def score_text(value: object) -> str:
     """Print a score with two decimals, a dash for a missing one."""
     return MISSING if value is None or pd.isna(value) else f"{value:.2f}"
+
+
+def confidence_text(table: pd.DataFrame) -> str:
+    """Print the confidence of a table's intervals."""
+    levels = sorted(set(table["confidence"].dropna()))
+    return " or ".join(f"{level * 100:g}\u00a0%" for level in levels)
 
 
 def percent_text(value: object) -> str:
@@ -233,7 +196,7 @@ def percent_text(value: object) -> str:
     return MISSING if value is None or pd.isna(value) else f"{100 * value:.1f}\u00a0%"
 
 
-def _score_range(row: pd.Series, name: str) -> str:
+def score_range(row: pd.Series, name: str) -> str:
     """Print one number where the range is a point, else the range itself."""
     if pd.notna(row[name]):
         return score_text(row[name])
@@ -242,7 +205,8 @@ def _score_range(row: pd.Series, name: str) -> str:
     return f"{score_text(row[f'{name}_worst'])}–{score_text(row[f'{name}_best'])}"
 
 
-def _percent_range(row: pd.Series, name: str) -> str:
+def percent_range(row: pd.Series, name: str) -> str:
+    """Print a share in per cent, or the range that it lies in."""
     if pd.notna(row[name]):
         return percent_text(row[name])
     ends = sorted(end for end in (row[f"{name}_worst"], row[f"{name}_best"]) if pd.notna(end))
@@ -251,23 +215,20 @@ def _percent_range(row: pd.Series, name: str) -> str:
     return f"{100 * ends[0]:.1f}–{percent_text(ends[1])}"
 
 
-def _with_interval(row: pd.Series, name: str) -> str:
-    value = _score_range(row, name)
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
+def with_interval(row: pd.Series, name: str) -> str:
+    """Print a score, or its range, with its interval in brackets."""
+    return interval_text(score_range(row, name), row[f"{name}_low"], row[f"{name}_high"])
+
+
+def interval_text(value: str, low: Any, high: Any) -> str:
+    """Put an interval in brackets behind a printed score."""
     return value if pd.isna(low) or pd.isna(high) else f"{value} [{low:.2f}, {high:.2f}]"
 
 
-def _with_bound(row: pd.Series, name: str) -> str:
-    value, high = _percent_range(row, name), row[f"{name}_high"]
+def with_bound(row: pd.Series, name: str) -> str:
+    """Print a share, or its range, with its upper bound in brackets."""
+    value, high = percent_range(row, name), row[f"{name}_high"]
     return value if pd.isna(high) or value == MISSING else f"{value} (≤\u00a0{percent_text(high)})"
-
-
-def _difference(value: object) -> str:
-    if value is None or pd.isna(value):
-        return MISSING
-    rounded = round(float(value), 2)
-    sign = "−" if rounded < 0 else "+" if rounded > 0 else "±"
-    return f"{sign}{math.fabs(rounded):.2f}"
 
 
 def _markdown(text: str) -> str:
@@ -292,172 +253,56 @@ def _markdown_line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-_UNITS = {"px": "px", "mm2": "mm²"}
+UNITS = {"px": "px", "mm2": "mm²"}
 
 
-def write_evidence(
+def write_report_table(
     tables: Mapping[str, tuple[pd.DataFrame, Schema]],
-    texts: Sequence[TableText],
+    texts: Mapping[str, Sequence[TableText]],
     folder: str | Path,
     *,
-    stem: str,
     facts: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> None:
-    """Write a table of evidence for machines and for people.
+    """Write a table for machines and for people, each file in one step.
 
     Args:
-        tables: Tables by file name without ending; that of the name `stem` also becomes CSV, the
-            others are Parquet only.
-        texts: What people read, one below the other.
+        tables: Tables and their schemas by file name without ending, written as Parquet; the first
+            one also as CSV.
+        texts: What people read, one below the other, by file name without ending; each becomes
+            Markdown and LaTeX, whose label is "tab:" and the name.
         folder: Where to write.
-        stem: File name without its ending, also LaTeX's label ("tab:" before it).
         facts: What the numbers were computed from.
         notes: Lines below each text.
+
+    Raises:
+        ArtifactError: If a table does not keep its schema.
     """
     folder = Path(folder)
     for name, (table, schema) in tables.items():
         write_table(table, folder / f"{name}.parquet", schema=schema, facts=facts, sort=False)
-    main = tables[stem][0]
-    write_text(csv_text(main), folder / f"{stem}.csv")
-    write_text("\n".join(render_markdown(each, notes) for each in texts), folder / f"{stem}.md")
-    labels = [
-        f"tab:{stem}{'' if number == 0 else f'_{number + 1}'}" for number in range(len(texts))
-    ]
-    parts = [
-        render_latex(each, label, notes=notes) for each, label in zip(texts, labels, strict=True)
-    ]
-    write_text("\n".join(parts), folder / f"{stem}.tex")
+    main = next(iter(tables))
+    write_text(csv_text(tables[main][0]), folder / f"{main}.csv")
+    for name, parts in texts.items():
+        markdown = [render_markdown(each, notes) for each in parts]
+        latex = [
+            render_latex(each, f"tab:{name}{'' if number == 1 else f'_{number}'}", notes=notes)
+            for number, each in enumerate(parts, start=1)
+        ]
+        write_text("\n".join(markdown), folder / f"{name}.md")
+        write_text("\n".join(latex), folder / f"{name}.tex")
 
 
-def text_by_run(
-    caption: str,
-    header: list[str],
-    table: pd.DataFrame,
-    cells: Callable[[pd.Series], list[str]],
-    *,
-    n_text_columns: int,
-    legend: Sequence[str],
-    notes: Callable[[pd.Series], list[str]] = lambda row: [],
-) -> TableText:
-    """Set a row a run: its names, a name that stands above already left out, then its cells."""
-    rows, marks, rules = [], [], []
-    letters: dict[str, str] = {}
-    last: tuple[Any, ...] = (None, None, None)
-    for _, row in table.iterrows():
-        key = (row["dataset"], row["method"], row["prompt"])
-        is_new = key[0] != last[0]
-        if is_new and rows:
-            rules.append(len(rows))
-        names = [row["dataset_name"] if is_new else ""]
-        is_repeated = key == last
-        names += ["", ""] if is_repeated else [row["method_name"], _prompt(row["prompt"])]
-        last = key
-        rows.append([*names, *cells(row)])
-        for note in notes(row):
-            letters.setdefault(note, _letter(len(letters)))
-        marks.append(", ".join(letters[note] for note in notes(row)))
-    text = _as_text(caption, header, rows, n_text_columns, legend, rules)
-    text.marks[:] = marks
-    text.footnotes.extend((letter, note) for note, letter in letters.items())
-    return text
-
-
-def _as_text(
-    caption: str,
-    header: list[str],
-    rows: list[list[str]],
-    n_text_columns: int,
-    legend: Sequence[str],
-    rules: list[int],
-) -> TableText:
-    return TableText(
-        caption=caption,
-        header=header,
-        rows=rows,
-        bold=[[False] * len(header) for _ in rows],
-        marks=[""] * len(rows),
-        footnotes=[],
-        legend=list(legend),
-        n_text_columns=n_text_columns,
-        rules_before=rules,
-    )
-
-
-def _letter(number: int) -> str:
-    letter = ""
-    while number >= 0:
-        letter = chr(ord("a") + number % 26) + letter
-        number = number // 26 - 1
-    return letter
-
-
-def _split(note: Any) -> list[str]:
-    return [part for part in str(note).split("; ") if part] if pd.notna(note) else []
-
-
-def _prompt(prompt: str) -> str:
-    return MISSING if prompt in (NO_PROMPT, "*") else prompt
-
-
-def named_run(method: str, prompt: str) -> str:
-    """Name a method, with its prompt where it takes one."""
-    return method if prompt == NO_PROMPT else f"{method}, {prompt}"
-
-
-def _bounded(row: pd.Series, name: str) -> str:
-    """Rate with its upper bound; the bound alone where the rate is a range."""
-    value, high = row[name], row[f"{name}_high"]
-    if pd.isna(high):
-        return MISSING
-    bound = f"≤\u00a0{percent_text(high)}"
-    return bound if pd.isna(value) else f"{percent_text(value)} ({bound})"
-
-
-def _with_unit(value: Any, unit: str) -> str:
-    if pd.isna(value):
-        return MISSING
-    if value == 0:
-        return f"0\u00a0{unit}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if abs(value) < 1e9 else 0
-    return f"{value:,.{min(digits, 6)}f}\u00a0{unit}"
-
-
-def _further(value: Any) -> str:
-    return "∞" if pd.isna(value) else f"{value:,}"
-
-
-def _signed(value: Any) -> str:
-    if pd.isna(value):
-        return MISSING
-    rounded = round(float(value), 2)
-    sign = "−" if rounded < 0 else "+" if rounded > 0 else "±"
-    return f"{sign}{math.fabs(rounded):.2f}"
-
-
-def _p(value: Any) -> str:
-    if pd.isna(value):
-        return MISSING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def simple_table(
+def plain_table(
     caption: str,
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
     n_text_columns: int,
     legend: Sequence[str] = (),
+    rules_before: Sequence[int] = (),
 ) -> TableText:
-    """Make a table without bold cells and footnotes.
-
-    Args:
-        caption: What the table shows.
-        header: Column titles.
-        rows: Cells.
-        n_text_columns: How many columns are set left.
-        legend: Sentences below.
-    """
+    """Make a table without bold cells and footnotes; see `TableText`."""
     return TableText(
         caption=caption,
         header=list(header),
@@ -467,18 +312,135 @@ def simple_table(
         footnotes=[],
         legend=list(legend),
         n_text_columns=n_text_columns,
-        rules_before=[],
+        rules_before=list(rules_before),
     )
+
+
+def table_by_run(
+    caption: str,
+    header: Sequence[str],
+    table: pd.DataFrame,
+    cells: Callable[[pd.Series], list[str]],
+    *,
+    n_text_columns: int,
+    legend: Sequence[str],
+    notes: Callable[[pd.Series], list[str]] = lambda row: [],
+    is_bold: Callable[[pd.Series], bool] = lambda row: False,
+) -> TableText:
+    """Format one row per run: data set, method and prompt, where they change, then its cells.
+
+    Verdicts by the area of a mask stand in a block of their own, behind the other rows of their
+    data set. A column of numbers in which no row has a value is left out.
+
+    Args:
+        caption: What the table shows.
+        header: Column titles, those of the three names among them.
+        table: One row per run, or several below each other.
+        cells: Gives the cells behind the names.
+        n_text_columns: How many columns are set left.
+        legend: Sentences that explain the columns.
+        notes: Gives the footnotes of a row.
+        is_bold: Tells whether the first cell of numbers is bold.
+    """
+    rows, bold, marks, rules = [], [], [], []
+    letters: dict[str, str] = {}
+    last: tuple[Any, ...] = (None, None, None, None)
+    for _, row in _area_behind(table).iterrows():
+        key = (row["dataset"], _is_by_area(row), row["method"], row["prompt"])
+        is_new = key[:2] != last[:2]
+        if is_new and rows:
+            rules.append(len(rows))
+        block = f"{row['dataset_name']}, by area" if key[1] else row["dataset_name"]
+        names = ["", ""] if key == last else [row["method_name"], prompt_text(row["prompt"])]
+        last = key
+        rows.append([block if is_new else "", *names, *cells(row)])
+        bold.append([place == n_text_columns and is_bold(row) for place in range(len(header))])
+        for note in notes(row):
+            letters.setdefault(note, _letter(len(letters)))
+        marks.append(", ".join(letters[note] for note in notes(row)))
+    text = plain_table(
+        caption, header, rows, n_text_columns=n_text_columns, legend=legend, rules_before=rules
+    )
+    footnotes = [(letter, note) for note, letter in letters.items()]
+    return without_empty_columns(replace(text, bold=bold, marks=marks, footnotes=footnotes))
+
+
+def _is_by_area(row: Mapping[str, Any]) -> bool:
+    return str(row["method"]).endswith(AREA_SUFFIX)
+
+
+def _area_behind(table: pd.DataFrame) -> pd.DataFrame:
+    """Move the rows of verdicts by area behind the others of their data set."""
+    ranks = {dataset: rank for rank, dataset in enumerate(dict.fromkeys(table["dataset"]))}
+    order = table["dataset"].map(ranks).astype(float) + 0.5 * table["method"].astype(
+        str
+    ).str.endswith(AREA_SUFFIX)
+    return table.iloc[order.argsort(kind="stable").to_numpy()]
+
+
+def _letter(number: int) -> str:
+    """Footnote letter: a to z, then aa, ab and so on."""
+    letter = ""
+    while number >= 0:
+        letter = string.ascii_lowercase[number % 26] + letter
+        number = number // 26 - 1
+    return letter
+
+
+def split_notes(note: Any) -> list[str]:
+    """Split the notes of a row, which a semicolon parts."""
+    return [part for part in str(note).split("; ") if part] if pd.notna(note) else []
 
 
 def prompt_text(prompt: str) -> str:
     """Print the name of a prompt set, a dash for none."""
-    return MISSING if prompt == NO_PROMPT else prompt
+    return MISSING if prompt in (NO_PROMPT, WHOLE_DATASET) else prompt
+
+
+def named_run(row: Mapping[str, Any], prefix: str = "") -> str:
+    """Name a method, with its prompt set in brackets where it takes one.
+
+    Args:
+        row: Holds `method_name` and `prompt`.
+        prefix: Begins the names of both columns.
+    """
+    name, prompt = row[f"{prefix}method_name"], row[f"{prefix}prompt"]
+    return name if prompt == NO_PROMPT else f"{name} ({prompt})"
+
+
+def bounded(row: pd.Series, name: str) -> str:
+    """Print a rate with its upper bound; the bound alone where the rate is a range."""
+    value, high = row[name], row[f"{name}_high"]
+    if pd.isna(high):
+        return MISSING
+    bound = f"≤\u00a0{percent_text(high)}"
+    return bound if pd.isna(value) else f"{percent_text(value)} ({bound})"
+
+
+def with_unit(value: Any, unit: str) -> str:
+    """Print a quantity with three digits and its unit."""
+    if pd.isna(value):
+        return MISSING
+    if value == 0:
+        return f"0\u00a0{unit}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if abs(value) < 1e9 else 0
+    return f"{value:,.{min(digits, 6)}f}\u00a0{unit}"
+
+
+def signed(value: Any) -> str:
+    """Print a difference with two decimals and its sign."""
+    if pd.isna(value):
+        return MISSING
+    rounded = round(float(value), 2)
+    sign = "−" if rounded < 0 else "+" if rounded > 0 else "±"
+    return f"{sign}{math.fabs(rounded):.2f}"
 
 
 def without_empty_columns(text: TableText) -> TableText:
-    """Drop columns of numbers in which no row has a value."""
-    return _with_columns(
+    """Drop columns of numbers in which no row has a value; an empty table keeps them."""
+    if not text.rows:
+        return text
+    return with_columns(
         text,
         [
             column
@@ -488,7 +450,8 @@ def without_empty_columns(text: TableText) -> TableText:
     )
 
 
-def _with_columns(text: TableText, kept: Sequence[int]) -> TableText:
+def with_columns(text: TableText, kept: Sequence[int]) -> TableText:
+    """Keep some columns of a table."""
     return replace(
         text,
         header=[text.header[column] for column in kept],

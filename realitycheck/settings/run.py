@@ -26,14 +26,8 @@ from realitycheck.datasets.registry import DatasetSettings
 from realitycheck.datasets.settings import _DatasetSettings
 from realitycheck.methods.registry import MethodSettings
 from realitycheck.methods.settings import PromptSettings
+from realitycheck.models.registry import network
 from realitycheck.models.settings import DETECTION_FLOOR, ModelsSettings
-
-#: Networks whose arithmetic is a setting, and the setting of `compute`.
-PRECISION_SETTINGS = {
-    "sam": "precision",
-    "clip": "precision",
-    "grounding_dino": "detector_precision",
-}
 
 
 class ComputeSettings(_Strict):
@@ -262,47 +256,23 @@ class Settings(_Strict):
         """What an aligned image depends on."""
         return self.datasets[dataset].model_dump(mode="json", include={"alignment", "intensity"})
 
-    def encoder_settings(self) -> dict[str, Any]:
-        """What a stored image embedding of SAM depends on, weights apart."""
-        return {
-            **self.network_settings("sam"),
-            "compile": self.compute.compile,
-            "dtype": self.compute.encoding_dtype,
-        }
-
     def detector_settings(self) -> dict[str, Any]:
         """What stored boxes depend on, weights and texts apart."""
         return {**self.network_settings("grounding_dino"), "floor": DETECTION_FLOOR}
 
-    def network_settings(self, network: str) -> dict[str, Any]:
+    def network_settings(self, name: str) -> dict[str, Any]:
         """What a network's answers depend on, weights apart."""
-        block = getattr(self.models, network).model_dump(mode="json")
-        setting = PRECISION_SETTINGS.get(network)
-        return {
-            "variant": block["variant"],
-            "precision": getattr(self.compute, setting) if setting else "float32",
-        }
+        block = getattr(self.models, name).model_dump(mode="json")
+        computed = {key: getattr(self.compute, own) for key, own in network(name).compute.items()}
+        return {"variant": block["variant"], "precision": "float32", **computed}
 
     def method_settings(self, method: str) -> dict[str, Any]:
         """A method block, without the name it has in tables and with every switch."""
         return self.methods[method].plain()
-
-    def lvlm_settings(self, method: str) -> dict[str, Any]:
-        """A vision language model's block; where its key lies, never the key."""
-        block = self.methods[method]
-        return {**self.method_settings(method), "service": block.service}
 
     def is_everyday(self, method: str) -> bool:
         """Whether a method runs on the shipped networks of drawn everyday scenes, and no others."""
         networks = [getattr(self.models, net) for net in self.methods[method].networks]
         return bool(networks) and all(
             block.variant == "everyday" and block.weights is None for block in networks
-        )
-
-    def is_untrained(self, method: str) -> bool:
-        """Whether a method runs on untrained miniature networks, whose scores mean nothing."""
-        return any(
-            getattr(self.models, net).variant == "miniature"
-            and getattr(self.models, net).weights is None
-            for net in self.methods[method].networks
         )

@@ -7,31 +7,22 @@ which is which.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.constants import AUDIT_CHECKS
 from realitycheck.core.masks import MaskReading
-from realitycheck.core.schemas import WHOLE_DATASET
+from realitycheck.datasets.findings import NOTHING, Finding, count_text, named_defects
 from realitycheck.datasets.near_duplicates import near_duplicates, thumbnail
 from realitycheck.methods.needs import lacking, lacking_files
-from realitycheck.report.tables.audit import AUDIT
 
 Read = Callable[[str], np.ndarray]
 
 #: A guess by size must be right this much more often than by the commoner label.
 _MAX_P_VALUE = 0.01
-#: Words that name no particular type of defect.
-_GENERIC = frozenset(
-    {"anomaly", "anomalous", "bad", "damage", "damaged", "defect", "defective"}
-    | {"fault", "faulty", "flaw", "flawed", "nok", "other", "unknown"}
-)
-
 _REMEDIES = {
     "reference_is_scored": "name another image as `reference`, or keep good images for training "
     "(`split: {train_fraction: 0.2}`), from which the reference is then taken",
@@ -41,40 +32,10 @@ _REMEDIES = {
     "size_by_label": "crop or resample all images to one size and depth",
     "prompt_names_defects": "word the prompt without looking at the scored images",
 }
-_CONSEQUENCES = {
-    "reference_is_scored": "The method is shown this image as its reference and then judges it: "
-    "its verdict there says nothing.",
-    "group_in_two_splits": "The method's threshold has seen other views of scored parts.",
-    "group_in_two_folds": "A verdict has seen another view of its own part.",
-    "near_duplicate_across_splits": "The method's threshold has seen nearly the scored picture.",
-    "near_duplicate_parts": "Both count as parts of their own, so bounds are too narrow; folds may "
-    "have parted them.",
-    "size_by_label": "A method can tell the label without looking at the part.",
-    "threshold_on_scored": "The score is better than on new parts, where this threshold cannot be "
-    "set.",
-    "prompt_names_defects": "The prompt knows which defects will come; on other defects the score "
-    "may be worse.",
-    "truth_by_rule": "Wrong if the rule is: look at a truth mask in the report; `mask_background` "
-    "and `mask_orientation` decide.",
-    "defects_lost": "No method sees what lies beyond the image: it counts as not found in IoU and "
-    "in the probability of detection, and is left out of pixel scores. Align otherwise, or frame "
-    "the part with a margin.",
-}
 
 
 class AuditError(ValueError):
     """Findings that stop a run."""
-
-
-class Finding(NamedTuple):
-    """What a check found; nothing where `n_affected` is 0."""
-
-    finding: str
-    n_affected: int
-    example: str | None
-
-
-NOTHING = Finding("nothing found", 0, None)
 
 
 # -------------------------------------------------------------------------------- of the data set
@@ -178,7 +139,7 @@ def shared_groups(manifest: pd.DataFrame, train: pd.DataFrame) -> Finding:
         return NOTHING
     affected = manifest[manifest["group"].isin(shared)]
     return Finding(
-        f"{_count(len(shared), 'group')} of views lie in the training and in the scored images",
+        f"{count_text(len(shared), 'group')} of views lie in the training and in the scored images",
         len(affected),
         f"{affected.iloc[0]['image_id']}, group {affected.iloc[0]['group']}",
     )
@@ -235,27 +196,6 @@ def truth_by_rule(manifest: pd.DataFrame) -> Finding:
     )
 
 
-def defects_lost(truth: pd.DataFrame) -> Finding:
-    """Find images with defects that alignment moved out of the image.
-
-    Args:
-        truth: Truth table of a data set.
-    """
-    lost = truth[truth["lost_px"] > 0]
-    if lost.empty:
-        return NOTHING
-    defective = truth[truth["truth_px"] > 0]
-    n_wholly = int((lost["status"] == "lost").sum())
-    first = lost.sort_values("lost_px").iloc[-1]
-    return Finding(
-        f"alignment moved {int(lost['lost_px'].sum()):,} of {int(truth['truth_px'].sum()):,} "
-        f"defect pixels out of the image, in {len(lost)} of {len(defective)} defective images, all "
-        f"of them in {n_wholly}",
-        len(lost),
-        f"{first['image_id']}, {int(first['lost_px']):,} of {int(first['truth_px']):,} px",
-    )
-
-
 def _is_parted(manifest: pd.DataFrame, facts: Sequence[str]) -> bool:
     """Whether in each category every label has one size of its own, in two images or more."""
     n_sizes = manifest.groupby(["category", "label"])[list(facts)].apply(
@@ -299,174 +239,10 @@ def _pairs(
     affected = {name for first, second, *_ in pairs for name in (first, second) if name in scored}
     first, second, correlation, pose = max(pairs, key=lambda pair: pair[2])
     return Finding(
-        f"{_count(len(pairs), 'pair')} of {what} show nearly the same picture",
+        f"{count_text(len(pairs), 'pair')} of {what} show nearly the same picture",
         len(affected),
         f"{first} and {second}, correlation {correlation:.3f}" + (f", {pose}" if pose else ""),
     )
-
-
-# --------------------------------------------------------------------------------- of the methods
-
-
-def named_defects(text: str, defect_types: Iterable[Any]) -> list[str]:
-    """Tell which of the defect types a text names.
-
-    A type is named if each of its words stands in the text, in the singular or plural, whatever the
-    case. Words such as "defect" or "damage" name no type.
-
-    Args:
-        text: What a method is told.
-        defect_types: Types of the scored images; missing ones do not count.
-
-    Returns:
-        The types, sorted.
-    """
-    known = {_stem(word) for word in _words(text)}
-    types = sorted({str(each) for each in defect_types if each is not None and not pd.isna(each)})
-    return [
-        each
-        for each in types
-        if (words := [_stem(w) for w in _words(each) if w not in _GENERIC])
-        and all(word in known for word in words)
-    ]
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+", text.lower())
-
-
-def _stem(word: str) -> str:
-    """Take the ending of a plural away."""
-    if len(word) > 4 and word.endswith(("ches", "shes", "xes", "sses")):
-        return word[:-2]
-    return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] != "s" else word
-
-
-def groups_in_two_folds(folds: pd.DataFrame, manifest: pd.DataFrame) -> Finding:
-    """Find groups whose images lie in several folds.
-
-    Args:
-        folds: Columns `image_id` and `fold` of a verdicts or thresholds table; a missing fold is
-            that of no fold.
-        manifest: Scored images.
-    """
-    table = folds.merge(manifest[["image_id", "group"]], on="image_id").dropna(
-        subset=["fold", "group"]
-    )
-    n_folds = table.groupby("group")["fold"].nunique()
-    parted = n_folds[n_folds > 1].index
-    if not len(parted):
-        return NOTHING
-    affected = table[table["group"].isin(parted)]["image_id"].unique()
-    return Finding(
-        f"{_count(len(parted), 'group')} of views lie in several folds", len(affected), affected[0]
-    )
-
-
-def audit_table(
-    findings: pd.DataFrame,
-    runs: Sequence[Mapping[str, Any]],
-    manifests: Mapping[str, pd.DataFrame],
-    folds: Mapping[tuple[str, str, str], pd.DataFrame],
-    truths: Mapping[str, pd.DataFrame],
-) -> pd.DataFrame:
-    """Put what was found beside every row of the tables that it touches.
-
-    Args:
-        findings: Audit findings of all data sets.
-        runs: Every run with `dataset`, `method`, `prompt`, their names, and what it does:
-            `uses_reference`, `uses_training_images`, `uses_test_truth` (why, or nothing), `told`.
-        manifests: Scored images of each data set.
-        folds: Columns `image_id` and `fold` of each run that has folds.
-        truths: Truth table of each data set.
-
-    Returns:
-        The table, columns of `AUDIT`. A check that found nothing in a data set has one row there,
-        with `*` for method and prompt.
-    """
-    rows: list[dict[str, Any]] = []
-    of_check = {(row["dataset"], row["check"]): row for row in findings.to_dict("records")}
-    for dataset, truth in truths.items():
-        of_check[dataset, "defects_lost"] = defects_lost(truth)._asdict()
-    for dataset in manifests:
-        own = [run for run in runs if run["dataset"] == dataset]
-        for check in AUDIT_CHECKS:
-            touched = list(
-                _touched(check, own, of_check.get((dataset, check)), manifests[dataset], folds)
-            )
-            rows += touched or [_clean(dataset, check, own)]
-    return pd.DataFrame(rows, columns=AUDIT.columns)
-
-
-def _touched(
-    check: str,
-    runs: Sequence[Mapping[str, Any]],
-    found: Mapping[str, Any] | None,
-    manifest: pd.DataFrame,
-    folds: Mapping[tuple[str, str, str], pd.DataFrame],
-) -> Iterator[dict[str, Any]]:
-    for run in runs:
-        finding = _of_run(check, run, found, manifest, folds)
-        if finding.n_affected:
-            yield {
-                **{key: run[key] for key in ("dataset", "method", "prompt")},
-                "check": check,
-                **finding._asdict(),
-                "consequence": _CONSEQUENCES[check],
-                "dataset_name": run["dataset_name"],
-                "method_name": run["method_name"],
-            }
-
-
-def _of_run(
-    check: str,
-    run: Mapping[str, Any],
-    found: Mapping[str, Any] | None,
-    manifest: pd.DataFrame,
-    folds: Mapping[tuple[str, str, str], pd.DataFrame],
-) -> Finding:
-    if check == "threshold_on_scored":
-        why = run["uses_test_truth"]
-        return Finding(why, len(manifest), str(manifest["image_id"].iloc[0])) if why else NOTHING
-    if check == "prompt_names_defects":
-        types = named_defects(run["told"], manifest["defect_type"])
-        if not types:
-            return NOTHING
-        affected = manifest[manifest["defect_type"].isin(types)]
-        return Finding(
-            f"the prompt names {', '.join(types)}, and {_count(len(affected), 'scored image')} "
-            "show that",
-            len(affected),
-            str(affected["image_id"].iloc[0]),
-        )
-    if check == "group_in_two_folds":
-        key = (run["dataset"], run["method"], run["prompt"])
-        return groups_in_two_folds(folds[key], manifest) if key in folds else NOTHING
-    needs = {
-        "reference_is_scored": "uses_reference",
-        "group_in_two_splits": "uses_training_images",
-        "near_duplicate_across_splits": "uses_training_images",
-    }
-    if found is None or (check in needs and not run[needs[check]]):
-        return NOTHING
-    return Finding(found["finding"], int(found["n_affected"]), found["example"])
-
-
-def _clean(dataset: str, check: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        "dataset": dataset,
-        "method": WHOLE_DATASET,
-        "prompt": WHOLE_DATASET,
-        "check": check,
-        **NOTHING._asdict(),
-        "consequence": "",
-        "dataset_name": runs[0]["dataset_name"] if runs else dataset,
-        "method_name": "all",
-    }
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _of(n: int, total: int, one: str, many: str) -> str:

@@ -1,4 +1,4 @@
-"""Stage 7: how far each data set lies from the everyday scenes of the small networks' training."""
+"""Stage 6: how far each data set lies from the everyday scenes of the small networks' training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from realitycheck.core.pictures import read_aligned
 from realitycheck.core.schemas import ENCODINGS, MANIFEST
@@ -23,7 +22,6 @@ from realitycheck.metrics.domain_gap import (
     nearest_neighbour_ratio,
 )
 from realitycheck.models.resnet_features import feature_maps
-from realitycheck.report.tables.domain_gap import DOMAIN_GAP
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +32,7 @@ _INPUT_PX = 256
 
 
 def image_features(model: torch.nn.Module, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Compute one feature an image: the mean over its places of every kept channel.
+    """Compute one feature per image: the mean over its places of every kept channel.
 
     Args:
         model: The residual network, from `load_saliency`.
@@ -62,10 +60,10 @@ def mask_statistics(indices: Sequence[str | Path]) -> dict[str, float | None]:
     """Sum up SAM's automatic masks of a data set.
 
     Args:
-        indices: Tables of the stored masks, one a shard; none where they were not cut out.
+        indices: Tables of the stored masks, one per shard; none where they were not cut out.
 
     Returns:
-        Masks an image, and the median of the quality that SAM expects of them; None if unknown.
+        Masks per image, and the median of the quality that SAM expects of them; None if unknown.
     """
     counts, qualities = [], []
     for index in indices:
@@ -80,30 +78,28 @@ def mask_statistics(indices: Sequence[str | Path]) -> dict[str, float | None]:
     }
 
 
-def domain_gap_table(
+def measured_gap(
     model: torch.nn.Module,
-    datasets: Mapping[str, Mapping[str, Any]],
     *,
     manifests: Mapping[str, str | Path],
     image_folders: Mapping[str, str | Path],
     masks: Mapping[str, Sequence[str | Path]],
-) -> pd.DataFrame:
+) -> list[dict[str, Any]]:
     """Measure the gap of every data set.
 
     Args:
         model: The residual network.
-        datasets: What is said of each data set.
-        manifests: Manifest of each.
+        manifests: Manifest of each data set.
         image_folders: Folder of the aligned images of each.
         masks: Tables of stored automatic masks of each.
 
     Returns:
-        One row a data set, columns of `DOMAIN_GAP`.
+        One row per data set, columns of `MEASURED_GAP`.
     """
     bank = everyday_bank(model)
     rows = []
-    for dataset, about in datasets.items():
-        images = read_table(manifests[dataset], schema=MANIFEST)["image_id"]
+    for dataset, manifest in manifests.items():
+        images = read_table(manifest, schema=MANIFEST)["image_id"]
         features = np.concatenate(
             [
                 image_features(model, [read_aligned(image_folders[dataset], image_id)])
@@ -113,11 +109,10 @@ def domain_gap_table(
         rows.append(
             {
                 "dataset": dataset,
-                "dataset_name": about["name"],
                 "n_images": len(features),
                 "frechet_distance": frechet_distance(bank, features) if len(features) > 1 else None,
                 "nearest_neighbour_ratio": nearest_neighbour_ratio(bank, features),
                 **mask_statistics(masks[dataset]),
             }
         )
-    return pd.DataFrame(rows, columns=DOMAIN_GAP.columns)
+    return rows

@@ -17,7 +17,13 @@ import pandas as pd
 
 from realitycheck.core.pictures import read_aligned
 from realitycheck.core.prefetch import run_ahead
+from realitycheck.core.schemas import ENCODINGS, TRANSFORMS
 from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import read_table
+from realitycheck.encoders.base import Encodings, Lazily, encoding_store, keys_of
+from realitycheck.encoders.registry import encoder_of
+from realitycheck.stages.timing import Seconds, timed_steps
+from realitycheck.stages.weights import load_network
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +86,127 @@ def encode_shard(
             written.result()
     for index in range(n_yielded, len(rows)):
         yield _encodings_row(store, rows[index], keys[index])
+
+
+class Encoding:
+    """An encoding of the images of one shard, opened.
+
+    Args:
+        name: Of the encoding, see `realitycheck.encoders.registry`.
+        model: Gives the network; called only if something is missing in the store.
+        folder: Where the store lies.
+        transforms: Rows of the shard's aligned images.
+        images_folder: Folder of those images.
+        settings: Of the encoding.
+        network: Settings of the network.
+        weights: Digest of the network's files.
+        colour: `rgb` or `bgr`; None where the network always sees the same.
+        batch_size: Images that go through the network together.
+        stored: Entries of the encoding that this one starts from.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: Callable[[], Any],
+        folder: str | Path,
+        transforms: pd.DataFrame,
+        images_folder: str | Path,
+        *,
+        settings: Mapping[str, Any],
+        network: Mapping[str, Any],
+        weights: Mapping[str, str],
+        colour: str | None = None,
+        batch_size: int = 1,
+        stored: Encodings | None = None,
+    ):
+        kind = encoder_of(name)
+        self.encoder = kind(
+            model,
+            settings=settings,
+            network=network,
+            colour=colour or "rgb",
+            batch_size=batch_size,
+            stored=stored,
+        )
+        self.store = encoding_store(
+            folder,
+            encoder=name,
+            code=kind.code,
+            settings={**settings, "network": network},
+            weights=weights,
+            colour=colour,
+        )
+        self.transforms = transforms
+        self._images_folder = images_folder
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Encode what is missing; give the rows of the encodings table."""
+        encoder = self.encoder
+        return encode_shard(
+            self.transforms,
+            self.store,
+            encoder.encode,
+            read=image_reader(self._images_folder) if encoder.reads_images else _unread,
+            content_of=encoder.key,
+            batch_size=encoder.batch_size if encoder.is_batched else 1,
+        )
+
+
+def open_encoding(
+    name: str,
+    inputs: Mapping[str, str],
+    index: str | Path,
+    *,
+    network: Mapping[str, Any],
+    device: str,
+    **options: Any,
+) -> Encoding:
+    """Open an encoding from the files of a job.
+
+    Args:
+        name: Of the encoding.
+        inputs: Files by name: `transforms`, `weights` (the record), and the table of the encoding
+            that it starts from.
+        index: Table of the shard's encodings, to be written; the store lies around it.
+        network: Settings of the network.
+        device: Where the network goes.
+        options: What else `Encoding` takes.
+    """
+    kind = encoder_of(name)
+    load = partial(load_network, inputs["weights"], network, device=device, **kind.options)
+    stored = None
+    if kind.source:
+        source, key = kind.source
+        keys = keys_of(read_table(inputs[key], schema=ENCODINGS))
+        stored = Encodings(EncodingStore(_store_folder(source, inputs[key])), keys)
+    return Encoding(
+        name,
+        Lazily(load),
+        _store_folder(name, index),
+        read_table(inputs["transforms"], schema=TRANSFORMS),
+        Path(inputs["transforms"]).parents[1],
+        network=network,
+        stored=stored,
+        **options,
+    )
+
+
+def seconds_of_source(name: str, inputs: Mapping[str, str]) -> dict[str, Seconds]:
+    """Fact of an encodings table: how long the encoding took that it starts from."""
+    source = encoder_of(name).source
+    return {
+        "seconds": timed_steps({encoder_of(source[0]).step: inputs[source[1]]} if source else {})
+    }
+
+
+def _store_folder(name: str, index: str | Path) -> Path:
+    """Folder of a store around one of its tables; blocks of methods share it."""
+    return Path(index).parents[encoder_of(name).folder.count("/")]
+
+
+def _unread(row: Any) -> tuple[Any, None]:
+    return row, None
 
 
 def image_reader(images_folder: str | Path) -> Callable[[Any], tuple[Any, np.ndarray]]:

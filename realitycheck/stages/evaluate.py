@@ -1,4 +1,4 @@
-"""Stage 6: predictions beside the truth, one row an image."""
+"""Stage 6: predictions beside the truth, one row per image."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def score_labels(manifest: pd.DataFrame, verdicts: pd.DataFrame) -> Iterator[dic
 
     Args:
         manifest: Scored images.
-        verdicts: Verdicts of one method and prompt, one or several an image.
+        verdicts: Verdicts of one method and prompt, one or several per image.
 
     Yields:
         Rows of the scores table, without pixel counts.

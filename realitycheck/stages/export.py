@@ -13,6 +13,9 @@ import pandas as pd
 from realitycheck.core.files import write_atomically
 from realitycheck.core.masks import mask_like, masks_of
 from realitycheck.core.pictures import read_warped
+from realitycheck.core.provenance import package_version
+from realitycheck.core.schemas import MANIFEST, MASKS, SCORES, TRANSFORMS, TRUTH, VERDICTS
+from realitycheck.core.tables import read_table
 from realitycheck.report.csv_text import csv_text
 from realitycheck.report.page.outlines import regions_of
 from realitycheck.report.tables.base import method_name
@@ -23,6 +26,54 @@ ANSWER_COLUMNS = (
 )
 #: The one category: where a tool compares predictions with the truth, they must share it.
 CATEGORY = {"id": 1, "name": "defect", "supercategory": "defect"}
+
+
+def export_dataset(
+    dataset: str,
+    files: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    *,
+    methods: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write the truth and every method's masks of a data set as COCO JSON, and all images as CSV.
+
+    Args:
+        dataset: The data set's id.
+        files: `manifest`, `transforms` and `truth` tables, and, one per run, `masks`, `scores` and
+            `verdicts`.
+        outputs: `truth` and `table`, and `masks`, in the order of those in `files`.
+        methods: What is said of each method.
+    """
+    manifest = read_table(files["manifest"], schema=MANIFEST)
+    images = aligned_images(manifest, read_table(files["transforms"], schema=TRANSFORMS))
+    with_truth = images.merge(read_table(files["truth"], schema=TRUTH), on=["dataset", "image_id"])
+    write_coco(
+        outputs["truth"],
+        with_truth,
+        truth_annotations(with_truth, Path(files["truth"]).parent),
+        description=f"Ground truth of {dataset}; undecided pixels are left out",
+        version=package_version(),
+    )
+    for path, output in zip(files["masks"], outputs["masks"], strict=True):
+        method, prompt = Path(path).parts[-3:-1]
+        write_coco(
+            output,
+            images,
+            mask_annotations(images, read_table(path, schema=MASKS)),
+            description=f"What {method} marks under the prompt {prompt} on {dataset}",
+            version=package_version(),
+        )
+    # Scores and the verdicts behind them lie in folders of the same method and prompt.
+    verdicts = {Path(path).parts[-3:-1]: path for path in files["verdicts"]}
+    runs = (
+        (
+            read_table(path, schema=SCORES),
+            read_table(verdicts[run], schema=VERDICTS) if run in verdicts else None,
+        )
+        for path in files["scores"]
+        for run in [Path(path).parts[-3:-1]]
+    )
+    write_images_csv(outputs["table"], manifest, runs, methods=methods)
 
 
 def aligned_images(manifest: pd.DataFrame, transforms: pd.DataFrame) -> pd.DataFrame:
@@ -82,7 +133,7 @@ def write_coco(
     description: str,
     version: str,
 ) -> dict[str, int]:
-    """Write a data set in COCO's form, one annotation a connected region, image by image.
+    """Write a data set in COCO's form, one annotation per connected region, image by image.
 
     Regions are polygons along the edges of pixels, which every tool reads; filled again by
     pycocotools they give the mask back to the pixel. An image without a region is listed, too.
@@ -91,7 +142,7 @@ def write_coco(
 
     Args:
         path: File to write.
-        images: One row an image: image_id, width_px and height_px of the aligned image, label.
+        images: One row per image: image_id, width_px and height_px of the aligned image, label.
         annotations: Place of an image in `images`, its mask, and further fields.
         description: What the file holds.
         version: Version of this package.
@@ -149,12 +200,12 @@ def write_images_csv(
     *,
     methods: Mapping[str, Mapping[str, Any]],
 ) -> int:
-    """Write all that is known of each image under each method, a row each, run by run.
+    """Write all that is known of each image under each method, one row per image and run.
 
     Args:
         path: File to write.
         images: Manifest of the scored images.
-        runs: Scores of each method and prompt, and the verdicts behind them, one or several an
+        runs: Scores of each method and prompt, and the verdicts behind them, one or several per
             image; None for a method with masks.
         methods: What is said of each method.
 
@@ -185,10 +236,10 @@ def image_rows(
     Args:
         images: Manifest of the scored images.
         scores: Scores of one method and prompt.
-        answers: Verdicts behind them, one or several an image; None for a method with masks.
+        answers: Verdicts behind them, one or several per image; None for a method with masks.
 
     Returns:
-        A row an image: keys, label, label_predicted, outcome (slip, overkill, correct or
+        One row per image: keys, label, label_predicted, outcome (slip, overkill, correct or
         no_verdict), scores, facts of the image, and of an answer `ANSWER_COLUMNS`: of the first
         sample, and the cost of all.
     """

@@ -14,14 +14,15 @@ import pandas as pd
 from realitycheck.core.files import write_text
 from realitycheck.core.images import read_image
 from realitycheck.core.masks import decode_mask, mask_like
-from realitycheck.core.parquet import ArtifactError, read_frame, removed
+from realitycheck.core.parquet import ArtifactError, removed
 from realitycheck.core.pictures import check_listed, is_sound_png, read_aligned, read_warped
 from realitycheck.core.provenance import package_version, read_record, versions
 from realitycheck.core.schemas import MANIFEST, MASKS, PANELS, SCORES, TRANSFORMS, TRUTH, VERDICTS
 from realitycheck.core.tables import read_facts, read_parts, read_table
+from realitycheck.report.figures.registry import open_figure
 from realitycheck.report.page.gallery import Gallery, Run
 from realitycheck.report.page.outlines import screen_path
-from realitycheck.report.page.page import FigureOnPage, PageTables, render_page
+from realitycheck.report.page.page import FigureOnPage, render_page
 from realitycheck.report.page.pictures import (
     MAX_PAGE_BYTES,
     PictureShelf,
@@ -29,18 +30,10 @@ from realitycheck.report.page.pictures import (
     choose_side,
     encode_picture,
 )
-from realitycheck.report.page.words import FIGURE_WORDS, NETWORK_NAMES, licences_of
-from realitycheck.report.tables.audit import AUDIT
-from realitycheck.report.tables.base import dataset_name, method_name
-from realitycheck.report.tables.breakdown import BREAKDOWN
-from realitycheck.report.tables.comparison import COMPARISON
-from realitycheck.report.tables.detection_probability import DETECTION_BINS, DETECTION_PROBABILITY
-from realitycheck.report.tables.domain_gap import DOMAIN_GAP
-from realitycheck.report.tables.pixel_scores import PIXEL_TABLE
-from realitycheck.report.tables.readiness import READINESS
-from realitycheck.report.tables.self_test import SELF_TEST
+from realitycheck.report.page.words import NETWORK_NAMES, licences_of
+from realitycheck.report.tables.base import dataset_name, method_name, weights_notes
+from realitycheck.report.tables.registry import open_table
 from realitycheck.stages.export import aligned_images
-from realitycheck.stages.report import untrained_notes
 
 _PANEL_SIDE_PX = 1280
 #: Bytes of the page's words, tables and program, roughly.
@@ -57,17 +50,6 @@ _PAGE_PACKAGES = (
 #: A PNG of a figure with more bytes is a photograph at heart, and goes into the page as WebP.
 _MAX_PNG_BYTES = 250_000
 
-_TABLES = {
-    "readiness": READINESS,
-    "detection_probability": DETECTION_PROBABILITY,
-    "detection_bins": DETECTION_BINS,
-    "breakdown": BREAKDOWN,
-    "comparison": COMPARISON,
-    "pixel_scores": PIXEL_TABLE,
-    "audit": AUDIT,
-}
-_FURTHER_TABLES = {"self_test": SELF_TEST, "domain_gap": DOMAIN_GAP}
-
 
 def write_page(
     path: str | Path,
@@ -75,10 +57,10 @@ def write_page(
     runs: Sequence[Mapping[str, Any]],
     datasets: Mapping[str, Mapping[str, Any]],
     methods: Mapping[str, Mapping[str, Any]],
-    figures: Sequence[str | Path],
+    tables: Sequence[str],
+    figures: Mapping[str, tuple[str, str | None]],
     about: Mapping[str, Any],
     benchmarks_folder: str | Path,
-    further: Sequence[str] = (),
     max_bytes: int = MAX_PAGE_BYTES,
     n_threads: int = 1,
 ) -> dict[str, Any]:
@@ -89,10 +71,11 @@ def write_page(
         runs: Methods to show, as `Plan.page_runs` gives them.
         datasets: What is said of each data set.
         methods: What is said of each method.
-        figures: PNG files of the figures, in their order.
+        tables: Names of the tables, in their order.
+        figures: Figure and data set by the name of its file, in their order; see
+            `realitycheck.report.figures.registry.wanted_figures`.
         about: What the page says of the settings, as `Plan.page_facts` gives it.
         benchmarks_folder: Where the workflow noted how long its jobs took.
-        further: Names of tables that not every run gives, and this one does.
         max_bytes: A page with more keeps its pictures in the folder `report_images` beside it.
         n_threads: Pictures that are read and encoded at once.
 
@@ -101,7 +84,7 @@ def write_page(
     """
     path = Path(path)
     results = path.parent
-    tables = _read_tables(results / "tables", further)
+    read = _read_tables(results / "tables", tables)
     runs = [
         {
             **run,
@@ -114,7 +97,10 @@ def write_page(
     for dataset in datasets:
         own = [run for run in runs if run["dataset"] == dataset]
         _add_dataset(gallery, dataset, own, results=results)
-    shown = [_read_figure(Path(figure), datasets) for figure in figures]
+    shown = [
+        _read_figure(results / "figures" / f"{stem}.png", *figure, datasets)
+        for stem, figure in figures.items()
+    ]
     panels = _panels(runs, results)
     loads = [
         partial(read_aligned, results / "aligned" / dataset, image_id)
@@ -133,7 +119,7 @@ def write_page(
     records = _run_facts(runs, results)
     facts = dict(about) | {
         "version": package_version(),
-        "untrained": " ".join(untrained_notes(methods)),
+        "weights": " ".join(weights_notes(methods)),
         "max_mb": max_bytes // 1_000_000,
         "pictures_folder": None if fits else shelf.folder.name,
         "n_pictures": len(loads) + len(panels),
@@ -145,7 +131,8 @@ def write_page(
         "versions": _versions(records),
         "runtimes": read_runtimes(benchmarks_folder, [*datasets, *about["networks"], "all"]),
     }
-    write_text(render_page(tables, gallery, figures=shown, about=facts), path)
+    page = render_page(read, gallery, names=tables, figures=shown, about=facts)
+    write_text(page, path)
     return {
         "n_images": len(loads),
         "n_results": gallery.n_results,
@@ -154,13 +141,10 @@ def write_page(
     }
 
 
-def _read_tables(folder: Path, further: Sequence[str]) -> PageTables:
-    """Read the tables of a run; tables 1 and 2 have their columns checked where they are made."""
-    schemas = _TABLES | {name: _FURTHER_TABLES[name] for name in further}
-    read = {name: read_table(folder / f"{name}.parquet", schema=s) for name, s in schemas.items()}
-    for name in ("segmentation", "classification"):
-        read[name] = read_frame(folder / f"{name}.parquet")
-    return PageTables(**read)
+def _read_tables(folder: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Read tables, and the further ones that some of them have, by name."""
+    schemas = {stem: schema for name in names for stem, schema in open_table(name).SCHEMAS.items()}
+    return {stem: read_table(folder / f"{stem}.parquet", schema=s) for stem, s in schemas.items()}
 
 
 def _add_dataset(
@@ -250,11 +234,12 @@ def _estimate(loads: Sequence[Any]) -> int:
     return int(np.mean(sizes) * len(loads) * 4 / 3)
 
 
-def _read_figure(path: Path, datasets: Mapping[str, Mapping[str, Any]]) -> FigureOnPage:
-    """Read a figure, and find its words by its name: `{figure}` or `{figure}_{dataset}`."""
-    dataset = next((d for d in datasets if path.stem.endswith(f"_{d}")), None)
-    words = FIGURE_WORDS[path.stem if dataset is None else path.stem.removesuffix(f"_{dataset}")]
-    name = "" if dataset is None else f"{datasets[dataset]['name']}: "
+def _read_figure(
+    path: Path, figure: str, dataset: str | None, datasets: Mapping[str, Mapping[str, Any]]
+) -> FigureOnPage:
+    """Read a figure, with the words that stand in its module."""
+    words = open_figure(figure)
+    name = "" if dataset is None else f"{dataset_name(dataset, datasets)}: "
     if not is_sound_png(path):
         raise ArtifactError(f"{path}: damaged; {removed(path)}")
     data = path.read_bytes()
@@ -262,12 +247,12 @@ def _read_figure(path: Path, datasets: Mapping[str, Mapping[str, Any]]) -> Figur
     is_large = len(data) > _MAX_PNG_BYTES
     source = as_data(encode_picture(image)) if is_large else as_data(data, "png")
     height, width = image.shape[:2]
-    title = name + words["title"]
+    title = name + words.TITLE
     return FigureOnPage(
         source=source,
         title=title[0].upper() + title[1:],
-        caption=words["caption"],
-        alt=name + words["alt"],
+        caption=words.CAPTION,
+        alt=name + words.ALT,
         width_px=width,
         height_px=height,
     )
@@ -280,8 +265,6 @@ def _network_row(network: str, variant: str, results: Path) -> list[str]:
     own = [Path(record["files"][key]["path"]).name for key in record.get("own", [])]
     licence = ", ".join([*record["licences"], *(f"your own file {name}" for name in own)])
     licence = licence or "your own file"
-    if record["is_untrained"]:
-        licence = "random weights, made here"
     return [NETWORK_NAMES[network], variant, files, record["digest"], licence]
 
 
@@ -316,7 +299,7 @@ def read_runtimes(folder: str | Path, places: Sequence[str]) -> list[dict[str, A
         places: Names that may stand after the rule; others belong to other settings.
 
     Returns:
-        One row a rule, the longest first: rule, n_jobs, seconds (of all jobs), max_rss_mb. A time
+        One row per rule, the longest first: rule, n_jobs, seconds (of all jobs), max_rss_mb. A time
         that Snakemake did not take, for a job too short to be watched, counts as missing memory.
     """
     rows = []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.constants import NO_PROMPT, UNTRAINED_NOTE
+from realitycheck.core.constants import NO_PROMPT
 from realitycheck.core.files import image_file, write_atomically
 from realitycheck.core.masks import decode_mask
 from realitycheck.core.pictures import read_aligned, read_warped
@@ -20,9 +20,9 @@ from realitycheck.core.views import View, image_view, mask_view
 from realitycheck.methods.base import Inputs, Run
 from realitycheck.methods.registry import open_part
 from realitycheck.metrics.iou import DEFECT
+from realitycheck.report.figures.overlays import shown_images
 from realitycheck.report.panels import plot_panel, result_words, save_panel
-from realitycheck.stages.overlays import shown_images
-from realitycheck.stages.report import UNTRAINED, read_scores
+from realitycheck.report.results import read_tables
 
 
 def draw_panels(
@@ -34,7 +34,6 @@ def draw_panels(
     folder: str | Path,
     results_folder: str | Path,
     title: str,
-    banner: str,
 ) -> Iterator[dict[str, Any]]:
     """Draw what a method saw on each image, write it as PNG, and remove other panels.
 
@@ -47,7 +46,6 @@ def draw_panels(
         folder: Where the panels go.
         results_folder: Folder that paths in the table are relative to.
         title: Method, prompt and data set, for people.
-        banner: Warning on top, or nothing.
 
     Yields:
         Rows of the panels table.
@@ -82,7 +80,6 @@ def draw_panels(
                 title=title,
                 subtitle=_subtitle(row.image_id, score),
                 caption=result_words(score, threshold=limits.get(row.image_id)),
-                banner=banner,
             )
             path = image_file(folder, row.image_id)
             write_atomically(path, partial(save_panel, figure))
@@ -119,7 +116,9 @@ def panel_images(
         seed: Of the random draw among them.
     """
     if panels == "chosen":
-        chosen, _ = shown_images(dataset, read_scores(shown), n_images=n_overlays, seed=seed)
+        chosen, _ = shown_images(
+            dataset, read_tables(shown, schema=SCORES), n_images=n_overlays, seed=seed
+        )
         return list(chosen["image_id"])
     return list(read_table(scores, schema=SCORES, columns=["image_id"])["image_id"])
 
@@ -132,7 +131,7 @@ def panel_head(
     methods: Mapping[str, Mapping[str, Any]],
     datasets: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, str]:
-    """Word `title` and `banner` of the panels of a run.
+    """Word the `title` of the panels of a run.
 
     Args:
         dataset: The data set's id.
@@ -148,7 +147,6 @@ def panel_head(
     told = f" ({', '.join(details)})" if details else ""
     return {
         "title": f"{name}{told} on {datasets[dataset]['name']}",
-        "banner": UNTRAINED if UNTRAINED_NOTE in about.get("note", "") else "",
     }
 
 

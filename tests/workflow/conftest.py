@@ -26,6 +26,7 @@ from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from realitycheck.core.provenance import bucket_of, buckets_of, shard_names
+from training.miniatures import model_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKFLOW = (
@@ -43,6 +44,10 @@ TARGETS = ("all", "tables", "figures", "exports", "detections")
 N_SHARDS = 2
 PART_SIZE = (96, 80)
 
+#: Where the networks of a run lie in its folder.
+NETWORKS = "networks"
+
+#: Names under `models` stand for networks with random weights, see `with_networks`.
 #: Two data sets: generated ones with a training split, and a folder without, in shards.
 SETTINGS = {
     "datasets": {
@@ -75,7 +80,7 @@ SETTINGS = {
         "grounded_sam": {"box_threshold": 0.35},
         "pixel_difference": {"min_area_px": 5},
     },
-    "models": {"sam": {"variant": "miniature"}, "grounding_dino": {"variant": "miniature"}},
+    "models": ["sam", "grounding_dino"],
     "compute": {"device": "cpu", "threads": 1},
     "evaluation": {"n_resamples": 200, "area_verdicts": False},
     "report": {"n_overlays": 3},
@@ -301,6 +306,18 @@ def add_part(root, label, name):
     return root / label / f"{name}.png"
 
 
+def with_networks(settings, folder):
+    """Copy settings, with files of random weights in a folder for the networks named there."""
+    settings = copy.deepcopy(settings)
+    if isinstance(settings.get("models"), list):
+        blocks = model_settings(folder / NETWORKS, *settings["models"])
+        for block in blocks.values():
+            for key in block.keys() - {"variant"}:
+                block[key] = str(Path(block[key]).relative_to(folder))
+        settings["models"] = blocks
+    return settings
+
+
 @pytest.fixture(scope="session")
 def new_run(tmp_path_factory):
     """Give an empty folder, settings of a test's own, and the workflow to run there."""
@@ -309,7 +326,7 @@ def new_run(tmp_path_factory):
     def make(folder, settings):
         code = home if home.exists() else copy_workflow(home)
         (folder / "run").mkdir(parents=True)
-        return WorkflowRun(folder / "run", code, copy.deepcopy(settings))
+        return WorkflowRun(folder / "run", code, with_networks(settings, folder / "run"))
 
     return make
 
@@ -320,10 +337,10 @@ def finished_run(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     shared_base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     home = shared_base / "workflow"
-    run = WorkflowRun(home / "run", home / "code", copy.deepcopy(SETTINGS))
     with FileLock(shared_base / "workflow.lock"):
+        run = WorkflowRun(home / "run", home / "code", with_networks(SETTINGS, home / "run"))
         outcome = home / "outcome.txt"
-        if not home.exists():
+        if not run.code.exists():
             copy_workflow(run.code)
             root = run.folder / "data" / "parts"
             for label, names in {"OK": "abcd", "NOK": "xyz"}.items():
@@ -348,7 +365,7 @@ def run(finished_run, tmp_path):
 def unstarted_run(finished_run, tmp_path):
     """The raw data, the settings and the networks of the finished run, and no results."""
     folder = tmp_path / "run"
-    for name in ("data", "resources"):
+    for name in ("data", NETWORKS):
         shutil.copytree(finished_run.folder / name, folder / name)
     return WorkflowRun(folder, finished_run.code, copy.deepcopy(finished_run.settings))
 

@@ -1,11 +1,18 @@
 """Broken inputs and settings stop a run before it costs anything, with one clear message."""
 
+import hashlib
 import re
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from PIL import Image
+
+from training.miniatures import model_settings
 
 
 def truncate(run):
@@ -36,7 +43,7 @@ def assert_one_fault(said, *paths):
     assert sorted(line.split(": ")[0].split("/")[-1] for line in lines) == sorted(
         path.name for path in paths
     ), said
-    assert len(re.findall(r"^\w*Error: ", said, re.MULTILINE)) == 1, said
+    assert len(re.findall(r"^ *\w*Error: ", said, re.MULTILINE)) == 1, said
 
 
 def test_broken_file_stops_a_run_before_any_encoding(run):
@@ -116,7 +123,14 @@ def test_start_of_a_run_finds_what_check_finds(new_run, tmp_path):
 
 @pytest.mark.long
 def test_words_are_looked_up_once_the_vocabulary_is_there(new_run, tmp_path):
-    """It comes with the weights; after them, nothing that costs anything has run."""
+    """It comes with the weights; after them, nothing that costs anything has run.
+
+    The copy of the workflow fetches the published text encoder from a server of the test's own.
+    """
+    files = model_settings(tmp_path / "published", "grounding_dino")["grounding_dino"]
+    handler = partial(SimpleHTTPRequestHandler, directory=files["text_encoder"])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     run = new_run(
         tmp_path,
         {
@@ -125,11 +139,31 @@ def test_words_are_looked_up_once_the_vocabulary_is_there(new_run, tmp_path):
             },
             "prompts": {"p": {"plain": {"segmentation": "缺陷"}}},
             "methods": {"grounded_sam": {}},
-            "models": {name: {"variant": "miniature"} for name in ("sam", "grounding_dino")},
+            "models": ["sam"],
             "compute": {"device": "cpu", "threads": 1},
         },
     )
-    said = run.fail()
+    own = {"variant": "swint_ogc", "weights": files["weights"]}
+    run.settings["models"]["grounding_dino"] = own
+    run.code = shutil.copytree(run.code, tmp_path / "code")
+    with (run.code / "realitycheck/models/grounding_dino/network.py").open("a") as module:
+        for name in ("config.json", "vocab.txt"):
+            content = Path(files["text_encoder"], name).read_bytes()
+            known = f"bert_base_uncased/{Path(name).stem}"
+            changed = {
+                "url": f"http://127.0.0.1:{server.server_port}/{name}",
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "size_bytes": len(content),
+            }
+            fields = ", ".join(f"{key}={value!r}" for key, value in changed.items())
+            module.write(
+                f"GROUNDING_DINO.known[{known!r}] = KnownFile(\n"
+                f"    file_name={name!r}, licence='Apache-2.0', {fields}\n)\n"
+            )
+    try:
+        said = run.fail()
+    finally:
+        server.shutdown()
     assert "GroundingDINO's vocabulary holds no word of '缺陷'" in said
     assert (run.results / "weights" / "grounding_dino.json").is_file()
     assert not (run.results / "aligned").exists()

@@ -13,78 +13,48 @@ import torch
 from PIL import Image
 
 from realitycheck.core.one_run import claim
+from realitycheck.report.figures.registry import wanted_figures
+from realitycheck.report.tables.registry import table_files, wanted_tables
 
-ENDINGS = (".parquet", ".csv", ".md", ".tex")
-STUDY_ENDINGS = ("_study.md", "_study.tex")
-
-
-def tables(*names):
-    """Outputs of tables by rule."""
-    found = {f"tabulate_{name}": {f"tables/{name}{ending}" for ending in ENDINGS} for name in names}
-    for name in {"segmentation", "classification"} & set(names):
-        found[f"tabulate_{name}"] |= {f"tables/{name}{ending}" for ending in STUDY_ENDINGS}
-    if "detection_probability" in names:
-        found["tabulate_detection_probability"] |= {
-            "tables/detection_curve.parquet",
-            "tables/detection_bins.parquet",
-        }
-    return found
-
-
-#: Tables that any mask goes into, and all of them.
-TABLES = tables(
-    *("segmentation", "classification", "confusion", "readiness", "detection_probability"),
-    *("breakdown", "comparison"),
-)
-ALL_TABLES = {**TABLES, **tables("pixel_scores", "audit")}
-ONE_EACH = dict.fromkeys(TABLES, 1)
-
-
-def scores(*runs):
-    """Outputs of scored masks."""
-    return {
-        "score_masks": {
-            f"scores/{run}/{name}.parquet" for run in runs for name in ("images", "defects")
-        }
-    }
-
-
-def pair(*names):
-    """Both files of each figure."""
-    return {f"figures/{name}.{ending}" for name in names for ending in ("png", "svg")}
-
-
-#: Figures of the tables of all data sets, and the page.
-DRAWN = {
-    "plot_slip_overkill": pair("slip_overkill"),
-    "plot_iou_distribution": pair("iou_distribution"),
-    "plot_published_scores": pair("published_scores"),
-    "plot_detection_probability": pair("detection_probability_sat", "detection_probability_parts"),
+RUNS = {
+    "sat": ("grounded_sam/plain", "grounded_sam/types", "pixel_difference/none"),
+    "parts": ("grounded_sam/plain",),
+}
+#: Every table, every figure and the page.
+REPORT = {
+    "tabulate": {f"tables/{file}" for name in wanted_tables(()) for file in table_files(name)},
+    "plot": {
+        f"figures/{name}.{ending}"
+        for name in wanted_figures(("published",), RUNS)
+        for ending in ("png", "svg")
+    },
     "render_report": {"report.html"},
 }
-DRAWN_EACH = {rule: 2 if rule == "plot_detection_probability" else 1 for rule in DRAWN}
 #: Folders of the folder data set with a table for each shard.
 PER_SHARD = ("aligned/parts/shards", "encodings/parts/sam_rgb", "detections/parts/plain/shards")
 
 
-def figures(*datasets):
-    """Outputs of all figures and the page, where images of these data sets were scored anew."""
-    return DRAWN | {"plot_overlays": pair(*(f"overlays_{dataset}" for dataset in datasets))}
-
-
-def exports(*runs):
-    """Outputs of the exports of runs with masks."""
+def scores(dataset):
+    """Outputs of the job that scores the masks of a data set."""
     return {
-        "export_annotations": {f"exports/{run}/predictions.coco.json" for run in runs},
-        "export_images": {f"exports/{run.split('/')[0]}/images.csv" for run in runs},
+        f"score_masks_{dataset}": {
+            f"scores/{dataset}/{run}/{name}.parquet"
+            for run in (*RUNS[dataset], "whole_image/none")
+            for name in ("images", "defects")
+        }
     }
 
 
-def count(planned):
-    """Jobs by rule behind planned outputs, where each job of these rules has a folder or a name."""
-    n_files = {rule: len(files) for rule, files in ALL_TABLES.items()}
-    n_files |= {rule: 2 for rule in planned if rule.startswith("plot_")} | {"score_masks": 2}
-    return {rule: len(paths) // n_files.get(rule, 1) for rule, paths in planned.items()}
+def exports(dataset):
+    """Outputs of the export of a data set."""
+    names = ["truth.coco.json", "images.csv"]
+    names += [f"{run}/predictions.coco.json" for run in RUNS[dataset]]
+    return {f"export_{dataset}": {f"exports/{dataset}/{name}" for name in names}}
+
+
+def one_each(*rules):
+    """One job of each rule, and of those of the report."""
+    return dict.fromkeys((*rules, *REPORT), 1)
 
 
 def test_rules_that_depend_on_digests_wait_for_the_check(repository):
@@ -93,9 +63,11 @@ def test_rules_that_depend_on_digests_wait_for_the_check(repository):
     for path in sorted((repository / "rules").glob("[2-9]*.smk")):
         # A rule of its own, or the body of a family of rules.
         for rule in re.split(
-            r"^(?=rule \w+:| +rule:)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+            r"^ *(?=rule(?: \w+)?:)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
         ):
-            if re.search(r"(images|weights)_digest\(|run_of\(|digest_of_images\(", rule):
+            if re.search(
+                r"(?<!source)_digests?\b|audited_images|run_of\(|digest_of_images\(", rule
+            ):
                 n_rules += 1
                 assert "checked=ancient(checked_inputs)" in rule, rule.partition(":")[0]
     assert n_rules > 10
@@ -114,13 +86,17 @@ def test_edited_prompt_runs_its_own_detection_and_what_follows(run):
         "gather_boxes": {"detections/sat/plain/boxes.parquet"},
         "segment_grounded_sam": {f"{masks}/shards/0-of-1.parquet"},
         "gather_masks": {f"{masks}/masks.parquet"},
-        **scores("sat/grounded_sam/plain"),
-        **TABLES,
-        **tables("audit"),
-        **figures("sat"),
-        **exports("sat/grounded_sam/plain"),
+        **scores("sat"),
+        **REPORT,
+        **exports("sat"),
     }
-    assert run.planned_jobs() == count(planned)
+    assert run.planned_jobs() == dict.fromkeys(planned, 1)
+    files = {path: (run.results / path).stat().st_ino for path in planned["score_masks_sat"]}
+    run.finish("results/scores/sat/grounded_sam/plain/images.parquet")
+    log = (run.folder / "logs/score_masks/sat.log").read_text(encoding="utf-8")
+    assert "1 of 4 runs scored" in log
+    renewed = {path for path, file in files.items() if (run.results / path).stat().st_ino != file}
+    assert {path.split("/")[3] for path in renewed} <= {"plain"}
 
 
 def test_edited_threshold_does_not_run_the_detector(run):
@@ -129,19 +105,14 @@ def test_edited_threshold_does_not_run_the_detector(run):
     assert run.planned_jobs() == {
         "segment_grounded_sam": 4,
         "gather_masks": 3,
-        "score_masks": 3,
-        **ONE_EACH,
-        **DRAWN_EACH,
-        "plot_overlays": 2,
-        "export_annotations": 3,
-        "export_images": 2,
+        **one_each("score_masks_sat", "score_masks_parts", "export_sat", "export_parts"),
     }
 
 
 def test_edited_title_redraws_tables_and_figures_only(run):
     """A name for people is no input of any computation."""
     run.settings["datasets"]["sat"]["title"] = "Chips"
-    assert run.planned_files() == {**ALL_TABLES, **figures("sat", "parts")}
+    assert run.planned_files() == REPORT
 
 
 def test_added_prompt_set_leaves_the_others_alone(run):
@@ -152,13 +123,7 @@ def test_added_prompt_set_leaves_the_others_alone(run):
         "gather_boxes": 1,
         "segment_grounded_sam": 2,
         "gather_masks": 1,
-        "score_masks": 1,
-        **ONE_EACH,
-        "tabulate_audit": 1,
-        **DRAWN_EACH,
-        "plot_overlays": 1,
-        "export_annotations": 1,
-        "export_images": 1,
+        **one_each("score_masks_parts", "export_parts"),
     }
 
 
@@ -172,20 +137,13 @@ def test_another_alignment_method_runs_what_sees_the_aligned_images(run):
         "align_images": 2,
         "gather_transforms": 1,
         "align_masks": 1,
-        "tabulate_audit": 1,
         "encode_images": 2,
         "detect_boxes": 2,
         "gather_boxes": 1,
         "segment_grounded_sam": 2,
         "segment_whole_image": 2,
         "gather_masks": 2,
-        "score_masks": 2,
-        **ONE_EACH,
-        **DRAWN_EACH,
-        "plot_overlays": 1,
-        "export_annotations": 1,
-        "export_images": 1,
-        "export_truth": 1,
+        **one_each("score_masks_parts", "export_parts"),
     }
     # Images that are as they were before keep what was computed from them.
     before = run.encodings()
@@ -243,7 +201,7 @@ def test_copy_without_dates_has_its_inputs_checked_and_makes_nothing_again(run, 
     assert run.encodings().keys() == before.keys()
     content = run.results / "tables" / "readiness.parquet"
     content.write_bytes(content.read_bytes() + b" ")
-    assert "tabulate_readiness" in run.planned_jobs(), "another content is another file"
+    assert "plot" in run.planned_jobs(), "another content is another file"
 
 
 def test_results_of_another_folder_are_left_alone(run, tmp_path):
@@ -252,7 +210,8 @@ def test_results_of_another_folder_are_left_alone(run, tmp_path):
     other = dataclasses.replace(run, folder=tmp_path / "other")
     other.folder.mkdir()
     claim(run.results, run.folder).close()  # this copy of a run has not been at work here
-    (other.folder / "data").symlink_to(run.folder / "data")
+    for name in ("data", "networks"):
+        (other.folder / name).symlink_to(run.folder / name)
     said = other.fail("--dry-run")
     assert f"these are the results of runs in {run.folder}; two folders that write" in said
     (run.results / ".realitycheck_run").unlink()
@@ -305,30 +264,23 @@ def test_edited_constant_runs_the_jobs_that_use_it(run_with_own_code):
         "calibrate_pixel_difference": {f"{method}/thresholds.parquet"},
         "segment_pixel_difference": {f"{method}/shards/0-of-1.parquet"},
         "gather_masks": {f"{method}/masks.parquet"},
-        **scores("sat/pixel_difference/none"),
+        **scores("sat"),
         "score_pixels": {"scores/sat/pixel_difference/none/pixels.parquet"},
-        **ALL_TABLES,
-        **figures("sat"),
-        **exports("sat/pixel_difference/none"),
+        **REPORT,
+        **exports("sat"),
     }
 
 
 def test_edited_code_of_the_report_makes_tables_and_figures_only(run_with_own_code):
     """A report is written in seconds, whatever its scores cost; what only draws makes no table."""
     run = run_with_own_code
-    for name, needed, allowed in (
-        ("figures/style", figures("sat", "parts"), {"plot", "render"}),
-        (
-            "tables/base",
-            {**TABLES, **figures("sat", "parts")},
-            {"tabulate", "plot", "render", "export"},
-        ),
+    for module, needed in (
+        ("figures/slip_overkill", {"plot", "render_report"}),
+        ("tables/breakdown", {"tabulate", "plot", "render_report"}),
     ):
-        path = run.code / "realitycheck" / "report" / f"{name}.py"
+        path = run.code / "realitycheck" / "report" / f"{module}.py"
         path.write_text(path.read_text(encoding="utf-8") + "\n_CHANGED = 1\n", encoding="utf-8")
-        planned = run.planned_files()
-        assert {rule: planned.get(rule) for rule in needed} == needed
-        assert {rule.partition("_")[0] for rule in planned} <= allowed
+        assert run.planned_files() == {rule: REPORT[rule] for rule in needed}
 
 
 # --------------------------------------------------------------------------------------------- data
@@ -370,7 +322,7 @@ def test_new_images_cost_their_own_shard_and_encodings_only(run):
     remaining = run.planned_files()
     assert not any("/sat/" in path for paths in remaining.values() for path in paths)
     assert not {"align_images", "encode_images", "detect_boxes", "prepare_dataset"} & set(remaining)
-    assert {"tabulate_segmentation", "score_masks", "score_labels"} <= set(remaining)
+    assert {"tabulate", "score_masks_parts", "score_labels_parts"} <= set(remaining)
 
 
 def test_changed_mask_is_scored_again_and_no_network_runs(run):
@@ -385,13 +337,10 @@ def test_changed_mask_is_scored_again_and_no_network_runs(run):
         "audit_dataset": 1,
         "check_inputs": 1,
         "align_masks": 1,
-        "tabulate_audit": 1,
-        "score_masks": 2,
-        **ONE_EACH,
+        "score_masks_parts": 1,
+        "tabulate": 1,
     }
-    drawn = DRAWN_EACH | {"plot_overlays": 1, "export_truth": 1, "export_images": 1}
-    del drawn["plot_slip_overkill"]  # no verdict has changed, and its table is as it was
-    assert run.planned_jobs() == drawn
+    assert run.planned_jobs() == {"plot": 1, "render_report": 1, "export_parts": 1}
     after = run.read("scores/parts/whole_image/none/images.parquet")
     grown = dict(zip(after["image_id"], after["truth_px"] - before["truth_px"], strict=True))
     changed = {image_id for image_id, pixels in grown.items() if pixels}

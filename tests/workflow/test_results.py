@@ -97,7 +97,7 @@ def test_result_tables_start_with_the_columns_of_the_contract(finished_run, name
     for ending in ("md", "tex"):
         text = (folder / f"{name}.{ending}").read_text(encoding="utf-8")
         assert "Tiny scans" in text, "the title stands for the data set"
-        assert "untrained" in text, "scores of random networks are labelled so"
+        assert "weights of sam from the file" in text, "scores of own weights are labelled so"
 
 
 def test_result_tables_have_a_row_for_every_run_and_floor(finished_run):
@@ -236,7 +236,7 @@ def test_every_parquet_file_says_what_it_was_computed_from(finished_run):
 def test_report_and_exports_hold_every_image(finished_run):
     """The page shows every method but the floors; other tools get truth, masks and a CSV file."""
     text = (finished_run.results / "report.html").read_text(encoding="utf-8")
-    assert "Tiny scans" in text and "untrained miniature" in text
+    assert "Tiny scans" in text and "weights of sam from the file" in text
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
     shown = json.loads(found[1])
     assert len(shown["images"]) == sum(N_IMAGES.values())

@@ -15,17 +15,6 @@ from typing import Any
 FORMS = ("json_schema", "json_object", "none")
 """How the form of the answer is demanded, strictest first; with the last two also in words."""
 
-PARAMETER_WORDS: Mapping[str, str] = {
-    "temperature": "temperature",
-    "top_p": r"top_?p",
-    "seed": "seed",
-    "thinking_budget": r"thinking(?:_?(?:budget|config))?",
-    "thinking_level": r"thinking(?:_?(?:level|config))?",
-    "media_resolution": r"media[_ ]?resolution",
-    "safety_threshold": r"safety[_ ]?(?:settings?|threshold)",
-}
-"""What servers call each parameter that may be left out."""
-
 _UNSUPPORTED = re.compile(
     r"unsupported|unavailable|unknown|unrecogni[sz]ed|unexpected|deprecated|extra (?:inputs|fields)"
     r"|not (?:\w+ )?(?:support|allow|permit|availab|enabled|implemented|recogni[sz]ed|accept)"
@@ -69,12 +58,15 @@ class Dialect:
         ]
         return ", ".join(said)
 
-    def after(self, complaint: str, *, sent: Collection[str]) -> Dialect | None:
+    def after(
+        self, complaint: str, *, sent: Collection[str], words: Mapping[str, str]
+    ) -> Dialect | None:
         """The dialect for the next try; None if the complaint is about something else.
 
         Args:
             complaint: Message of a reply that turned a request away.
             sent: Names of the parts that the request had: parameters, `form`, `limit`, `system`.
+            words: What servers call the parameters that may be left out, by name.
         """
         if "form" in sent and self.form != FORMS[-1] and _FORM.search(complaint):
             return replace(self, form=FORMS[FORMS.index(self.form) + 1])
@@ -83,9 +75,9 @@ class Dialect:
         if "limit" in sent and re.search(r"max_(?:completion_)?tokens", complaint):
             other = {"max_tokens": "max_completion_tokens"}.get(self.limit)
             return replace(self, limit=other) if other else None
-        for name in set(sent) & set(PARAMETER_WORDS):
-            words = rf"(?<![a-z]){PARAMETER_WORDS[name]}(?![a-z])"
-            if re.search(words, complaint, re.IGNORECASE):
+        for name, called in words.items():
+            whole = rf"(?<![a-z]){called}(?![a-z])"
+            if name in sent and re.search(whole, complaint, re.IGNORECASE):
                 return replace(self, left_out=self.left_out | {name})
         if "system" in sent and self.has_system and _SYSTEM.search(complaint):
             return replace(self, has_system=False)

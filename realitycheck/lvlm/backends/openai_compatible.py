@@ -8,91 +8,137 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.util
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from realitycheck.lvlm.backends.base import (
-    Reply,
-    adapted,
-    check_address,
-    error_of_library,
-    http_client,
-    kept_headers,
-)
+from realitycheck.lvlm.backends.base import Backend, Reply
 from realitycheck.lvlm.backends.dialect import FORMS, Dialect, form_in_words
-from realitycheck.lvlm.keys import Redactor
+from realitycheck.lvlm.backends.errors import kept_headers
+from realitycheck.lvlm.backends.parameters import COMMON, Parameter
+from realitycheck.lvlm.backends.transport import http_client
+from realitycheck.lvlm.limits import ImageLimits
 from realitycheck.lvlm.questions import Question
+from realitycheck.lvlm.verdict import (
+    UnexpectedShapeError,
+    Verdict,
+    count_of,
+    name_of,
+    value_of,
+    verdict_of_texts,
+)
 
-_LIMITS = {"max_tokens", "max_completion_tokens"}
+CLOUD_MODELS = ("*:cloud", "*-cloud")
+"""Names of models that a server passes on to a cloud: Ollama's, as in `qwen3-vl:235b-cloud`."""
 
 NO_KEY = "none"
 """Sent where the server needs no key: the library insists on one."""
 
+_LIMITS = {"max_tokens", "max_completion_tokens"}
 
-class OpenAICompatibleBackend:
+
+class OpenAICompatibleBackend(Backend):
     """One server with the route `{base_url}/chat/completions`.
-
-    Args:
-        base_url: Address with the version, such as `http://inspection-server:8000/v1`.
-        api_key: The key; None: the server needs none.
-        max_connections: Connections at once.
-        on_site: See `realitycheck.lvlm.gates.is_on_site`.
 
     Raises:
         ImportError: If the extra is not installed; says how to.
-        ValueError: If `base_url` is no address.
     """
 
     service = "openai_compatible"
+    parameters: ClassVar[Mapping[str, Parameter]] = {**COMMON, "extra_body": Parameter(dict)}
+    is_server = True
+    cloud_models = CLOUD_MODELS
+    #: Of OpenAI's own service; the sum is safely below its 20 MB, as text is larger.
+    limits = ImageLimits(15_000_000, 15_000_000, 500)
+    members = ("choices",)
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        api_key: str | None = None,
-        max_connections: int = 32,
-        on_site: bool | None = None,
-    ):
-        try:
-            import openai
-        except ImportError as error:
-            raise ImportError(
-                "the backend openai_compatible needs the package openai; install it with: pip "
-                "install 'realitycheck[openai]'"
-            ) from error
-        self.base_url = check_address(base_url)
-        self.on_site = on_site
-        self.redact = Redactor(api_key)
-        self._library = f"openai {openai.__version__}"
-        self._dialect = Dialect()
-        self._api_key = api_key
-        self._max_connections = max_connections
+    def __init__(self, settings: Mapping[str, Any], *, api_key: str | None = None):
+        super().__init__(settings, api_key=api_key)
+        import openai
+
+        self.library = f"openai {openai.__version__}"
         self._client: Any = None
 
-    def __repr__(self) -> str:
-        return f"OpenAICompatibleBackend({self.base_url!r})"
+    @classmethod
+    def settings_faults(cls, settings: Mapping[str, Any], *, has_key: bool) -> list[str]:
+        """See `Backend.settings_faults`; the package must be installed as well."""
+        faults = super().settings_faults(settings, has_key=has_key)
+        if importlib.util.find_spec("openai") is None:
+            faults.append(
+                "backend: openai_compatible needs a package that is not installed; run pip install "
+                "'realitycheck[openai]'"
+            )
+        return faults
 
-    @property
-    def client(self) -> str:
-        """Library and version, and what differs from the usual request."""
-        said = str(self._dialect)
-        return f"{self._library} ({said})" if said else self._library
+    @classmethod
+    def schema(cls, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer's schema as OpenAI's strict mode asks for it."""
+        return {**schema, "additionalProperties": False}
+
+    @classmethod
+    def holds_error(cls, body: Mapping[str, Any]) -> bool:
+        """Whether a reply reports an error, at its top or in its first choice, as OpenRouter's."""
+        choices = body.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        return super().holds_error(body) or (isinstance(first, dict) and bool(first.get("error")))
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Verdict:
+        """Read a chat completion; tokens of thinking are taken out of those of the completion."""
+        usage = body.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
+        details = {
+            name: value if isinstance(value := usage.get(name), dict) else {}
+            for name in ("prompt_tokens_details", "completion_tokens_details")
+        }
+        thinking = count_of(details["completion_tokens_details"], "reasoning_tokens", absent=0)
+        completion = count_of(usage, "completion_tokens")
+        facts = {
+            "model_returned": name_of(body.get("model")),
+            "tokens_in": count_of(usage, "prompt_tokens"),
+            "tokens_cached": count_of(details["prompt_tokens_details"], "cached_tokens", absent=0),
+            "tokens_out": None if completion is None else max(0, completion - (thinking or 0)),
+            "tokens_thinking": None if completion is None else thinking,
+        }
+        choices = value_of(body, "choices", list)
+        if not choices:
+            return Verdict("empty", **facts)
+        if not isinstance(choices[0], dict):
+            raise UnexpectedShapeError
+        message = value_of(choices[0], "message", dict)
+        reason = name_of(value_of(choices[0], "finish_reason", str))
+        if reason == "length":
+            return Verdict("truncated", finish_reason=reason, **facts)
+        if reason == "content_filter":
+            return Verdict("refused", finish_reason=reason, **facts)
+        if value_of(message, "refusal", str):
+            return Verdict("refused", finish_reason="refusal", **facts)
+        content = message.get("content")
+        if isinstance(content, list):  # content in parts, as some servers send it
+            content = "".join(str(p.get("text", "")) for p in content if isinstance(p, dict))
+        elif content is not None and not isinstance(content, str):
+            raise UnexpectedShapeError
+        # Servers with a reasoning parser have been seen to put the whole object there.
+        other = [value_of(message, name, str) for name in ("reasoning_content", "reasoning")]
+        if reason is None and not (content or "").strip() and not any(o.strip() for o in other):
+            return Verdict("empty", **facts)
+        if reason != "stop":
+            return Verdict("stopped", finish_reason=reason or "UNSPECIFIED", **facts)
+        return verdict_of_texts([content or "", *other], reason, facts)
 
     async def open(self) -> None:
         """Make the client."""
         import openai
 
         self._client = openai.AsyncOpenAI(
-            api_key=self._api_key or NO_KEY,
-            base_url=self.base_url,
+            api_key=self.api_key or NO_KEY,
+            base_url=self.endpoint.address,
             max_retries=0,
             http_client=http_client(
-                self.service,
-                self.base_url,
-                on_site=self.on_site,
+                self.endpoint,
                 redact=self.redact,
-                timeout_s=600.0,
-                max_connections=self._max_connections,
+                max_connections=self.settings.get("in_flight") or 32,
             ),
         )
         # Names of an OpenAI account in the environment are no business of this server.
@@ -101,18 +147,15 @@ class OpenAICompatibleBackend:
 
     async def send(self, question: Question, *, timeout_s: float) -> Reply:
         """Send one question, once; see `Backend.send`."""
-        dialect, client = self._dialect, self.client
+        dialect, client = self.dialect, self.client
         request = await asyncio.to_thread(request_of, question, dialect)
         try:
             found = await self._client.chat.completions.with_raw_response.create(
                 **request, timeout=timeout_s
             )
         except Exception as error:  # whatever a library makes of a reply
-            failure = error_of_library(error, redact=self.redact)
-            self._dialect, failure = adapted(
-                self._dialect, used=dialect, failure=failure, sent=_sent(request, question)
-            )
-            raise failure from None
+            sent = _sent(request, question)
+            raise self.failure_of(error, used=dialect, sent=sent) from None
         headers = kept_headers(found.headers, self.redact)
         return Reply(200, self.redact(found.text), headers, client)
 
@@ -122,14 +165,11 @@ class OpenAICompatibleBackend:
             await self._client.close()
 
 
-def request_of(question: Question, dialect: Dialect | None = None) -> dict[str, Any]:
-    """Arguments of a chat completion.
+BACKENDS = (OpenAICompatibleBackend,)
 
-    Args:
-        question: The question.
-        dialect: What of the protocol is used. What `extra_body` names is sent as it says.
-    """
-    dialect = dialect or Dialect()
+
+def request_of(question: Question, dialect: Dialect) -> dict[str, Any]:
+    """Arguments of a chat completion; what `extra_body` names is sent as it says."""
     content: list[dict[str, Any]] = []
     for part in question.encoded():
         if isinstance(part, str):

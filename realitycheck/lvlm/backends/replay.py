@@ -5,32 +5,28 @@ So that anyone can score a published run again.
 
 from __future__ import annotations
 
-from realitycheck.lvlm.backends.base import RefusedError, Reply
+from realitycheck.lvlm.backends.base import Backend, Reply
+from realitycheck.lvlm.backends.dialect import Dialect
+from realitycheck.lvlm.backends.egress import Endpoint
+from realitycheck.lvlm.backends.errors import RefusedError
 from realitycheck.lvlm.keys import Redactor
 from realitycheck.lvlm.questions import Question
 
 
-class ReplayBackend:
+class ReplayBackend(Backend):
     """Sends nothing; what the ledger does not hold is `not_asked`.
 
     Args:
-        service: Kind of endpoint that the stored answers came from.
+        service: The service that the stored answers came from.
     """
 
-    base_url = ""
-    client = "replay"
+    library = "replay"
 
-    def __init__(self, service: str = "gemini"):
-        self.service = service
-        self.on_site: bool | None = True
-        self.redact = Redactor()
-
-    async def open(self) -> None:
-        """Nothing to make ready."""
+    def __init__(self, service: str):
+        self.service = service  # type: ignore[misc]
+        self.endpoint = Endpoint(service)
+        self.redact, self.dialect = Redactor(), Dialect()
 
     async def send(self, question: Question, *, timeout_s: float) -> Reply:
         """Refuse; see `Backend.send`."""
         raise RefusedError(f"image {question.image_id}: a replay sends nothing")
-
-    async def close(self) -> None:
-        """Nothing to close."""

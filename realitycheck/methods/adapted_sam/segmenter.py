@@ -16,6 +16,7 @@ from realitycheck.core.job import counting
 from realitycheck.core.pictures import read_warped
 from realitycheck.core.schemas import MANIFEST, THRESHOLDS, TRANSFORMS, TRUTH
 from realitycheck.core.tables import check_rows
+from realitycheck.encoders.base import Encodings
 from realitycheck.methods.adapted_sam.algorithm import (
     AdaptedSam,
     Example,
@@ -25,7 +26,7 @@ from realitycheck.methods.adapted_sam.algorithm import (
     read_adapted,
     write_adapted,
 )
-from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.thresholds import segment
 from realitycheck.metrics.folds import assign_folds
 from realitycheck.metrics.iou import DEFECT, UNDECIDED

@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from realitycheck.encoders.base import Encodings
 from realitycheck.encoders.clip import TextFeatures
-from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.clip import open_texts
 from realitycheck.methods.clip_surgery_sam import algorithm as clip_surgery_sam
 from realitycheck.methods.sam import open_decoder

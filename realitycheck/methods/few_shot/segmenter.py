@@ -14,7 +14,8 @@ from realitycheck.core.files import write_atomically
 from realitycheck.core.job import progress
 from realitycheck.core.schemas import MANIFEST, TRANSFORMS
 from realitycheck.core.tensors import UNSEALED, check_tensors, seal_tensors
-from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
+from realitycheck.encoders.base import Encodings
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.few_shot.algorithm import (
     MemoryBank,
     make_bank,

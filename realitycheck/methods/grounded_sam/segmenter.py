@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from realitycheck.core.schemas import BOXES
+from realitycheck.encoders.base import Encodings
 from realitycheck.encoders.detections import stored_detections
-from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.grounded_sam import algorithm as grounded_sam
 from realitycheck.methods.sam import open_decoder
 from realitycheck.models.grounding_dino.model import Detection

@@ -1,21 +1,37 @@
-"""Settings of `lvlm`, and the facts about it."""
+"""Settings of a vision language model, and the facts about it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
-from realitycheck.core.settings import (
-    FilePath,
-    _Strict,
-)
-from realitycheck.lvlm.gates import CLOUD_MODELS
+from realitycheck.core.files import unwritable
+from realitycheck.core.registry import RegistryError
+from realitycheck.core.settings import FilePath, _Strict
+from realitycheck.lvlm.backends.base import Backend
+from realitycheck.lvlm.backends.egress import Endpoint, LeavesSiteError
+from realitycheck.lvlm.backends.openai_compatible import CLOUD_MODELS
+from realitycheck.lvlm.backends.registry import REPLAY, SERVICES, service_of
+from realitycheck.lvlm.keys import MissingKeyError, read_key
+from realitycheck.lvlm.pricing import read_prices
 from realitycheck.methods.settings import MethodBlock, PromptSettings
+
+
+def _known_service(name: str) -> str:
+    SERVICES.module_of(name)
+    return name
+
+
+def _known_backend(name: str) -> str:
+    try:
+        return name if name == REPLAY else _known_service(name)
+    except RegistryError as error:
+        raise ValueError(f"{error}; {REPLAY} answers out of the ledger alone") from None
 
 
 class PriceSettings(_Strict):
@@ -30,11 +46,15 @@ class LvlmMethod(MethodBlock):
     """A vision language model is asked about each image."""
 
     kind: Literal["lvlm"]
-    backend: Literal["gemini", "vertex", "openai_compatible", "replay"] = Field(
-        "gemini", description="replay: answers out of the ledger only, with no key and no network"
+    backend: Annotated[str, AfterValidator(_known_backend)] = Field(
+        "gemini",
+        json_schema_extra=lambda field: field.update(enum=[*SERVICES.modules, REPLAY]),
+        description="replay: answers out of the ledger only, with no key and no network",
     )
-    replay_of: Literal["gemini", "vertex", "openai_compatible"] = Field(
-        "gemini", description="replay: the backend that the stored answers came from"
+    replay_of: Annotated[str, AfterValidator(_known_service)] = Field(
+        "gemini",
+        json_schema_extra=lambda field: field.update(enum=[*SERVICES.modules]),
+        description="replay: the backend that the stored answers came from",
     )
     model: str = Field("gemini-3.8-flash", min_length=1)
     model_revision: str = Field("", description="what a server of one's own runs under that name")
@@ -75,22 +95,35 @@ class LvlmMethod(MethodBlock):
     label: ClassVar[str] = "LVLM"
 
     @model_validator(mode="after")
-    def _check_backend(self) -> LvlmMethod:
-        if self.backend == "openai_compatible" and not self.base_url:
-            raise ValueError(
-                "backend openai_compatible needs base_url, such as http://127.0.0.1:8000/v1"
-            )
+    def _check_parameters(self) -> LvlmMethod:
         if self.key_env and self.key_file:
             raise ValueError("give key_env or key_file, not both")
-        from realitycheck.lvlm.parameters import check_parameters
-
-        check_parameters(self.service, self.model, parameters=self.parameters)
+        self.service_class.check_parameters(self.model, self.parameters)
         return self
 
     @property
+    def is_replay(self) -> bool:
+        """Whether answers come from the ledger alone."""
+        return self.backend == REPLAY
+
+    @property
     def service(self) -> str:
-        """Kind of endpoint that the questions are worded for."""
-        return self.replay_of if self.backend == "replay" else self.backend
+        """Service that the questions are worded for."""
+        return self.replay_of if self.is_replay else self.backend
+
+    @property
+    def service_class(self) -> type[Backend]:
+        """Class of the service; the library that it sends with is not imported."""
+        return service_of(self.service)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the questions go."""
+        return self.service_class.endpoint_of(self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """The block as plain values; where its key lies, never the key."""
+        return {**super().plain(), "service": self.service}
 
     @property
     def model_name(self) -> str:
@@ -110,6 +143,63 @@ class LvlmMethod(MethodBlock):
     def shows_reference(self, asked: PromptSettings | None) -> bool:
         """Whether a reference image stands before the question."""
         return asked.reference
+
+    def has_key(self) -> bool:
+        """Whether questions can be asked: the key is there, or none is needed."""
+        if self.is_replay:
+            return True
+        if self.key_file:
+            return Path(self.key_file).is_file()
+        name = self.key_env or self.service_class.key_env
+        return name is None or bool(os.environ.get(name))
+
+    def faults(self, key: str, folder: Path, datasets: Mapping[str, Any]) -> Iterator[str]:
+        """What the types of the settings do not show; see `MethodBlock.faults`."""
+        for fault in self._own_faults(folder):
+            yield f"{key}.{fault}"
+        if self.has_key() and not self.is_replay and self.endpoint.address:
+            for name, dataset in datasets.items():
+                try:
+                    self.endpoint.check(name, may_leave_site=dataset.may_leave_site)
+                except LeavesSiteError as error:
+                    yield f"datasets.{name}.may_leave_site: {error}"
+
+    def _own_faults(self, folder: Path) -> Iterator[str]:
+        ledger = folder / self.ledger
+        if self.is_replay:
+            if not ledger.is_file():
+                yield (
+                    "ledger: backend replay answers out of the ledger, but there is no file "
+                    f"{self.ledger}; give the ledger that holds the answers"
+                )
+            return
+        if ledger.is_dir():
+            yield f"ledger: {self.ledger} is a folder, expected a file; name a file in it"
+        elif why := unwritable(ledger.parent):
+            yield f"ledger: {why}; name a file in a folder that can be written"
+        yield from self.endpoint.faults()
+        if self.key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.key_env):
+            yield (
+                "key_env: expected the name of an environment variable, such as GEMINI_API_KEY; a "
+                "key itself never belongs into the settings"
+            )
+        if self.key_file is not None:
+            try:
+                read_key(file=folder / self.key_file)
+            except MissingKeyError as error:
+                yield f"key_file: {error}"
+        if self.credentials_file is not None and not (folder / self.credentials_file).is_file():
+            yield f"credentials_file: there is no file {self.credentials_file}; put it there"
+        yield from self.service_class.settings_faults(
+            self.plain(), has_key=bool(self.key_env or self.key_file)
+        )
+        prices, is_limited = read_prices(), self.max_cost_usd is not None and self.price is None
+        why = prices.lack_of(self.model) if is_limited else None
+        if why and (self.has_key() or self.model not in prices.models):
+            yield (
+                f"max_cost_usd: {why}, so the limit could not be kept; give its price (price: "
+                "{input, output}, USD per million tokens), or name a model that is served"
+            )
 
 
 Settings = LvlmMethod

@@ -21,9 +21,9 @@ from realitycheck.core.provenance import digest_of
 from realitycheck.core.row_cache import finished_first, image_content
 from realitycheck.core.schemas import ANOMALY_MAPS, BOXES, MANIFEST, TRANSFORMS
 from realitycheck.core.store import EncodingStore, FinishedRows
-from realitycheck.encoders.base import Lazily
+from realitycheck.encoders.base import Encodings, Lazily
 from realitycheck.encoders.detections import stored_detections
-from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.saa_plus import algorithm as saa_plus
 from realitycheck.methods.saa_plus.prompts import captions, prompts_of_category
 from realitycheck.methods.sam import open_decoder

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from realitycheck.encoders.automatic_masks import unpacked_masks
+from realitycheck.encoders.base import Encodings
 from realitycheck.encoders.clip import TextFeatures
-from realitycheck.methods.base import Encodings, Inputs, Run, Segmentation
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.clip import open_texts
 from realitycheck.methods.sam_clip import algorithm as sam_clip
 

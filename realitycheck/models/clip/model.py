@@ -52,20 +52,17 @@ SCENE_TEMPLATES = (
 )
 """The five sentences that CLIP_Surgery adds to CLIP's 80 ImageNet templates."""
 
-MINIATURE_SIZES = {
-    "embed_dim": 32,
+EVERYDAY_SIZES = {
+    "embed_dim": 64,
     "image_size": 224,
     "patch_size": 16,
-    "vision_width": 64,
-    "vision_layers": 12,
+    "vision_width": 128,
+    "vision_layers": 7,
     "context_length": 77,
     "vocab_size": 49408,
     "text_width": 64,
     "text_layers": 2,
 }
-"""Sizes of the variant `miniature`: those of `miniature_clip.write_miniature_clip`."""
-
-EVERYDAY_SIZES = MINIATURE_SIZES | {"embed_dim": 64, "vision_width": 128, "vision_layers": 7}
 """Sizes of the variant `everyday`, which is trained on drawn scenes."""
 
 CPU_CROPS = 4
@@ -102,8 +99,8 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
     """Return the sizes that a variant stands for.
 
     Args:
-        variant: `miniature`, `everyday`, a model name that open_clip knows (`ViT-B-16`), or a
-            mapping with any of the keys of `MINIATURE_SIZES`.
+        variant: `everyday`, a model name that open_clip knows (`ViT-B-16`), or a mapping with any
+            of the keys of `EVERYDAY_SIZES`.
 
     Returns:
         The sizes, without unit except `image_size` and `patch_size`, which are in pixels. A mapping
@@ -113,15 +110,13 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
         ValueError: If the name or a key of the mapping is unknown, or the model is no plain ViT.
     """
     if isinstance(variant, Mapping):
-        unknown = sorted(set(variant) - set(MINIATURE_SIZES))
+        unknown = sorted(set(variant) - set(EVERYDAY_SIZES))
         if unknown:
             raise ValueError(
                 f"CLIP variant: unknown size {unknown[0]!r} (of {len(unknown)} unknown); "
-                f"use any of {', '.join(MINIATURE_SIZES)}"
+                f"use any of {', '.join(EVERYDAY_SIZES)}"
             )
         return {key: int(value) for key, value in variant.items()}
-    if variant == "miniature":
-        return dict(MINIATURE_SIZES)
     if variant == "everyday":
         return dict(EVERYDAY_SIZES)
     with lean_imports(without=_UNUSED):
@@ -130,8 +125,8 @@ def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
     found = get_model_config(variant)
     if not found or not isinstance(found.get("vision_cfg", {}).get("layers"), int):
         raise ValueError(
-            "CLIP variant: expected 'miniature', 'everyday', a ViT of open_clip such as "
-            f"'ViT-B-16', or a mapping of sizes, found {variant!r}"
+            "CLIP variant: expected 'everyday', a ViT of open_clip such as 'ViT-B-16', or a "
+            f"mapping of sizes, found {variant!r}"
         )
     vision, text = found["vision_cfg"], found["text_cfg"]
     return {
@@ -155,7 +150,7 @@ def sizes_of(state: Mapping[str, torch.Tensor], *, path: Path | str) -> dict[str
         path: Where they come from, for the error message.
 
     Returns:
-        The keys of `MINIATURE_SIZES`.
+        The keys of `EVERYDAY_SIZES`.
 
     Raises:
         ValueError: If a tensor that tells a size is missing, as in a file that holds no CLIP ViT.
@@ -204,7 +199,7 @@ def build_clip(sizes: Mapping[str, int]) -> torch.nn.Module:
     """Build open_clip's CLIP with QuickGELU and heads of 64 channels, not yet with weights.
 
     Args:
-        sizes: All keys of `MINIATURE_SIZES`. The widths are multiples of 64, the head width of
+        sizes: All keys of `EVERYDAY_SIZES`. The widths are multiples of 64, the head width of
             every CLIP ViT in OpenAI's layout, which does not store the number of heads.
 
     Raises:

@@ -74,21 +74,9 @@ class GroundingDinoDimensions:
     long_side_limit_px: int = 1333
 
 
-#: Known models by name; "miniature" is the seeded small one of `realitycheck.models.miniatures`,
-#: "everyday" the small one that is trained on drawn scenes.
+#: Known models by name; "everyday" the small one that is trained on drawn scenes.
 GROUNDING_DINO_VARIANTS: dict[str, GroundingDinoDimensions] = {
     "swint_ogc": GroundingDinoDimensions(),
-    "miniature": GroundingDinoDimensions(
-        swin_width=24,
-        swin_depths=(1, 1, 1, 1),
-        swin_heads=(1, 1, 2, 2),
-        enc_layers=1,
-        dec_layers=1,
-        dim_feedforward=256,
-        num_queries=40,
-        short_side_px=192,
-        long_side_limit_px=320,
-    ),
     "everyday": GroundingDinoDimensions(
         swin_width=24,
         swin_depths=(1, 1, 2, 1),

@@ -63,23 +63,11 @@ class SamDimensions:
         return self.image_size_px // self.patch_size_px
 
 
-#: Known models by name; "miniature" is the seeded small one of `realitycheck.models.miniatures`,
-#: "everyday" the small one that is trained on drawn scenes.
+#: Known models by name; "everyday" the small one that is trained on drawn scenes.
 SAM_VARIANTS: dict[str, SamDimensions] = {
     "vit_h": SamDimensions(1280, 32, 16, (7, 15, 23, 31)),
     "vit_l": SamDimensions(1024, 24, 16, (5, 11, 17, 23)),
     "vit_b": SamDimensions(768, 12, 12, (2, 5, 8, 11)),
-    "miniature": SamDimensions(
-        64,
-        2,
-        4,
-        (1,),
-        image_size_px=256,
-        window_size=7,
-        prompt_width=64,
-        decoder_mlp_width=128,
-        iou_head_width=64,
-    ),
     "everyday": SamDimensions(
         96,
         4,

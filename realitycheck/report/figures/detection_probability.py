@@ -1,33 +1,49 @@
-"""Detection probability."""
+"""How probably a defect of some size is found: raw shares, fitted curves and their bands."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from realitycheck.report.figures.style import (
-    _FAINT,
-    _GRID,
-    _INK,
     BLUE,
-    STYLE,
+    FAINT,
+    INK,
     VERMILION,
+    head_inches,
     new_figure,
-    run_label,
+    place_axes,
+    plain_axes,
     sentence_figure,
+    styled,
     write_head,
 )
+from realitycheck.report.results import Results
+from realitycheck.report.tables.detection_probability import UNITS
+from realitycheck.report.text import named_run
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "how small a defect is found"
+CAPTION = (
+    "Share of defects found against their area, by size and as a fitted curve with its band. "
+    "Numbers on top: defects of that size."
+)
+ALT = "A panel for each method; the sizes found stand in the table on how small a defect is found."
 _N_COLUMNS = 2
 
 
-# ---------------------------------------------------------------------------- detection probability
+def plot(results: Results, dataset: str, *, title: str) -> Figure:
+    """Draw the figure of a data set; see `plot_detection_probability`."""
+    names = ("detection_probability", "detection_curve", "detection_bins")
+    read = [results.table(name) for name in names]
+    tables = [table[table["dataset"] == dataset] for table in read]
+    return plot_detection_probability(*tables, title=title)
 
 
 def plot_detection_probability(
@@ -36,9 +52,8 @@ def plot_detection_probability(
     bins: pd.DataFrame,
     *,
     title: str = "",
-    banner: str = "",
 ) -> Figure:
-    """Draw how probably a defect of some size is found, a panel a method and prompt.
+    """Draw how probably a defect of some size is found, one panel per method and prompt.
 
     Points with bars: the share found in a bin of sizes, with its interval and its number of
     defects. Line and band: the fitted curve, where one could be fitted; else the reason stands
@@ -46,12 +61,11 @@ def plot_detection_probability(
     confidence bound (a90/95).
 
     Args:
-        probability: One row a method and prompt of one data set: unit, status, reason, n_defects,
+        probability: One row per method and prompt of one data set: unit, status, reason, n_defects,
             n_hits, a90, a90_95, method_name, prompt.
         curve: Points of the curves: size, probability, probability_low, probability_high.
         bins: Raw shares: size_low, size_high, n_defects, n_hits, recall, recall_low, recall_high.
         title: Title of the figure.
-        banner: Warning in a red band on top.
 
     Returns:
         The figure; one sentence where the data set has no defect with a truth.
@@ -64,40 +78,35 @@ def plot_detection_probability(
     panel_width, panel_height, head = 3.55, 2.45, 0.75
     width = 0.2 + _N_COLUMNS * panel_width
     bottom = 0.42
-    top = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
+    top = head_inches(title=title)
     height = top + n_rows * (panel_height + head) + bottom
     limits = _size_limits(probability, curve, bins)
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(width, height)
-        top = write_head(figure, title=title, banner=banner)
+        top = write_head(figure, title=title)
         for number, (_, row) in enumerate(probability.iterrows()):
             left = 0.62 + (number % _N_COLUMNS) * panel_width
             y = top + head + (number // _N_COLUMNS) * (panel_height + head)
-            axes = figure.add_axes(
-                (
-                    left / width,
-                    1 - (y + panel_height - 0.35) / height,
-                    (panel_width - 0.75) / width,
-                    (panel_height - 0.35) / height,
-                )
-            )
+            axes = place_axes(figure, left, y, width=panel_width - 0.75, height=panel_height - 0.35)
             own = [_of_run(table, row) for table in (curve, bins)]
             _draw_detection(axes, row, *own, limits=limits)
-            name = "\n".join(textwrap.wrap(run_label(row), 46)[:2])
+            name = "\n".join(textwrap.wrap(named_run(row), 46)[:2])
             reason = "" if len(own[0]) else _why_no_curve(row)
             pad = 4 + 9 * len(reason.splitlines())
             axes.set_title(name, loc="left", weight="bold", size=8, parse_math=False, pad=pad)
             above = {"transform": axes.transAxes, "va": "bottom", "parse_math": False}
-            axes.text(0, 1.02, reason, size=7, color=_FAINT, **above)
+            axes.text(0, 1.02, reason, size=7, color=FAINT, **above)
             if number % _N_COLUMNS == 0:
                 axes.set_ylabel("share of defects found")
     return figure
 
 
 def _draw_detection(
-    axes: Any, row: pd.Series, curve: pd.DataFrame, bins: pd.DataFrame, *, limits: tuple
+    axes: Axes, row: pd.Series, curve: pd.DataFrame, bins: pd.DataFrame, *, limits: tuple
 ) -> None:
-    unit = {"px": "px", "mm2": "mm²"}.get(row["unit"], row["unit"])
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    unit = UNITS[row["unit"]]
     axes.set_xscale("log")
     is_wide = limits[1] / limits[0] > 200
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
@@ -107,10 +116,7 @@ def _draw_detection(
     axes.set_ylim(-0.04, 1.16)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.9, 1.0])
     axes.set_xlabel(f"area of the defect in {unit} (logarithmic scale)")
-    axes.grid(color=_GRID, lw=0.5)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    plain_axes(axes, grid="both")
     if len(curve):
         curve = curve.sort_values("size")
         axes.fill_between(
@@ -122,7 +128,7 @@ def _draw_detection(
             linewidth=0,
         )
         axes.plot(curve["size"], curve["probability"], color=BLUE, lw=1.8)
-        axes.axhline(0.9, color=_FAINT, lw=0.7, ls=(0, (4, 3)))
+        axes.axhline(0.9, color=FAINT, lw=0.7, ls=(0, (4, 3)))
         marks = (("a90", "a90", "-", 0.30), ("a90_95", "a90/95", (0, (2, 2)), 0.16))
         for name, label, style, place in marks:
             size = row[name]
@@ -144,17 +150,17 @@ def _draw_detection(
         if not one["n_defects"]:
             continue
         middle = _middle(one["size_low"], one["size_high"], limits)
-        axes.plot([middle, middle], [one["recall_low"], one["recall_high"]], color=_INK, lw=1)
-        axes.plot(middle, one["recall"], marker="o", ms=4, color=_INK, ls="none")
+        axes.plot([middle, middle], [one["recall_low"], one["recall_high"]], color=INK, lw=1)
+        axes.plot(middle, one["recall"], marker="o", ms=4, color=INK, ls="none")
         axes.annotate(
             f"{int(one['n_defects'])}",
             (middle, 1.09),
             ha="center",
             va="center",
             size=6.5,
-            color=_FAINT,
+            color=FAINT,
         )
-    axes.annotate("n", (0.005, 1.09), xycoords=("axes fraction", "data"), size=6.5, color=_FAINT)
+    axes.annotate("n", (0.005, 1.09), xycoords=("axes fraction", "data"), size=6.5, color=FAINT)
 
 
 def _why_no_curve(row: pd.Series) -> str:

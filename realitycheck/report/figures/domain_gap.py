@@ -1,36 +1,56 @@
-"""The domain gap for people: its table, and every method's scores drawn against it."""
+"""Every method's mean IoU against the domain gap of each data set."""
 
 from __future__ import annotations
 
-import matplotlib
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from realitycheck.report.figures.style import (
-    STYLE,
+    FAINT,
+    GRID,
+    PALETTE,
+    head_inches,
     new_figure,
-    run_label,
+    place_axes,
+    plain_axes,
     sentence_figure,
+    styled,
     write_head,
     write_text,
 )
+from realitycheck.report.results import Results
+from realitycheck.report.text import named_run
 
-# Okabe and Ito's palette, which colour-blind readers tell apart; after it, other marks.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "How well the networks transfer to other image domains"
+CAPTION = (
+    "Mean IoU of each method against the distance of each data set from the drawn everyday scenes "
+    "that the networks were trained on; 1 is the distance of such scenes from each other. Grey "
+    "bars: the whole image as the mask."
+)
+ALT = (
+    "A mark for each method and data set; distances stand in the table on the domain gap, scores "
+    "in Table 1."
+)
 _MARKS = ("o", "s", "^", "D")
-_FAINT, _GRID = "#6b6b6b", "#dddddd"
 
 
-def plot_domain_gap(
-    table: pd.DataFrame, segmentation: pd.DataFrame, *, title: str = "", banner: str = ""
-) -> Figure:
+def plot(results: Results, dataset: None, *, title: str) -> Figure:
+    """Draw the figure of all data sets; see `plot_domain_gap`."""
+    tables = results.table("domain_gap"), results.table("segmentation")
+    return plot_domain_gap(*tables, title=title)
+
+
+def plot_domain_gap(table: pd.DataFrame, segmentation: pd.DataFrame, *, title: str = "") -> Figure:
     """Draw every run's mean IoU against the domain gap of its data set.
 
     Args:
         table: The domain gap.
         segmentation: Table 1; rows without a mean IoU are left out.
         title: Title of the figure.
-        banner: Warning in a red band on top.
 
     Returns:
         The figure, one mark per data set, method and prompt; one sentence where there is no score.
@@ -43,27 +63,25 @@ def plot_domain_gap(
         return sentence_figure("No defective part has a ground truth and a mask.", title=title)
     width, left, axes_width, axes_height, foot = 7.2, 0.6, 4.0, 3.2, 0.55
     names_height = 0.75
-    top = (0.3 if banner else 0.0) + (0.32 if title else 0.06) + names_height
+    top = head_inches(title=title) + names_height
     height = top + axes_height + foot
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(width, height)
-        write_head(figure, title=title, banner=banner)
-        axes = figure.add_axes(
-            (left / width, foot / height, axes_width / width, axes_height / height)
-        )
+        write_head(figure, title=title)
+        axes = place_axes(figure, left, top, width=axes_width, height=axes_height)
         number = 0
         for _, rows in scored.groupby(["method", "prompt"], sort=False):
             rows = rows.sort_values("gap")
             is_floor = bool(rows["is_floor"].any())
-            style = {"color": _FAINT, "marker": "_", "ms": 14, "mew": 1.4}
+            style = {"color": FAINT, "marker": "_", "ms": 14, "mew": 1.4}
             if not is_floor:
                 style = {
                     "ms": 5.5,
-                    "color": _COLOURS[number % len(_COLOURS)],
-                    "marker": _MARKS[number // len(_COLOURS) % len(_MARKS)],
+                    "color": PALETTE[number % len(PALETTE)],
+                    "marker": _MARKS[number // len(PALETTE) % len(_MARKS)],
                 }
                 number += 1
-            label = run_label(rows.iloc[0])
+            label = named_run(rows.iloc[0])
             axes.plot(rows["gap"], rows["mean_iou"], ls="none", label=label, **style)
         low, high = float(gaps.min()), float(gaps.max())
         margin = 0.08 * (high - low) or 0.5
@@ -71,12 +89,9 @@ def plot_domain_gap(
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlabel("distance from everyday scenes (1: theirs from each other)")
         axes.set_ylabel("mean IoU of defective images")
-        axes.grid(axis="y", color=_GRID, lw=0.5)
-        axes.set_axisbelow(True)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+        plain_axes(axes, grid="y")
         for row in table.itertuples(index=False):
-            axes.axvline(row.nearest_neighbour_ratio, color=_GRID, lw=0.8, zorder=0)
+            axes.axvline(row.nearest_neighbour_ratio, color=GRID, lw=0.8, zorder=0)
             at = axes.transData.transform((row.nearest_neighbour_ratio, 0))[0] / figure.dpi
             style = {"ha": "left", "va": "bottom", "rotation": 25, "size": 7}
             write_text(figure, at, top - 0.04, row.dataset_name, **style)

@@ -1,57 +1,50 @@
-"""Iou distribution."""
+"""The IoU of every defective part with a truth, its mean with its interval, the study's mean."""
+
+from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from realitycheck.core.constants import NO_PROMPT
 from realitycheck.report.figures.style import (
-    _FONT_PT,
-    STYLE,
+    FONT_PT,
+    STUDY_MARK,
+    head_inches,
+    legend_below,
     new_figure,
+    place_axes,
+    plain_axes,
     sentence_figure,
+    styled,
     write_head,
     write_text,
 )
+from realitycheck.report.results import Results
 from realitycheck.report.tables.study_text import BOLD_ABOVE_IOU
+from realitycheck.report.text import named_run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "How well masks fit, part by part"
+CAPTION = (
+    "IoU of every defective part with a truth, the mean with its interval, and, where there is "
+    "one, the mean in the study."
+)
+ALT = "A line of points for each method; means and intervals stand in Table 1."
 
 
-def iou_notes(scores: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Word the IoU of each image and method for the cells of `plot_overlays`.
-
-    Args:
-        scores: One row an image and method of one data set and prompt, columns image_id, method,
-            iou, predicted_px, status.
-
-    Returns:
-        By (image_id, method): "IoU 0.83"; with the status where it is not "ok"; "nothing found"
-        or "no mask" where there is no IoU to give.
-
-    Raises:
-        ValueError: If an image and method has two rows.
-    """
-    notes: dict[tuple[str, str], str] = {}
-    for row in scores.to_dict("records"):
-        key = (row["image_id"], row["method"])
-        if key in notes:
-            raise ValueError(
-                f"one row an image and method is expected, but {key[0]} under {key[1]} has two; "
-                "choose one prompt"
-            )
-        if pd.isna(row["predicted_px"]):
-            note = "no mask"
-        elif pd.isna(row["iou"]):
-            note = "no ground truth" if row["predicted_px"] else "nothing found"
-        else:
-            note = f"IoU {row['iou']:.2f}"
-        status = row["status"]
-        is_plain = pd.isna(status) or status == "ok"
-        notes[key] = note if is_plain else f"{note} ({str(status).replace('_', ' ')})"
-    return notes
+def plot(results: Results, dataset: None, *, title: str) -> Figure:
+    """Draw the figure of all data sets; see `plot_iou_distribution`."""
+    return plot_iou_distribution(
+        results.scores(results.runs("masks")),
+        results.table("segmentation"),
+        rng=np.random.default_rng(results.facts["report"]["seed"]),
+        title=title,
+    )
 
 
 def plot_iou_distribution(
@@ -60,22 +53,20 @@ def plot_iou_distribution(
     *,
     rng: np.random.Generator,
     title: str = "",
-    banner: str = "",
     footnote: str = "",
 ) -> Figure:
     """Draw the IoU of every defective image, its mean with its interval, and the study's mean.
 
     Args:
-        scores: One row an image, data set, method and prompt (see `segmentation_table`).
+        scores: One row per image, data set, method and prompt (see `segmentation_table`).
         table: The table made from them; its rows are drawn, in their order.
         rng: Source of chance, only for the vertical spread of the points.
         title: Title of the figure.
-        banner: Warning in a red band on top.
         footnote: Text below.
 
     Returns:
-        The figure: a panel a data set with a truth, a line a method and prompt; one sentence where
-        nobody drew a truth.
+        The figure: one panel per data set with a truth, one line per method and prompt; one
+        sentence where nobody drew a truth.
 
     Raises:
         ValueError: If the table has no row.
@@ -90,44 +81,30 @@ def plot_iou_distribution(
     n_lines = [int((table["dataset"] == dataset).sum()) for dataset in panels]
     line_height, panel_head, width, left = 0.3, 0.3, 7.2, 2.3
     foot_lines = textwrap.wrap(footnote, int(width * 17)) if footnote else []
-    head = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
+    head = head_inches(title=title)
     bottom = 0.72 + 0.15 * len(foot_lines)
     height = head + sum(n_lines) * line_height + panel_head * len(panels) + bottom
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(width, height)
-        y = write_head(figure, title=title, banner=banner)
+        y = write_head(figure, title=title)
         axes = None
         for dataset, count in zip(panels, n_lines, strict=True):
             rows = table[table["dataset"] == dataset].reset_index(drop=True)
             y += panel_head + count * line_height
-            axes = figure.add_axes(
-                (
-                    left / width,
-                    1 - y / height,
-                    1 - (left + 0.2) / width,
-                    count * line_height / height,
-                )
+            axes = place_axes(
+                figure,
+                left,
+                y - count * line_height,
+                width=width - left - 0.2,
+                height=count * line_height,
             )
             _draw_distribution(axes, rows, scores, rng)
             name = f"{rows['dataset_name'].iloc[0]}, n = {rows['n_scored'].max()} defective parts"
-            axes.set_title(name, loc="left", weight="bold", size=_FONT_PT, parse_math=False)
+            axes.set_title(name, loc="left", weight="bold", size=FONT_PT, parse_math=False)
             axes.tick_params(labelbottom=dataset == panels[-1])
         axes.set_xlabel("IoU of a defective image")
-        unique = {}
-        for each in figure.axes:
-            handles, labels = each.get_legend_handles_labels()
-            unique |= dict(zip(labels, handles, strict=True))
-        figure.legend(
-            unique.values(),
-            unique.keys(),
-            ncols=4,
-            frameon=False,
-            loc="lower center",
-            bbox_to_anchor=(0.5, (0.05 + 0.15 * len(foot_lines)) / height),
-            fontsize=7,
-            handletextpad=0.4,
-            columnspacing=1.4,
-        )
+        inches = 0.05 + 0.15 * len(foot_lines)
+        legend_below(figure, inches=inches, n_columns=4, handletextpad=0.4, columnspacing=1.4)
         for number, line in enumerate(foot_lines):
             write_text(
                 figure,
@@ -143,7 +120,7 @@ def plot_iou_distribution(
 
 
 def _draw_distribution(
-    axes: Any, rows: pd.DataFrame, scores: pd.DataFrame, rng: np.random.Generator
+    axes: Axes, rows: pd.DataFrame, scores: pd.DataFrame, rng: np.random.Generator
 ) -> None:
     labels = []
     for line, row in rows.iterrows():
@@ -183,20 +160,16 @@ def _draw_distribution(
             clip_on=False,
         )
         if pd.notna(row["published_iou"]):
-            axes.scatter(
+            axes.plot(
                 row["published_iou"],
                 line,
-                s=34,
-                marker="D",
-                facecolor="#ffdd00",
-                edgecolor="black",
-                linewidth=0.8,
+                ms=5.5,
                 zorder=4,
                 label="mean in the study",
                 clip_on=False,
+                **STUDY_MARK,
             )
-        prompt = "" if row["prompt"] == NO_PROMPT else f" ({row['prompt']})"
-        labels.append(f"{row['method_name']}{prompt}")
+        labels.append(named_run(row))
     axes.axvline(
         BOLD_ABOVE_IOU,
         color="#777",
@@ -209,7 +182,4 @@ def _draw_distribution(
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(-0.01, 1.01)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#ddd", lw=0.5)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    plain_axes(axes, grid="x", bare=("top", "right", "left"))

@@ -1,27 +1,48 @@
-"""Figures in the study's form: masks as yellow overlays, side by side, and the spread of the IoU.
+"""Figures in the study's form: truth and every method's mask in yellow, one row per image."""
 
-Figures are drawn without pyplot, whose global state would keep every figure of a long run alive.
-"""
+from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from realitycheck.core.views import _DARK, _check_image, draw_overlay
+from realitycheck.core.files import image_file
+from realitycheck.core.masks import decode_mask, mask_like
+from realitycheck.core.pictures import read_aligned, read_warped
+from realitycheck.core.schemas import MASKS, NOT_JUDGED
+from realitycheck.core.tables import read_table
+from realitycheck.core.views import DARK, check_image, draw_overlay
 from realitycheck.report.figures.style import (
-    STYLE,
-    _row_label,
-    _wrap,
+    head_inches,
     new_figure,
+    place_axes,
+    styled,
     write_head,
     write_text,
 )
+from realitycheck.report.results import Results
+from realitycheck.report.tables.base import (
+    dataset_name,
+    method_name,
+    weights_notes,
+)
+from realitycheck.report.text import named_run
+from realitycheck.report.words import STATUS_WORDS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "truth and prediction"
+CAPTION = (
+    "In yellow the truth, then what each method marks. The images are chosen by the rule that "
+    "stands below them, never by hand."
+)
+ALT = "Rows of images with yellow masks; the gallery shows every image with its numbers."
 
 _CELL_INCHES = 1.55
 _LABEL_INCHES = 1.15
@@ -31,6 +52,100 @@ _INSET_SHARE = 0.42  # side of the enlarged view, as a share of the cell's short
 _LEAST_ZOOM = 2.0
 
 LoadImage = Callable[[str], tuple[np.ndarray, np.ndarray | None, Mapping[str, np.ndarray]]]
+
+
+def plot(results: Results, dataset: str, *, title: str) -> Figure:
+    """Draw truth and every method's mask of a few images of a data set, chosen by rule.
+
+    Only methods of the data set are named, in the title's place its name.
+    """
+    runs = [run for run in results.runs("shown_masks") if run[0] == dataset]
+    scores = results.scores(runs)
+    settings = results.facts["report"]
+    chosen, rule = shown_images(
+        dataset, scores, n_images=settings["n_overlays"], seed=settings["seed"]
+    )
+    wanted = list(chosen["image_id"])
+    keys = [f"{method}/{prompt}" for _, method, prompt in runs]
+    paths = results.files_of("masks", runs)
+    masks = {key: _some_masks(path, wanted) for key, path in zip(keys, paths, strict=True)}
+    used = {method: results.methods[method] for _, method, _ in runs}
+    names = [
+        named_run({"method_name": method_name(method, used), "prompt": prompt}).replace(" (", "\n(")
+        for _, method, prompt in runs
+    ]
+    truth_folder, images = (results.folder / name / dataset for name in ("truth", "aligned"))
+
+    def load(image_id: str) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
+        image = read_aligned(images, image_id)
+        is_drawn = image_file(truth_folder, image_id).is_file()
+        truth = read_warped(truth_folder, image_id) if is_drawn else None
+        # A method may mark on a square of its own (SAA+ with `eval_resolution` 400).
+        return image, truth, {key: mask_like(image, masks[key][image_id]) for key in keys}
+
+    rows = scores[scores["image_id"].isin(wanted)]
+    return plot_overlays(
+        chosen,
+        load,
+        methods=dict(zip(keys, names, strict=True)),
+        cell_notes=iou_notes(rows.assign(method=rows["method"] + "/" + rows["prompt"])),
+        title=dataset_name(dataset, results.datasets),
+        footnote=" ".join(
+            [rule, "Yellow: defect (truth), predicted (methods).", *weights_notes(used)]
+        ),
+    )
+
+
+def shown_images(
+    dataset: str, scores: pd.DataFrame, *, n_images: int, seed: int
+) -> tuple[pd.DataFrame, str]:
+    """Choose the images of a data set that are shown, by rule.
+
+    Args:
+        dataset: The data set's id.
+        scores: Scores of its runs.
+        n_images: How many, at most.
+        seed: Of the random draw among them.
+
+    Returns:
+        The images in the form of `choose_images`, and the rule in words.
+    """
+    rng = np.random.default_rng([seed, len(dataset)])
+    chosen = choose_images(scores, n_random=max(0, n_images - 3), rng=rng).head(n_images)
+    if not chosen.empty:
+        return chosen, (
+            "Defective images chosen by rule: best, median and worst mean IoU over the methods "
+            f"shown, the others drawn with seed {seed}."
+        )
+    rule = f"Defective images drawn with seed {seed}; nobody drew where their defects are."
+    defective = scores[scores["label"] == "NOK"]
+    if defective.empty:
+        rule = f"Good images drawn with seed {seed}; there are no defective ones."
+    shown = scores if defective.empty else defective
+    return _drawn_images(shown, n_images=n_images, rng=rng), rule
+
+
+def _drawn_images(scores: pd.DataFrame, *, n_images: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Draw among the images of a data set without truth, in the form of `choose_images`.
+
+    They are drawn in the order of their ids and shown in it.
+    """
+    images = scores.drop_duplicates("image_id").sort_values("image_id")
+    places = rng.choice(len(images), size=min(n_images, len(images)), replace=False)
+    chosen = images.iloc[sorted(places)].assign(reason="random", mean_iou=np.nan)
+    columns = ["image_id", "reason", "mean_iou", "category", "defect_type"]
+    return chosen[columns].reset_index(drop=True)
+
+
+def _some_masks(path: str | Path, image_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    table = read_table(path, schema=MASKS)
+    rows = table[table["image_id"].isin(image_ids)]
+    return {
+        row.image_id: decode_mask(
+            row.mask_rle, height_px=int(row.mask_height_px), width_px=int(row.mask_width_px)
+        )
+        for row in rows.itertuples()
+    }
 
 
 def choose_images(
@@ -46,14 +161,14 @@ def choose_images(
     broken by `image_id`. The median of an even number is the better of the middle two.
 
     Args:
-        scores: One row an image and method of one data set, columns image_id, category,
+        scores: One row per image and method of one data set, columns image_id, category,
             defect_type, label, iou, truth_px; rows without an IoU count as 0, since there the
             method found nothing that could be scored.
         n_random: Number of images drawn at random.
         rng: Source of chance. The draw does not depend on the order of the rows.
 
     Returns:
-        One row an image, best first: image_id, reason ("best", "median", "worst", "random"),
+        One row per image, best first: image_id, reason ("best", "median", "worst", "random"),
         mean_iou, category, defect_type. Fewer rows where there are fewer images; none where no
         defective image has ground truth.
     """
@@ -86,6 +201,43 @@ def choose_images(
     return table[columns].reset_index(drop=True)
 
 
+def iou_notes(scores: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Word the IoU of each image and method for the cells of `plot_overlays`.
+
+    Args:
+        scores: One row per image and method of one data set and prompt, columns image_id, method,
+            iou, predicted_px, status.
+
+    Returns:
+        By (image_id, method): "IoU 0.83"; with the status where it is not "ok"; "nothing found",
+        "no mask" or why the image could not be judged where there is no IoU to give.
+
+    Raises:
+        ValueError: If an image and method has two rows.
+    """
+    notes: dict[tuple[str, str], str] = {}
+    for row in scores.to_dict("records"):
+        key = (row["image_id"], row["method"])
+        if key in notes:
+            raise ValueError(
+                f"one row per image and method is expected, but {key[0]} under {key[1]} has two; "
+                "choose one prompt"
+            )
+        if row["status"] in NOT_JUDGED:
+            notes[key] = f"not judged: {STATUS_WORDS[row['status']].short}"
+            continue
+        if pd.isna(row["predicted_px"]):
+            note = "no mask"
+        elif pd.isna(row["iou"]):
+            note = "no ground truth" if row["predicted_px"] else "nothing found"
+        else:
+            note = f"IoU {row['iou']:.2f}"
+        status = row["status"]
+        is_plain = pd.isna(status) or status == "ok"
+        notes[key] = note if is_plain else f"{note} ({str(status).replace('_', ' ')})"
+    return notes
+
+
 def plot_overlays(
     chosen: pd.DataFrame,
     load: LoadImage,
@@ -93,12 +245,11 @@ def plot_overlays(
     methods: Mapping[str, str],
     cell_notes: Mapping[tuple[str, str], str] | None = None,
     title: str = "",
-    banner: str = "",
     footnote: str = "",
     zoom_small: bool = True,
     cell_px: int = 480,
 ) -> Figure:
-    """Draw images, ground truth and each method's mask side by side, one row an image.
+    """Draw images, ground truth and each method's mask side by side, one row per image.
 
     Only one image is in memory at full size; what is drawn is a cell of `cell_px`. Where the
     true defect covers less than 1 % of the image, each cell of the row also shows the
@@ -115,7 +266,6 @@ def plot_overlays(
         methods: Names for people of the methods to show, by the key that `load` uses.
         cell_notes: Text below the cell of (image_id, method), such as "IoU 0.83".
         title: Title of the figure.
-        banner: Warning in a red band on top, such as "untrained miniature".
         footnote: Text below: how the images were chosen, where the numbers come from.
         zoom_small: Whether small defects are shown enlarged.
         cell_px: Longer side of a cell in pixels.
@@ -142,12 +292,12 @@ def plot_overlays(
     title_lines = [_wrap(name, 20) for name in titles]
     heads = 0.16 * max(text.count("\n") + 1 for text in title_lines) + 0.06
     foot_lines = textwrap.wrap(footnote, int(width * 17)) if footnote else []
-    top = (0.3 if banner else 0.0) + (0.32 if title else 0.06) + heads
+    top = head_inches(title=title) + heads
     bottom = 0.15 * len(foot_lines) + 0.08
     height = top + sum(heights) + note_height * len(rows) + bottom
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(width, height)
-        y = write_head(figure, title=title, banner=banner)
+        y = write_head(figure, title=title)
         for column, text in enumerate(title_lines):
             x = _LABEL_INCHES + column * (_CELL_INCHES + gap) + _CELL_INCHES / 2
             write_text(figure, x, y + heads - 0.05, text, va="bottom", weight="bold")
@@ -160,8 +310,7 @@ def plot_overlays(
                 zip([None, None, *methods], cells, strict=True)
             ):
                 x = _LABEL_INCHES + column * (_CELL_INCHES + gap)
-                box = (x / width, 1 - (y + row_height) / height)
-                axes = figure.add_axes((*box, _CELL_INCHES / width, row_height / height))
+                axes = place_axes(figure, x, y, width=_CELL_INCHES, height=row_height)
                 axes.imshow(cell, interpolation="antialiased", aspect="equal")
                 axes.set_axis_off()
                 note = (cell_notes or {}).get((record["image_id"], method), "") if method else ""
@@ -197,7 +346,7 @@ def _overlay_row(
         truth = truth == 255
     layers = [empty, empty if truth is None else truth, *(masks[method] for method in methods)]
     for layer in layers:
-        _check_image(image, layer)
+        check_image(image, layer)
     scale = cell_px / max(image.shape[:2])
     size = tuple(max(1, round(side * scale)) for side in image.shape[:2])
     cells = [draw_overlay(image, layer, size_px=size) for layer in layers]
@@ -250,10 +399,21 @@ def _with_inset(
     drawn = cell.copy()
     frame = [round(value * scale) for value in (x_min, y_min, x_max, y_max)]
     thickness = max(1, round(min(height, width) / 240))
-    for colour, extra in ((_DARK, 2), ((255, 255, 255), 0)):
+    for colour, extra in ((DARK, 2), ((255, 255, 255), 0)):
         cv2.rectangle(drawn, frame[:2], frame[2:], colour, thickness + extra)
     drawn[top : top + side, left : left + side] = inset
     corner = (left, top), (left + side - 1, top + side - 1)
-    for colour, extra in ((_DARK, 2), ((255, 255, 255), 0)):
+    for colour, extra in ((DARK, 2), ((255, 255, 255), 0)):
         cv2.rectangle(drawn, *corner, colour, thickness + extra)
     return drawn
+
+
+def _row_label(record: dict[str, Any]) -> str:
+    parts = [_wrap(str(record["image_id"]).rpartition("/")[2], 19)]
+    kinds = [record.get("category"), record.get("defect_type")]
+    about = ", ".join(str(kind) for kind in kinds if kind is not None and not pd.isna(kind))
+    return "\n".join([*parts, *([_wrap(about, 19)] if about else [])])
+
+
+def _wrap(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=True)) or text

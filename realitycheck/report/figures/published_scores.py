@@ -1,27 +1,42 @@
-"""Published scores."""
+"""Our scores with their intervals beside the study's."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING
 
-import matplotlib
 import pandas as pd
-from matplotlib.figure import Figure
 
 from realitycheck.report.figures.style import (
-    _GRID,
-    _NO_ANSWER,
     BLUE,
-    STYLE,
+    NO_ANSWER,
+    STUDY_MARK,
     VERMILION,
+    head_inches,
+    legend_below,
     new_figure,
-    run_label,
+    place_axes,
+    plain_axes,
     sentence_figure,
+    styled,
     write_head,
 )
+from realitycheck.report.results import Results
+from realitycheck.report.text import named_run
 
-# --------------------------------------------------------------------------- ours against the study
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "Beside the study"
+CAPTION = "Our score with its interval, and the score that the study gives."
+ALT = "Two points for each method, ours and the study's; both stand in Tables 1 and 2."
+
+
+def plot(results: Results, dataset: None, *, title: str) -> Figure:
+    """Draw the figure of all data sets; see `plot_published_scores`."""
+    tables = results.table("segmentation"), results.table("classification")
+    return plot_published_scores(*tables, title=title)
 
 
 def plot_published_scores(
@@ -29,7 +44,6 @@ def plot_published_scores(
     classification: pd.DataFrame,
     *,
     title: str = "",
-    banner: str = "",
 ) -> Figure:
     """Draw our score with its interval beside the study's, one line per method.
 
@@ -39,7 +53,6 @@ def plot_published_scores(
         segmentation: Table 1.
         classification: Table 2.
         title: Title of the figure.
-        banner: Warning in a red band on top.
 
     Returns:
         The figure: a panel for IoU, one for F2; one sentence where the study gives no number.
@@ -56,38 +69,26 @@ def plot_published_scores(
     if not parts:
         return sentence_figure("The study gives no number for these data sets.", title=title)
     width, left, line = 7.2, 2.75, 0.3
-    top = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
+    top = head_inches(title=title)
     panel_head, panel_foot = 0.28, 0.5
     n_lines = [len(table) + table["dataset"].nunique() for *_, table in parts]
     height = top + sum(n_lines) * line + (panel_head + panel_foot) * len(parts)
     height += 0.35
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(width, height)
-        y = write_head(figure, title=title, banner=banner)
+        y = write_head(figure, title=title)
         for (label, ours, theirs, table), count in zip(parts, n_lines, strict=True):
             y += panel_head
             tall = count * line
-            axes = figure.add_axes(
-                (left / width, 1 - (y + tall) / height, (width - left - 0.3) / width, tall / height)
-            )
+            axes = place_axes(figure, left, y, width=width - left - 0.3, height=tall)
             _draw_pairs(axes, table, ours=ours, theirs=theirs, n_lines=count)
             axes.set_xlabel(label)
             y += tall + panel_foot
-        handles, labels = axes.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        figure.legend(
-            unique.values(),
-            unique.keys(),
-            ncols=3,
-            frameon=False,
-            fontsize=7,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 0.05 / height),
-        )
+        legend_below(figure, inches=0.05, n_columns=3)
     return figure
 
 
-def _draw_pairs(axes: Any, table: pd.DataFrame, *, ours: str, theirs: str, n_lines: int) -> None:
+def _draw_pairs(axes: Axes, table: pd.DataFrame, *, ours: str, theirs: str, n_lines: int) -> None:
     places, names = [], []
     place = 0
     for _, rows in table.groupby("dataset", sort=False):
@@ -110,13 +111,9 @@ def _draw_pairs(axes: Any, table: pd.DataFrame, *, ours: str, theirs: str, n_lin
             axes.plot(
                 row[theirs],
                 place,
-                marker="D",
                 ms=6,
-                mfc="#ffdd00",
-                mec="black",
-                mew=0.8,
-                ls="none",
                 label="in the study",
+                **STUDY_MARK,
             )
             if ours == "f2":
                 axes.plot(
@@ -127,10 +124,10 @@ def _draw_pairs(axes: Any, table: pd.DataFrame, *, ours: str, theirs: str, n_lin
                     mew=1.6,
                     color=VERMILION,
                     ls="none",
-                    label="best floor, without any model",
+                    label="best baseline, without any model",
                 )
             places.append(place)
-            names.append(f"   {run_label(row)}" + ("" if is_answered else _NO_ANSWER))
+            names.append(f"   {named_run(row)}" + ("" if is_answered else NO_ANSWER))
             place += 1
     labels = axes.set_yticks(places, [textwrap.shorten(n, 46, placeholder="…") for n in names])
     for tick, name in zip(labels, names, strict=True):
@@ -140,7 +137,4 @@ def _draw_pairs(axes: Any, table: pd.DataFrame, *, ours: str, theirs: str, n_lin
     axes.set_ylim(n_lines - 0.5, -0.6)
     axes.set_xlim(-0.02, 1.02)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=_GRID, lw=0.5)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    plain_axes(axes, grid="x", bare=("top", "right", "left"))

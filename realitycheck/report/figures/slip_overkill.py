@@ -1,43 +1,61 @@
-"""Figures of the evidence: detection probability, slip against overkill, ours against the study.
+"""Slip rate against overkill rate of every method, with bounds and limits.
 
-What a figure says does not hang on colour: methods are told apart by numbers and names, estimates
-by their marks, limits by lines with a text. All is drawn on white, for print.
+Figures are readable without colour: methods are told apart by numbers and names, estimates by their
+marks, limits by lines with a text. All is drawn on white, for print.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from realitycheck.report.figures.style import (
-    _FAINT,
-    _GRID,
-    _LONG_LABEL,
-    _RATE_TICKS,
     BLUE,
+    FAINT,
     GREEN,
-    STYLE,
-    _centre,
-    _legend_lines,
+    NO_ANSWER,
+    head_inches,
     new_figure,
+    place_axes,
+    plain_axes,
     sentence_figure,
+    styled,
     write_head,
     write_text,
 )
+from realitycheck.report.results import Results
+from realitycheck.report.text import named_run
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "Slip against overkill"
+CAPTION = (
+    "Defective parts that pass against good parts that are rejected, each with the bounds that the "
+    "parts at hand prove. A method is ready if its bars lie in the hatched corner."
+)
+ALT = (
+    "A point with two bars for each method; the same numbers stand in Table 2 and on the decision "
+    "cards."
+)
+
+_RATE_TICKS = (0, 0.01, 0.02, 0.05, 0.10, 0.20, 0.40, 0.60, 0.80, 1.0)
+#: Letters of a label from which on it is kept inside the axes.
+_LONG_LABEL = 10
 #: Points closer than this, on the axes of square roots, share one mark.
 _SAME_PLACE = 0.035
 
 
-# ---------------------------------------------------------------------------- slip against overkill
+def plot(results: Results, dataset: None, *, title: str) -> Figure:
+    """Draw the figure of all data sets; see `plot_slip_overkill`."""
+    return plot_slip_overkill(results.table("readiness"), title=title)
 
 
-def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str = "") -> Figure:
+def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "") -> Figure:
     """Draw the share of defective parts that pass against that of good parts rejected.
 
     One panel per data set. Bars are the bounds; the shaded corner is what the limits allow, and a
@@ -50,7 +68,6 @@ def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str 
         readiness: One row per data set, method and prompt, with the rates, their bounds, the
             limits, n_ok, n_nok, n_answered, dataset_name, method_name and prompt.
         title: Title of the figure.
-        banner: Warning in a red band on top.
 
     Returns:
         The figure; one sentence where there is no method.
@@ -61,17 +78,15 @@ def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str 
     panels = [rows for _, rows in readiness.groupby("dataset", sort=False)]
     keys = [_legend_lines(rows) for rows in panels]
     heights = [max(side, 0.5 + 0.15 * sum(map(len, key))) for key in keys]
-    top = (0.3 if banner else 0.0) + (0.32 if title else 0.06)
+    top = head_inches(title=title)
     gap = 0.9
     height = top + sum(heights) + gap * len(panels) + 0.05
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(width, height)
-        y = write_head(figure, title=title, banner=banner)
+        y = write_head(figure, title=title)
         for rows, key, panel_height in zip(panels, keys, heights, strict=True):
             y += 0.32
-            axes = figure.add_axes(
-                (left / width, 1 - (y + side) / height, side / width, side / height)
-            )
+            axes = place_axes(figure, left, y, width=side, height=side)
             _draw_rates(axes, rows.reset_index(drop=True))
             first = rows.iloc[0]
             write_text(
@@ -96,7 +111,9 @@ def plot_slip_overkill(readiness: pd.DataFrame, *, title: str = "", banner: str 
     return figure
 
 
-def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
+def _draw_rates(axes: Axes, rows: pd.DataFrame) -> None:
+    from matplotlib.patches import Rectangle
+
     for scale in (axes.set_xscale, axes.set_yscale):
         scale("function", functions=(lambda v: np.sqrt(np.clip(v, 0, None)), np.square))
     labels = [f"{100 * tick:g} %" for tick in _RATE_TICKS]
@@ -104,19 +121,18 @@ def _draw_rates(axes: Any, rows: pd.DataFrame) -> None:
     axes.set_yticks(_RATE_TICKS, labels, size=7)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    axes.grid(color=_GRID, lw=0.5)
-    axes.set_axisbelow(True)
+    plain_axes(axes, grid="both", bare=())
     axes.set_xlabel("overkill: good parts rejected (square-root scale)")
     axes.set_ylabel("slip: defective parts passed (square-root scale)")
     share = np.linspace(0, 1, 200)
-    axes.plot(share, 1 - share, color=_FAINT, lw=0.9, ls=(0, (4, 3)))
+    axes.plot(share, 1 - share, color=FAINT, lw=0.9, ls=(0, (4, 3)))
     axes.annotate(
         "no look at the part",
         (0.28, 0.72),
         xytext=(4, 4),
         textcoords="offset points",
         size=6.5,
-        color=_FAINT,
+        color=FAINT,
     )
     slip, overkill = rows["max_slip_rate"].iloc[0], rows["max_overkill_rate"].iloc[0]
     axes.add_patch(
@@ -207,3 +223,19 @@ def _places(centres: pd.DataFrame) -> list[tuple[tuple[float, float], list[int]]
         else:
             places.append(((x, y), [number]))
     return places
+
+
+def _legend_lines(rows: pd.DataFrame) -> list[list[str]]:
+    """Names of a panel's methods, wrapped; of one that judged no part, with a word that it did."""
+    return [
+        textwrap.wrap(named_run(row) + ("" if row["n_answered"] else NO_ANSWER), 42) or [""]
+        for _, row in rows.iterrows()
+    ]
+
+
+def _centre(row: pd.Series) -> tuple[float, float]:
+    """Rates of a row; the middle of the bounds where unanswered images leave a range."""
+    return tuple(
+        float(row[name]) if pd.notna(row[name]) else (row[f"{name}_low"] + row[f"{name}_high"]) / 2
+        for name in ("overkill_rate", "slip_rate")
+    )

@@ -10,30 +10,8 @@ import pandas as pd
 
 from realitycheck.core.constants import NO_PROMPT
 from realitycheck.report.page.outlines import screen_size
+from realitycheck.report.words import EMPTY_ANSWER, STATUS_WORDS
 
-#: Statuses in few words; every status that a mask or an answer can have.
-STATUS_NAMES = {
-    "ok": "mask found",
-    "no_box": "no box found",
-    "empty": "no region left",
-    "no_mask": "SAM cut nothing out",
-    "nothing_selected": "no mask fits the text",
-    "constant_map": "similarity is the same everywhere",
-    "not_comparable": "not comparable to the reference",
-    "no_threshold": "too few good parts for a threshold",
-    "answered": "answered",
-    "refused": "refused by the model",
-    "prompt_blocked": "question blocked",
-    "truncated": "answer cut short",
-    "stopped": "stopped",
-    "not_in_schema": "answer out of form",
-    "unreadable": "reply unreadable",
-    "failed": "no reply",
-    "wrong_model": "another model answered",
-    "not_asked": "not asked",
-}
-#: The same statuses of answers in which a word means something else.
-_EMPTY_ANSWER = "empty answer"
 _LABELS = {"OK": 0, "NOK": 1}
 _MAX_REASONING = 4000
 
@@ -130,10 +108,10 @@ class Gallery:
 
         Args:
             run: The method.
-            scores: One row an image.
+            scores: One row per image.
             mask_paths: Outlines of the masks that are not empty, by image id; None without masks.
             mask_key: What the masks are known by, so that methods can share them.
-            answers: Verdicts with their reasoning, one or several an image; None without.
+            answers: Verdicts with their reasoning, one or several per image; None without.
         """
         first = self._first[run.dataset]
         own = scores.assign(
@@ -194,9 +172,9 @@ class Gallery:
         if pd.isna(status):
             name = "no status"
         elif is_answer and status == "empty":
-            name = _EMPTY_ANSWER
+            name = EMPTY_ANSWER
         else:
-            name = STATUS_NAMES.get(status, str(status).replace("_", " "))
+            name = STATUS_WORDS[status].short
         if name not in self._statuses:
             self._statuses.append(name)
         return self._statuses.index(name)

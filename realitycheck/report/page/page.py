@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -19,38 +19,16 @@ import pandas as pd
 
 from realitycheck.core.constants import NO_PROMPT
 from realitycheck.report.page.gallery import Gallery
-from realitycheck.report.page.tables import (
-    audit_findings,
-    audit_passed,
-    breakdown_tables,
-    comparison_tables,
-    detection_tables,
-    pixel_tables,
-    runtime_table,
-)
-from realitycheck.report.tables.domain_gap import domain_gap_text
-from realitycheck.report.tables.self_test import self_test_text, verdict
-from realitycheck.report.tables.study_text import table_text
-from realitycheck.report.text import (
-    MISSING,
-    TableText,
-    percent_text,
-    prompt_text,
-    score_text,
-    simple_table,
-    without_empty_columns,
-)
+from realitycheck.report.page.provenance import provenance_tables, runtime_table
+from realitycheck.report.tables.audit import audit_findings, audit_passed
+from realitycheck.report.tables.base import Section
+from realitycheck.report.tables.readiness import DECISIONS
+from realitycheck.report.tables.registry import open_table
+from realitycheck.report.tables.self_test import verdict
+from realitycheck.report.text import MISSING, named_run, percent_text, score_text
 
 TEMPLATE, STYLE, PROGRAM = "page.html", "page.css", "page.js"
 
-#: Decisions in the order that a reader wants them: word, mark, what follows.
-DECISIONS = {
-    "ready": ("Ready", "✔", "may inspect by itself"),
-    "assist": ("Assist", "◐", "may inspect if people re-check what it rejects"),
-    "cannot_tell": ("Cannot tell", "?", "the parts at hand prove neither"),
-    "not_ready": ("Not ready", "✖", "must not inspect"),
-    "did_not_judge": ("Did not judge", "–", "has no verdict on most parts"),
-}
 #: Cards that are always shown.
 _N_CARDS = 6
 #: What the bounds of a number say about its limit.
@@ -59,23 +37,6 @@ STATES = {
     "unproven": "limit not proven",
     "over": "over the limit",
 }
-
-
-@dataclass(frozen=True)
-class PageTables:
-    """The tables that the page shows; the last two where a run has them."""
-
-    segmentation: pd.DataFrame
-    classification: pd.DataFrame
-    readiness: pd.DataFrame
-    detection_probability: pd.DataFrame
-    detection_bins: pd.DataFrame
-    breakdown: pd.DataFrame
-    comparison: pd.DataFrame
-    pixel_scores: pd.DataFrame
-    audit: pd.DataFrame
-    self_test: pd.DataFrame | None = None
-    domain_gap: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -100,20 +61,23 @@ class FigureOnPage:
 
 
 def render_page(
-    tables: PageTables,
+    tables: Mapping[str, pd.DataFrame],
     gallery: Gallery,
     *,
+    names: Sequence[str],
     figures: Sequence[FigureOnPage],
     about: Mapping[str, Any],
 ) -> str:
     """Make the page's HTML.
 
     Args:
-        tables: The tables.
+        tables: The run's tables by name, in the order that they are shown in, and the further
+            tables that some have.
+        names: Names of the tables themselves.
         gallery: Images and what methods said of them, with their pictures.
         figures: The figures, in their order.
         about: What is known of the run, for people: title, version, settings_digest, results_dir,
-            intervals, untrained (a warning, or ""), asked, networks and licences (rows of tables),
+            intervals, weights (whose files, or ""), asked, networks and licences (rows of tables),
             versions, runs (with the facts of their predictions), runtimes, pictures_folder (None
             where the page holds its pictures), n_pictures, picture_side_px, max_mb.
 
@@ -129,25 +93,25 @@ def render_page(
     )
     program = _read(PROGRAM)
     # Sections that nothing is known for are left out; a reader should not meet an empty heading.
+    sections = [section for name in names if (section := _section(name, tables))]
+    tested = tables.get("self_test")
     context = {
         "about": about,
         "style": _read(STYLE),
         "program": program,
         "program_hash": _hash(program),
-        "products": _products(tables),
+        "products": _products(tables["readiness"], tables["classification"]),
         "states": STATES,
-        "confidence": f"{100 * tables.readiness['confidence'].iloc[0]:g}\u00a0%",
-        "result_tables": _result_tables(tables),
+        "confidence": f"{100 * tables['readiness']['confidence'].iloc[0]:g}\u00a0%",
+        "result_tables": [text for s in sections if s.place == "tables" for text in s.texts],
         "figures": figures,
-        "breakdowns": breakdown_tables(tables.breakdown),
-        "comparisons": comparison_tables(tables.comparison),
-        "detection": detection_tables(tables.detection_probability, tables.detection_bins),
-        "pixels": pixel_tables(tables.pixel_scores),
-        "self_test": _self_test(tables),
-        "domain_gap": None if tables.domain_gap is None else domain_gap_text(tables.domain_gap),
-        "findings": audit_findings(tables.audit),
-        "passed": audit_passed(tables.audit),
-        "provenance": _provenance(about),
+        "evidence": [section for section in sections if section.place == "evidence"],
+        "self_test": None
+        if tested is None
+        else {"passed": bool(tested["passed"].all()), "sentence": verdict(tested)},
+        "findings": audit_findings(tables["audit"]),
+        "passed": audit_passed(tables["audit"]),
+        "provenance": provenance_tables(about),
         "runtimes": runtime_table(about["runtimes"]),
         "n_images": gallery.n_images,
         "n_results": gallery.n_results,
@@ -155,6 +119,13 @@ def render_page(
         "pictures": _as_script(gallery.pictures),
     }
     return environment.get_template(TEMPLATE).render(context)
+
+
+def _section(name: str, tables: Mapping[str, pd.DataFrame]) -> Section | None:
+    """What the page shows of a table; None where it has no section or nothing to say."""
+    section = getattr(open_table(name), "section", None)
+    shown = section(tables) if section else None
+    return shown if shown and shown.texts else None
 
 
 def _read(name: str) -> str:
@@ -175,11 +146,11 @@ def _as_script(value: Any) -> str:
 # ----------------------------------------------------------------------------------------- decision
 
 
-def _products(tables: PageTables) -> list[dict[str, Any]]:
+def _products(readiness: pd.DataFrame, classification: pd.DataFrame) -> list[dict[str, Any]]:
     """Cards of each data set, the best decision first, with a sentence above them."""
-    counts = tables.classification.set_index(["dataset", "method", "prompt"])
+    counts = classification.set_index(["dataset", "method", "prompt"])
     products = []
-    for dataset, rows in tables.readiness.groupby("dataset", sort=False):
+    for dataset, rows in readiness.groupby("dataset", sort=False):
         order = list(DECISIONS)
         ranked = rows.assign(
             rank=[order.index(decision) for decision in rows["decision"]],
@@ -211,7 +182,7 @@ def _answer(rows: pd.DataFrame) -> str:
     n = len(rows)
     counts = rows["decision"].value_counts()
     what = "method" if n == 1 else "methods and prompts"
-    ready = [_name(row) for _, row in rows[rows["decision"] == "ready"].iterrows()]
+    ready = [named_run(row) for _, row in rows[rows["decision"] == "ready"].iterrows()]
     if ready:
         verb = "meets" if len(ready) == 1 else "meet"
         return f"Yes: of {n} {what} tried, {_list(ready)} {verb} every limit."
@@ -235,20 +206,15 @@ def _list(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _name(row: Mapping[str, Any]) -> str:
-    name, prompt = row["method_name"], row["prompt"]
-    return name if prompt == NO_PROMPT else f"{name} ({prompt})"
-
-
 def _limits(row: pd.Series) -> str:
     limits = [
         f"slip rate at most {_limit(row['max_slip_rate'])}",
         f"overkill rate at most {_limit(row['max_overkill_rate'])}",
     ]
     if pd.notna(row["max_seconds_per_part"]):
-        limits.append(f"at most {row['max_seconds_per_part']:g} s a part")
+        limits.append(f"at most {row['max_seconds_per_part']:g} s per part")
     if pd.notna(row["max_cost_per_part_usd"]):
-        limits.append(f"at most {row['max_cost_per_part_usd']:g} USD a part")
+        limits.append(f"at most {row['max_cost_per_part_usd']:g} USD per part")
     return ", ".join(limits)
 
 
@@ -274,9 +240,9 @@ def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
         }
     )
     if pd.notna(row["seconds_per_part"]):
-        facts.append(_limit_fact("Time", row, "seconds_per_part", "s a part"))
+        facts.append(_limit_fact("Time", row, "seconds_per_part", "s per part"))
     if pd.notna(row["cost_per_part_usd"]) and row["cost_per_part_usd"] > 0:
-        facts.append(_limit_fact("Cost", row, "cost_per_part_usd", "USD a part"))
+        facts.append(_limit_fact("Cost", row, "cost_per_part_usd", "USD per part"))
     return {
         "decision": row["decision"],
         "word": word,
@@ -359,97 +325,3 @@ def _limit_fact(name: str, row: pd.Series, column: str, unit: str) -> dict[str, 
         "words": f"limit {limit:g}" if known else "no limit was set",
         "state": ("within" if row[column] <= limit else "over") if known else None,
     }
-
-
-def _self_test(tables: PageTables) -> dict[str, Any] | None:
-    """Say in a sentence whether the easy data set was easy, with the table behind it."""
-    if tables.self_test is None:
-        return None
-    return {
-        "passed": bool(tables.self_test["passed"].all()),
-        "sentence": verdict(tables.self_test),
-        "table": replace(self_test_text(tables.self_test), legend=[]),
-    }
-
-
-# ------------------------------------------------------------------------------------------- tables
-
-
-def _result_tables(tables: PageTables) -> list[TableText]:
-    found = []
-    if len(tables.segmentation):
-        text = table_text(tables.segmentation, "Table 1. How well masks fit: IoU")
-        found.append(without_empty_columns(text))
-    text = table_text(tables.classification, "Table 2. How good verdicts are: F2, slip, overkill")
-    found.append(without_empty_columns(text))
-    return found
-
-
-# --------------------------------------------------------------------------------------- provenance
-
-
-def _provenance(about: Mapping[str, Any]) -> dict[str, TableText | None]:
-    """What every number was computed from, as tables."""
-    runs = [
-        [
-            run["dataset_name"],
-            run["method_name"],
-            prompt_text(run["prompt"]),
-            _short(run["facts"].get("settings_digest")),
-            _short(run["facts"].get("code")),
-            _each(run["facts"].get("device")),
-            _each(run["facts"].get("precision")),
-            _each(run["facts"].get("seed")),
-        ]
-        for run in about["runs"]
-    ]
-    versions = [[name, version] for name, version in about["versions"].items()]
-    return {
-        "asked": simple_table(
-            "What was asked",
-            ["Data set", "Prompt", "Whom", "Words"],
-            about["asked"],
-            n_text_columns=4,
-        )
-        if about["asked"]
-        else None,
-        "runs": simple_table(
-            "Where each method's predictions come from",
-            [
-                *("Data set", "Method", "Prompt", "Settings digest", "Code digest", "Device"),
-                *("Precision", "Seed"),
-            ],
-            runs,
-            n_text_columns=8,
-            legend=[
-                "Every Parquet file carries these facts in its metadata, with the digests in full."
-            ],
-        )
-        if runs
-        else None,
-        "networks": simple_table(
-            "Networks",
-            ["Network", "Size", "Files", "Digest of the weights", "Licence of the weights"],
-            about["networks"],
-            n_text_columns=5,
-        )
-        if about["networks"]
-        else None,
-        "licences": simple_table(
-            "Licences", ["What", "Licence"], about["licences"], n_text_columns=2
-        ),
-        "versions": simple_table("Software", ["Package", "Version"], versions, n_text_columns=2),
-    }
-
-
-def _short(digest: Any) -> str:
-    if isinstance(digest, list):
-        return ", ".join(_short(one) for one in digest)
-    return MISSING if not digest else str(digest)[:12]
-
-
-def _each(value: Any) -> str:
-    """Print a fact; several where shards differ in it."""
-    if value is None:
-        return MISSING
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

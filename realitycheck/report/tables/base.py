@@ -1,36 +1,27 @@
-"""The two result tables: one row a data set, method and prompt, from one row an image.
+"""What tables share: descriptions and names, the order of rows, checks of scores.
 
-Each statistic carries its interval and the number of images it is taken over. An image without an
-answer makes a score a range, from all such images wrong (`*_worst`) to all right (`*_best`); the
-score's own column then is missing, and its interval reaches from the worst case's lower limit to
-the best case's upper limit.
+An image without an answer makes a score a range, from all such images wrong (`*_worst`) to all
+right (`*_best`); the score's own column then is missing, and its interval reaches from the worst
+case's lower limit to the best case's upper limit.
 """
 
 import zlib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.constants import NO_PROMPT
-from realitycheck.metrics.baselines import FLOORS, f2_floor, verdict_floors
-from realitycheck.metrics.classification import (
-    Confusion,
-    f_beta,
-    overkill_rate,
-    precision,
-    recall,
-    slip_rate,
-)
+from realitycheck.core.constants import MASK_FLOORS, OWN_WEIGHTS
+from realitycheck.core.schemas import SCORES
+from realitycheck.core.tables import Schema, _bool, _int, _real, _text
+from realitycheck.metrics.baselines import FLOORS
+from realitycheck.report.results import KEYS, Notes
 from realitycheck.report.tables.published import load_published
+from realitycheck.report.text import TableText
 
-KEYS = ["dataset", "method", "prompt"]
-SCORE_COLUMNS = [
-    *("dataset", "image_id", "method", "prompt", "category", "group", "label"),
-    *("label_predicted", "iou", "intersection_px", "union_px", "truth_px", "predicted_px"),
-    *("lost_px", "defect_type", "status"),
-]
+#: Names of the baselines for people; those of methods come with their descriptions.
 BASELINE_NAMES = {
     "reject_everything": "Baseline: reject everything",
     "accept_everything": "Baseline: accept everything",
@@ -38,120 +29,65 @@ BASELINE_NAMES = {
     "whole_image": "Baseline: whole image",
 }
 
+
 _DATASET_KEYS = {"name", "published_as", "note"}
-_METHOD_KEYS = {"kind", "name", "variant", "model", "uses_test_truth", "note"}
-_METHOD_KEYS |= {"verdict_by", "label", "gives_masks"}
-_AREA_NOTE = "NOK by predicted area, above a threshold from good images of other folds"
+_METHOD_KEYS = {
+    *("kind", "label", "name", "variant", "model", "note", "gives_masks", "uses_test_truth"),
+    "verdict_by",
+}
+AREA_NOTE = "NOK by predicted area, above a threshold from good images of other folds"
 _UNJUDGED_WORDS = {
     "not_comparable": "not comparable: not aligned, and of another size than the reference"
 }
-_NO_VARIATION = "no variation among the images to estimate an interval from"
-_DESCRIPTION = {
-    "dataset_name": "string",
-    "method_name": "string",
-    "kind": "string",
-    "variant": "string",
-    "model": "string",
-    "uses_test_truth": "boolean",
-    "is_floor": "boolean",
-    "status_counts": "string",
-    "n_groups": "Int64",
-    "confidence": "float64",
-    "note": "string",
-}
-# What is known of a run's answers beside its verdicts.
-ANSWER_COLUMNS = {
-    "n_samples": "Int64",  # answers of an image that its verdict is the majority of
-    "fleiss_kappa": "float64",  # agreement of the samples beyond chance
-    "flip_rate": "float64",  # share of images whose samples do not all agree
-    "cost_per_1000_parts_usd": "float64",  # missing where an answer has no price
-}
+NO_VARIATION = "no variation among the images to estimate an interval from"
+#: Columns that end Tables 1 and 2.
+DESCRIPTION = (
+    ("dataset_name", _text),
+    ("method_name", _text),
+    ("kind", _text),
+    ("variant", _text),
+    ("model", _text),
+    ("uses_test_truth", _bool),
+    ("is_floor", _bool),
+    ("status_counts", _text),
+    ("n_groups", _int),
+    ("confidence", _real),
+    ("note", _text),
+)
 
 
-def _without_unknown(row: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what nobody knows where no good, or no defective, part is scored."""
-    for count, names in (("n_ok", ("overkill_rate",)), ("n_nok", ("slip_rate", "recall"))):
-        if not row[count]:
-            unknown = [key for key in row if key.startswith((*names, "precision", "f2"))]
-            row |= dict.fromkeys(unknown, np.nan) | {"f2_interval": "undefined"}
-    return row
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of a table.
+
+    Attributes:
+        texts: What stands there; without any the section is left out.
+        place: `tables`, beside Tables 1 and 2, or `evidence`, in a part of its own.
+        heading: Of that part.
+        is_folded: Whether long texts are shown when a reader opens them.
+    """
+
+    texts: Sequence[TableText]
+    place: str = "evidence"
+    heading: str = ""
+    is_folded: bool = False
 
 
-def _is_no_better(row: dict[str, Any], high: str, floor: str) -> bool | None:
-    """Tell whether an upper limit is not above the best floor; None for floors themselves."""
+def is_no_better(row: dict[str, Any], high: str, floor: str) -> bool | None:
+    """Tell whether an upper limit is not above the best baseline; None for baselines."""
     is_known = np.isfinite(row[high]) and np.isfinite(row[floor])
     if row["is_floor"] or not is_known:
         return None
     return bool(row[high] <= row[floor] + 1e-12)
 
 
-def _count_columns(counts: Confusion) -> dict[str, Any]:
-    return {
-        "n_images": round(counts.n_ok + counts.n_nok),
-        "n_ok": round(counts.n_ok),
-        "n_nok": round(counts.n_nok),
-        "n_answered": round(counts.n_answered),
-        "n_unanswered_ok": int(counts.unanswered_ok),
-        "n_unanswered_nok": int(counts.unanswered_nok),
-        "tp": counts.tp,
-        "fp": counts.fp,
-        "fn": counts.fn,
-        "tn": counts.tn,
-    }
-
-
-def _range(name: str, worst: float, best: float) -> dict[str, float]:
-    """Give a value only where the worst and the best case agree."""
-    value = worst if worst == best else np.nan
-    return {name: value, f"{name}_worst": worst, f"{name}_best": best}
-
-
-def _with_floors(rows: list[dict], datasets: Mapping, *, confidence: float) -> list[dict]:
-    """Put the floors that are missing behind the rows of each data set."""
-    complete: list[dict] = []
-    for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        own = [row for row in rows if row["dataset"] == dataset]
-        complete += own
-        n_nok, n_ok = own[0]["n_nok"], own[0]["n_ok"]
-        present = {row["kind"] for row in own}
-        for floor, counts in verdict_floors(n_nok, n_ok).items():
-            if floor in present:
-                continue
-            value = f_beta(counts)
-            row = dict(zip(KEYS, (dataset, floor, NO_PROMPT), strict=True))
-            row |= _count_columns(counts)
-            for name, rate in (
-                ("precision", precision),
-                ("recall", recall),
-                ("slip_rate", slip_rate),
-                ("overkill_rate", overkill_rate),
-            ):
-                row |= _range(name, rate(counts), rate(counts))
-            row |= _range("f2", value, value)
-            row |= {"f2_interval": "undefined", "f2_floor": f2_floor(n_nok, n_ok)}
-            row = _without_unknown(row) | {
-                "dataset_name": dataset_name(dataset, datasets),
-                "method_name": BASELINE_NAMES[floor],
-                "kind": floor,
-                "uses_test_truth": False,
-                "is_floor": True,
-                "verdict_by": "model",
-                "unanswered_status": "",
-                "status_counts": "",
-                "confidence": confidence,
-                "note": "expected counts" if floor == "coin_at_prevalence" else "",
-            }
-            complete.append(row)
-    return complete
-
-
-def _why(statuses: Iterable[str]) -> str:
+def why_unjudged(statuses: Iterable[str]) -> str:
     """Say why images of some statuses could not be judged."""
     reasons = [_UNJUDGED_WORDS[status] for status in sorted(set(statuses) & set(_UNJUDGED_WORDS))]
     return f" ({', '.join(reasons)})" if reasons else ""
 
 
-def _count_notes(study: dict, *, n_nok: int, n_ok: int | None = None) -> list[str]:
+def count_notes(study: dict, *, n_nok: int, n_ok: int | None = None) -> list[str]:
     """Say when a published value was taken over other numbers of images than ours."""
     is_same = n_nok == study["n_nok"] and n_ok in (None, study["n_ok"])
     if is_same:
@@ -163,8 +99,8 @@ def _count_notes(study: dict, *, n_nok: int, n_ok: int | None = None) -> list[st
     return [f"published value over {theirs} images of {study['name']}, ours over {ours}"]
 
 
-def _describe(
-    key: tuple[str, str, str], images: pd.DataFrame, datasets: Mapping, methods: Mapping
+def describe(
+    key: tuple[str, str, str], images: pd.DataFrame, datasets: Notes, methods: Notes
 ) -> dict[str, Any]:
     """Gather what a row says about itself."""
     dataset, method, _ = key
@@ -176,7 +112,7 @@ def _describe(
     if uses_test_truth:
         notes.append("uses the ground truth of the test images to set its threshold")
     if settings.get("verdict_by") == "area":
-        notes.append(_AREA_NOTE)
+        notes.append(AREA_NOTE)
     groups = groups_of(images)
     n_groups = len(images)
     if groups is not None:
@@ -190,47 +126,63 @@ def _describe(
         "model": settings.get("model"),
         "uses_test_truth": uses_test_truth,
         "is_floor": kind in FLOORS,
-        "status_counts": _status_counts(images["status"]),
+        "status_counts": status_counts(images["status"]),
         "n_groups": n_groups,
         "notes": [note for note in notes if note],
     }
 
 
-def _status_counts(status: pd.Series) -> str:
+def status_counts(status: pd.Series) -> str:
     """Put the statuses of images into words, the most frequent first."""
     counts = status.fillna("none").astype(str).value_counts()
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{value} {count}" for value, count in ordered)
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")
-
-
-def dataset_name(dataset: str, datasets: Mapping[str, Mapping[str, Any]]) -> str:
+def dataset_name(dataset: str, datasets: Notes) -> str:
     """Name of a data set for people."""
     return datasets[dataset].get("name") or dataset
 
 
-def method_name(method: str, methods: Mapping[str, Mapping[str, Any]]) -> str:
+def method_name(method: str, methods: Notes) -> str:
     """Name of a method for people, with its variant, and how it judges where that is by area."""
-    settings = methods.get(method, {})
-    usual = settings.get("label") or BASELINE_NAMES.get(settings.get("kind", method), method)
-    name = settings.get("name") or usual
-    variant = settings.get("variant")
-    if not settings.get("name") and variant not in (None, "published"):
-        name = f"{name} ({variant})"
-    return f"{name} (area)" if settings.get("verdict_by") == "area" else name
+    about = methods.get(method, {})
+    name = about.get("name")
+    if not name:
+        name = about.get("label") or BASELINE_NAMES.get(about.get("kind", method), method)
+        if about.get("variant") not in (None, "published"):
+            name = f"{name} ({about['variant']})"
+    return f"{name} (area)" if about.get("verdict_by") == "area" else name
 
 
-def _published_as(datasets: Mapping, dataset: str) -> str | None:
+def gives_masks(method: str, methods: Notes, images: pd.DataFrame) -> bool:
+    """Whether a method marks pixels: its description says so, or it has marked some."""
+    about = methods.get(method, {})
+    is_said = about.get("gives_masks", about.get("kind", method) in MASK_FLOORS)
+    return is_said or bool(images["predicted_px"].notna().any())
+
+
+def weights_notes(methods: Notes) -> list[str]:
+    """Sentences below a table whose methods ran on weights from files of the user's."""
+    found: dict[str, list[str]] = {}
+    for method, about in methods.items():
+        # Verdicts by area are of masks that have a method of their own.
+        if about.get("verdict_by") != "area":
+            for part in about.get("note", "").split("; "):
+                if part.startswith(OWN_WEIGHTS):
+                    found.setdefault(part, []).append(method_name(method, methods))
+    return [f"With {part}: {', '.join(dict.fromkeys(names))}." for part, names in found.items()]
+
+
+def published_as(datasets: Notes, dataset: str) -> str | None:
+    """Key of the study's data set that one of ours stands for; None if it stands for none."""
     return datasets[dataset].get("published_as")
 
 
 def rows_by_run(
-    scores: pd.DataFrame, datasets: Mapping, methods: Mapping
+    scores: pd.DataFrame, datasets: Notes, methods: Notes
 ) -> list[tuple[tuple[str, str, str], pd.DataFrame]]:
-    """Split scores by key, in the order of the descriptions, floors last."""
+    """Split scores by key, in the order of the descriptions, baselines last."""
     dataset_rank = {name: rank for rank, name in enumerate(datasets)}
     method_rank = {name: rank for rank, name in enumerate(methods)}
     prompt_rank = {name: rank for rank, name in enumerate(dict.fromkeys(scores["prompt"]))}
@@ -264,23 +216,23 @@ def stream_of(seed: int, *key: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32("\0".join(key).encode())])
 
 
-def _typed(rows: list[dict], columns: dict[str, str]) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            name: pd.Series([row.get(name) for row in rows], dtype=object).astype(dtype)
-            for name, dtype in columns.items()
-        }
-    )
+def typed_table(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pd.DataFrame:
+    """Put rows into the columns of a schema, whole numbers that may be missing as such."""
+    table = pd.DataFrame(rows, columns=schema.columns)
+    kinds = {"int64": "Int64", "double": "float64", "bool": "boolean"}
+    for name, kind in schema.fields:
+        if str(kind) in kinds:
+            table[name] = table[name].astype(kinds[str(kind)])
     return table
 
 
-def _check_scores(scores: pd.DataFrame, datasets: Mapping, methods: Mapping) -> None:
+def check_scores(scores: pd.DataFrame, datasets: Notes, methods: Notes) -> None:
     """Refuse scores from which a table would come out wrong."""
-    missing = [name for name in SCORE_COLUMNS if name not in scores.columns]
+    needed = [name for name in SCORES.columns if name != "score"]
+    missing = [name for name in needed if name not in scores.columns]
     if missing:
         raise ValueError(
-            f"the scores need the columns {', '.join(SCORE_COLUMNS)}, but {', '.join(missing)} "
-            "are missing"
+            f"the scores need the columns {', '.join(needed)}, but {', '.join(missing)} are missing"
         )
     for column in (*KEYS, "image_id"):
         if scores[column].isna().any():
@@ -310,7 +262,7 @@ def _check_scores(scores: pd.DataFrame, datasets: Mapping, methods: Mapping) -> 
     if is_repeated.any():
         first = scores[is_repeated].iloc[0]
         raise ValueError(
-            f"scores: one row an image is expected, but {int(is_repeated.sum())} rows repeat one "
+            f"scores: one row per image is expected, but {int(is_repeated.sum())} rows repeat one "
             f"(first: {_place(first)}); gather the samples of an image into one verdict before"
         )
     is_contradictory = scores["predicted_px"].notna() & scores["iou"].isna()
@@ -324,14 +276,14 @@ def _check_scores(scores: pd.DataFrame, datasets: Mapping, methods: Mapping) -> 
     _check_same_images(scores)
 
 
-def _check_published_names(datasets: Mapping) -> None:
+def _check_published_names(datasets: Notes) -> None:
     _, studied = load_published()
     for name in datasets:
-        published_as = _published_as(datasets, name)
-        if published_as is not None and published_as not in studied:
+        key = published_as(datasets, name)
+        if key is not None and key not in studied:
             raise ValueError(
                 f"data set {name!r}: published_as must be one of {', '.join(studied)}, but is "
-                f"{published_as!r}"
+                f"{key!r}"
             )
 
 

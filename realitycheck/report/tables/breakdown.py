@@ -1,42 +1,45 @@
-"""Breakdown."""
+"""Scores by category, by defect type and by defect size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.constants import MASK_FLOORS
-from realitycheck.core.tables import Schema, _int, _real, _text
+from realitycheck.core.constants import AREA_SUFFIX, MASK_FLOORS
+from realitycheck.core.schemas import MASKS
+from realitycheck.core.tables import Schema, _int, _real, _text, read_table
 from realitycheck.metrics.classification import (
     confusion,
     overkill_rate,
     slip_rate,
     worst_case,
 )
-from realitycheck.metrics.detection_probability import (
-    bin_of,
-    size_edges,
-)
+from realitycheck.metrics.detection_probability import bin_of, size_edges
 from realitycheck.metrics.intervals import clopper_pearson, mean_iou_interval
+from realitycheck.report.results import KEYS, Notes, Results, Run
 from realitycheck.report.tables.base import (
-    KEYS,
+    Section,
     categories_of,
     dataset_name,
     groups_of,
     method_name,
     rows_by_run,
     stream_of,
+    typed_table,
 )
-from realitycheck.report.tables.statistics import Notes, _table
 from realitycheck.report.text import (
     TableText,
-    _bounded,
+    bounded,
+    interval_text,
     percent_text,
     score_text,
-    text_by_run,
+    table_by_run,
+    with_columns,
 )
 
 BREAKDOWN = Schema(
@@ -69,9 +72,100 @@ BREAKDOWN = Schema(
     ("mean_iou", "slip_rate", "slip_rate_high", "overkill_rate", "overkill_rate_high")
     + ("ok_with_mask_rate", "ok_mask_area_share"),
 )
+SCHEMAS = {"breakdown": BREAKDOWN}
+SETTINGS = ("evaluation",)
+
+#: What scores are broken down by: in the table's cells, and in captions.
+_BY_WORDS = {
+    "category": ("Category", "kind of product"),
+    "defect_type": ("Defect type", "type of defect"),
+    "defect_size": ("Defect size", "size of the defect"),
+}
 
 
-# -------------------------------------------------------------------------------------- breakdown
+def compute(results: Results) -> dict[str, pd.DataFrame]:
+    """Make the table of a run; see `breakdown_table`."""
+    masked = results.runs("masks")
+    table = breakdown_table(
+        results.scores(results.runs("broken_down")),
+        mask_sizes(results.files_of("masks", masked), results.runs("area")),
+        datasets=results.datasets,
+        methods=results.methods,
+        pixel_pitch_mm=results.facts["pixel_pitch_mm"],
+        **results.facts["evaluation"],
+    )
+    return {"breakdown": table}
+
+
+def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
+    """Put the table into words."""
+    return {"breakdown": [breakdown_text(tables["breakdown"])]}
+
+
+def section(tables: Mapping[str, pd.DataFrame]) -> Section:
+    """Show one table per data set and thing that it is broken down by.
+
+    What has only one value in a data set says no more than Tables 1 and 2, and is left out.
+    """
+    shown = []
+    for (_, by), rows in tables["breakdown"].groupby(["dataset", "by"], sort=False):
+        if rows["value"].nunique() > 1:
+            text = breakdown_text(rows)
+            # The caption says what it is by, and of which data set.
+            said = {text.header.index("By"), text.header.index("Data set")}
+            kept = [column for column in range(len(text.header)) if column not in said]
+            caption = f"{rows['dataset_name'].iloc[0]}, by {_BY_WORDS[by][1]}"
+            shown.append(replace(with_columns(text, kept), caption=caption))
+    return Section(shown, heading="Where methods are strong and weak", is_folded=True)
+
+
+def breakdown_text(table: pd.DataFrame) -> TableText:
+    """Format one row per run and value."""
+    header = [
+        *("Data set", "Method", "Prompt", "By", "Value", "NOK / OK", "IoU [interval]"),
+        *("Slip rate (bound)", "Overkill rate (bound)", "Good parts with a mask", "Its area"),
+    ]
+
+    def cells(row: pd.Series) -> list[str]:
+        return [
+            _BY_WORDS[row["by"]][0],
+            str(row["value"]).replace("_", " "),
+            f"{row['n_nok']} / {row['n_images'] - row['n_nok']}",
+            interval_text(score_text(row["mean_iou"]), row["mean_iou_low"], row["mean_iou_high"]),
+            bounded(row, "slip_rate"),
+            bounded(row, "overkill_rate"),
+            percent_text(row["ok_with_mask_rate"]),
+            percent_text(row["ok_mask_area_share"]),
+        ]
+
+    return table_by_run(
+        "Scores by category, defect type and defect size",
+        header,
+        table,
+        cells,
+        n_text_columns=5,
+        legend=[
+            "Bounds of the rates are one-sided upper ones. Its area: mean share of the image that "
+            "the mask of a good part covers, over those with a mask. Good parts have no defect "
+            "type and no size."
+        ],
+    )
+
+
+def mask_sizes(paths: Sequence[str | Path], area_runs: Sequence[Run]) -> pd.DataFrame:
+    """Number of pixels of each mask, columns `KEYS`, `image_id` and `mask_px`.
+
+    Args:
+        paths: Masks tables, one per run.
+        area_runs: Runs with verdicts by the area of those masks.
+    """
+    columns = [*KEYS, "image_id", "mask_height_px", "mask_width_px"]
+    read = [read_table(path, schema=MASKS, columns=columns) for path in paths]
+    masks = pd.concat([pd.DataFrame(columns=columns), *read], ignore_index=True)
+    masks["mask_px"] = masks.pop("mask_height_px") * masks.pop("mask_width_px")
+    again = masks.assign(method=masks["method"] + AREA_SUFFIX)
+    is_run = again[KEYS].apply(tuple, axis=1).isin({tuple(run) for run in area_runs})
+    return pd.concat([masks, again[is_run]], ignore_index=True)
 
 
 def breakdown_table(
@@ -92,8 +186,8 @@ def breakdown_table(
     of images. The rest is as in Tables 1 and 2.
 
     Args:
-        scores: Scores of the runs, those of the floor `whole_image` among them: its table says how
-            much of each image is defective.
+        scores: Scores of the runs, those of the baseline `whole_image` among them: its table says
+            how much of each image is defective.
         mask_sizes: Pixels of each mask, columns `KEYS`, `image_id` and `mask_px`.
         datasets: Description of each data set.
         methods: Description of each method.
@@ -112,24 +206,24 @@ def breakdown_table(
     for key, images in rows_by_run(scores, datasets, methods):
         dataset = key[0]
         px = truth_px.loc[[dataset]]["truth_px"].droplevel(0) if dataset in truth_px.index else {}
-        for by, value, rank, part in _parts(images, px, pixel_pitch_mm[dataset]):
+        for by, value, rank, part in _subsets(images, px, pixel_pitch_mm[dataset]):
             rng = stream_of(seed, *key, by, value)
             rows.append(
                 dict(zip(KEYS, key, strict=True))
                 | {"by": by, "value": value, "rank": rank}
-                | _part_scores(part, rng, n_resamples=n_resamples, confidence=confidence)
+                | _subset_scores(part, rng, n_resamples=n_resamples, confidence=confidence)
                 | {
                     "dataset_name": dataset_name(dataset, datasets),
                     "method_name": method_name(key[1], methods),
                 }
             )
-    return _table(rows, BREAKDOWN)
+    return typed_table(rows, BREAKDOWN)
 
 
-def _parts(
+def _subsets(
     images: pd.DataFrame, truth_px: Any, pitch_mm: float | None
 ) -> Iterator[tuple[str, str, int, pd.DataFrame]]:
-    """Parts of a run's images: by what, its value, its rank, and the rows."""
+    """Subsets of a run's images: by what, the value, its rank, and the rows."""
     for rank, (value, part) in enumerate(images.groupby("category", sort=True)):
         yield "category", str(value), rank, part
     defective = images[images["label"] == "NOK"]
@@ -151,7 +245,7 @@ def _parts(
             yield "defect_size", f"{low:,g}–{high:,g} {unit}", rank, part
 
 
-def _part_scores(
+def _subset_scores(
     images: pd.DataFrame, rng: np.random.Generator, *, n_resamples: int, confidence: float
 ) -> dict[str, Any]:
     scored = images[images["iou"].notna() & (images["label"] == "NOK")]
@@ -187,42 +281,3 @@ def _part_scores(
     share = flagged["predicted_px"].astype(float) / flagged["mask_px"].astype(float)
     row["ok_mask_area_share"] = float(share.mean()) if len(flagged) else np.nan
     return row
-
-
-_BY_WORDS = {"category": "Category", "defect_type": "Defect type", "defect_size": "Defect size"}
-
-
-def breakdown_text(table: pd.DataFrame) -> TableText:
-    """Scores by category, defect type and defect size."""
-    header = [
-        *("Data set", "Method", "Prompt", "By", "Value", "NOK / OK", "IoU [interval]"),
-        *("Slip rate (bound)", "Overkill rate (bound)", "Good parts with a mask", "Its area"),
-    ]
-
-    def cells(row: pd.Series) -> list[str]:
-        iou = score_text(row["mean_iou"])
-        if pd.notna(row["mean_iou_low"]):
-            iou += f" [{row['mean_iou_low']:.2f}, {row['mean_iou_high']:.2f}]"
-        return [
-            _BY_WORDS[row["by"]],
-            str(row["value"]).replace("_", " "),
-            f"{row['n_nok']} / {row['n_images'] - row['n_nok']}",
-            iou,
-            _bounded(row, "slip_rate"),
-            _bounded(row, "overkill_rate"),
-            percent_text(row["ok_with_mask_rate"]),
-            percent_text(row["ok_mask_area_share"]),
-        ]
-
-    return text_by_run(
-        "Scores by category, defect type and defect size",
-        header,
-        table,
-        cells,
-        n_text_columns=5,
-        legend=[
-            "Bounds of the rates are one-sided upper ones. Its area: mean share of the image that "
-            "the mask of a good part covers, over those with a mask. Good parts have no defect "
-            "type and no size."
-        ],
-    )

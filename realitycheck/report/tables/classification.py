@@ -1,13 +1,19 @@
-"""Classification."""
+"""Table 2: how good verdicts are, with the baselines and the study's values beside them."""
 
-from collections.abc import Iterable, Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.constants import MASK_FLOORS
-from realitycheck.metrics.baselines import f2_floor
+from realitycheck.core.constants import MASK_FLOORS, NO_PROMPT
+from realitycheck.core.schemas import VERDICTS
+from realitycheck.core.tables import Schema, _bool, _int, _real, _text, read_table
+from realitycheck.metrics.agreement import agreement_of
+from realitycheck.metrics.baselines import f2_floor, verdict_floors
 from realitycheck.metrics.classification import (
     Confusion,
     best_case,
@@ -19,145 +25,248 @@ from realitycheck.metrics.classification import (
     slip_rate,
     worst_case,
 )
-from realitycheck.metrics.intervals import (
-    clopper_pearson,
-    f2_interval,
-)
+from realitycheck.metrics.intervals import clopper_pearson, f2_interval
+from realitycheck.report.results import KEYS, Notes, Results
 from realitycheck.report.tables.base import (
-    _DESCRIPTION,
-    _NO_VARIATION,
-    ANSWER_COLUMNS,
-    KEYS,
-    _check_scores,
-    _count_columns,
-    _count_notes,
-    _describe,
-    _is_no_better,
-    _published_as,
-    _range,
-    _rows,
-    _status_counts,
-    _typed,
-    _why,
-    _with_floors,
-    _without_unknown,
+    BASELINE_NAMES,
+    DESCRIPTION,
+    NO_VARIATION,
+    Section,
     categories_of,
+    check_scores,
+    count_notes,
+    dataset_name,
+    describe,
+    gives_masks,
     groups_of,
+    is_no_better,
+    published_as,
     rows_by_run,
+    status_counts,
     stream_of,
+    typed_table,
+    why_unjudged,
 )
 from realitycheck.report.tables.published import find_published, load_published
+from realitycheck.report.tables.study_text import study_text
 from realitycheck.report.text import (
-    _difference,
-    _score_range,
-    _with_bound,
-    _with_interval,
+    MISSING,
+    TableText,
+    confidence_text,
+    percent_text,
+    score_range,
     score_text,
+    signed,
+    split_notes,
+    table_by_run,
+    with_bound,
+    with_interval,
 )
 
-_CLASSIFICATION_HEADER = [
-    *("Data set", "Method", "Prompt", "F2 [interval]", "Best floor", "NOK / OK", "Precision"),
-    *("Slip rate (bound)", "Overkill rate (bound)", "Study's F2", "Difference"),
-]
+# What is known of a run's answers beside its verdicts.
+ANSWER_COLUMNS = (
+    ("n_samples", _int),  # answers of an image that its verdict is the majority of
+    ("fleiss_kappa", _real),  # agreement of the samples beyond chance
+    ("flip_rate", _real),  # share of images whose samples do not all agree
+    ("cost_per_1000_parts_usd", _real),  # missing where an answer has no price
+)
+_ANSWER_NAMES = [name for name, _ in ANSWER_COLUMNS]
 
-_CONFUSION_HEADER = [
-    *("Data set", "Method", "Prompt", "NOK rejected (tp)", "NOK passed (fn)"),
-    *("OK rejected (fp)", "OK passed (tn)", "Answered", "Not answered"),
-]
+CLASSIFICATION = Schema(
+    "classification",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("n_ok", _int),
+        ("n_nok", _int),
+        ("n_answered", _int),
+        ("tp", _real),  # float: the coin's counts are expected values
+        ("fp", _real),
+        ("fn", _real),
+        ("tn", _real),
+        ("precision", _real),
+        ("recall", _real),
+        ("f2", _real),
+        ("f2_low", _real),
+        ("f2_high", _real),
+        ("f2_floor", _real),  # best F2 that no model at all reaches on the same images
+        ("slip_rate", _real),
+        ("slip_rate_high", _real),  # one-sided upper bound
+        ("overkill_rate", _real),
+        ("overkill_rate_high", _real),  # one-sided upper bound
+        ("published_f2", _real),
+        ("f2_minus_published", _real),
+        ("is_no_better_than_floor", _bool),  # f2_high is not above f2_floor
+        ("n_images", _int),
+        ("n_unanswered_ok", _int),
+        ("n_unanswered_nok", _int),
+        ("f2_worst", _real),
+        ("f2_best", _real),
+        ("f2_interval", _text),
+        ("precision_worst", _real),
+        ("precision_best", _real),
+        ("precision_low", _real),
+        ("precision_high", _real),
+        ("recall_worst", _real),
+        ("recall_best", _real),
+        ("recall_low", _real),
+        ("recall_high", _real),
+        ("slip_rate_worst", _real),
+        ("slip_rate_best", _real),
+        ("slip_rate_low", _real),  # one-sided lower bound
+        ("overkill_rate_worst", _real),
+        ("overkill_rate_best", _real),
+        ("overkill_rate_low", _real),  # one-sided lower bound
+        ("published_words", _text),
+        ("published_source", _text),
+        ("verdict_by", _text),  # model; any mask; area: of the mask
+        ("unanswered_status", _text),  # why images have no verdict, with their numbers
+        *ANSWER_COLUMNS,
+        *DESCRIPTION,
+    ),
+    ("dataset", "method", "prompt"),
+)
+SCHEMAS = {"classification": CLASSIFICATION}
+SETTINGS = ("evaluation",)
+
+_AGREEMENT, _COST = "Fleiss' κ (flips)", "USD / 1,000 parts"
 
 
-def _classification_row(row: pd.Series) -> list[str]:
-    words = row["published_words"]
-    return [
-        _with_interval(row, "f2"),
-        score_text(row["f2_floor"]),
-        f"{row['n_nok']} / {row['n_ok']}",
-        _score_range(row, "precision"),
-        _with_bound(row, "slip_rate"),
-        _with_bound(row, "overkill_rate"),
-        words if pd.notna(words) else score_text(row["published_f2"]),
-        _difference(row["f2_minus_published"]),
-    ]
+def compute(results: Results) -> dict[str, pd.DataFrame]:
+    """Make the table of a run; see `classification_table`."""
+    table = classification_table(
+        results.scores(results.runs("labels")),
+        datasets=results.datasets,
+        methods=results.methods,
+        answers=answer_facts(results.files["verdicts"]),
+        **results.facts["evaluation"],
+    )
+    return {"classification": table}
 
 
-CLASSIFICATION_COLUMNS = {
-    "dataset": "string",
-    "method": "string",
-    "prompt": "string",
-    "n_ok": "int64",
-    "n_nok": "int64",
-    "n_answered": "int64",
-    "tp": "float64",  # float: the coin's counts are expected values
-    "fp": "float64",
-    "fn": "float64",
-    "tn": "float64",
-    "precision": "float64",
-    "recall": "float64",
-    "f2": "float64",
-    "f2_low": "float64",
-    "f2_high": "float64",
-    "f2_floor": "float64",  # best F2 that no model at all reaches on the same images
-    "slip_rate": "float64",
-    "slip_rate_high": "float64",  # one-sided upper bound
-    "overkill_rate": "float64",
-    "overkill_rate_high": "float64",  # one-sided upper bound
-    "published_f2": "float64",
-    "f2_minus_published": "float64",
-    "is_no_better_than_floor": "boolean",  # f2_high is not above f2_floor
-    "n_images": "int64",
-    "n_unanswered_ok": "int64",
-    "n_unanswered_nok": "int64",
-    "f2_worst": "float64",
-    "f2_best": "float64",
-    "f2_interval": "string",
-    "precision_worst": "float64",
-    "precision_best": "float64",
-    "precision_low": "float64",
-    "precision_high": "float64",
-    "recall_worst": "float64",
-    "recall_best": "float64",
-    "recall_low": "float64",
-    "recall_high": "float64",
-    "slip_rate_worst": "float64",
-    "slip_rate_best": "float64",
-    "slip_rate_low": "float64",  # one-sided lower bound
-    "overkill_rate_worst": "float64",
-    "overkill_rate_best": "float64",
-    "overkill_rate_low": "float64",  # one-sided lower bound
-    "published_words": "string",
-    "published_source": "string",
-    "verdict_by": "string",  # model; any mask; area: of the mask
-    "unanswered_status": "string",  # why images have no verdict, with their numbers
-    **ANSWER_COLUMNS,
-    **_DESCRIPTION,
+def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
+    """Put the table into words, once more in the study's shape."""
+    table = tables["classification"]
+    text = classification_text(table)
+    return {"classification": [text], "classification_study": [study_text(table, text.caption)]}
+
+
+def section(tables: Mapping[str, pd.DataFrame]) -> Section:
+    """Show the table."""
+    caption = "Table 2. How good verdicts are: F2, slip, overkill"
+    return Section([classification_text(tables["classification"], caption)], place="tables")
+
+
+def classification_text(
+    table: pd.DataFrame, caption: str = "Classification: F2 of verdicts on parts"
+) -> TableText:
+    """Format one row per run: F2, the rates with their bounds, and what is known of answers."""
+
+    def cells(row: pd.Series) -> list[str]:
+        words, flips = row["published_words"], row["flip_rate"]
+        return [
+            with_interval(row, "f2"),
+            score_text(row["f2_floor"]),
+            f"{row['n_nok']} / {row['n_ok']}",
+            score_range(row, "precision"),
+            with_bound(row, "slip_rate"),
+            with_bound(row, "overkill_rate"),
+            words if pd.notna(words) else score_text(row["published_f2"]),
+            signed(row["f2_minus_published"]),
+            MISSING
+            if pd.isna(flips)
+            else f"{score_text(row['fleiss_kappa'])} ({percent_text(flips)})",
+            score_text(row["cost_per_1000_parts_usd"]),
+        ]
+
+    confidence = confidence_text(table)
+    text = table_by_run(
+        caption,
+        [
+            *("Data set", "Method", "Prompt", "F2 [interval]", "Best baseline", "NOK / OK"),
+            *("Precision", "Slip rate (bound)", "Overkill rate (bound)", "Study's F2"),
+            *("Difference", _AGREEMENT, _COST),
+        ],
+        table,
+        cells,
+        n_text_columns=3,
+        notes=lambda row: split_notes(row["note"]),
+        legend=[
+            f"NOK is the positive class. F2 with its {confidence} bootstrap interval, stratified "
+            "by label and category; best baseline: the highest F2 without any model on the same "
+            "images. Slip rate: defective parts that pass; overkill rate: good parts that are "
+            f"rejected; in brackets their one-sided {confidence} Clopper–Pearson upper bounds."
+        ],
+    )
+    for column, words in _LEGENDS.items():
+        if column in text.header:
+            text.legend.append(words)
+    return text
+
+
+_LEGENDS = {
+    "Difference": "Difference: our value minus the study's.",
+    _AGREEMENT: "Fleiss' κ: agreement of repeated answers on one part beyond chance; flips: share "
+    "of parts whose answers do not all agree.",
+    _COST: "USD: price of all answers, whatever their status, for 1,000 parts.",
 }
 
-CONFUSION_COLUMNS = [
-    *("dataset", "method", "prompt", "n_images", "n_ok", "n_nok", "n_answered"),
-    *("tp", "fp", "fn", "tn", "n_unanswered_nok", "n_unanswered_ok", "unanswered_status"),
-    *("dataset_name", "method_name", "kind", "verdict_by", "is_floor"),
-]
+
+def answer_facts(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """What is known of the answers of several runs: repeats, their agreement, their cost.
+
+    The cost of 1,000 parts is that of all answers, whatever their status, over the parts; it is
+    missing where nothing was asked and where an answer has no price.
+
+    Args:
+        paths: Verdicts tables, one per run.
+
+    Returns:
+        One row per run, columns `KEYS`, those of `ANSWER_COLUMNS` and `note`.
+    """
+    rows = []
+    for path in paths:
+        verdicts = read_table(path, schema=VERDICTS)
+        if verdicts.empty:
+            continue
+        agreement = agreement_of(verdicts)
+        came_back = verdicts["latency_s"].notna()
+        has_cost = came_back.any() and verdicts.loc[came_back, "cost_usd"].notna().all()
+        cost = 1000 * verdicts["cost_usd"].sum() / agreement.n_images if has_cost else None
+        n_without_key = int((verdicts["finish_reason"] == "no_key").sum())
+        note = "not asked: no key" if n_without_key == len(verdicts) else ""
+        if 0 < n_without_key < len(verdicts):
+            note = f"{n_without_key} of {len(verdicts)} questions not asked: no key"
+        facts = {
+            "n_samples": agreement.n_samples,
+            "fleiss_kappa": agreement.fleiss_kappa,
+            "flip_rate": agreement.flip_rate,
+            "cost_per_1000_parts_usd": cost,
+        }
+        rows.append({key: verdicts[key].iloc[0] for key in KEYS} | facts | {"note": note})
+    return pd.DataFrame(rows, columns=[*KEYS, *_ANSWER_NAMES, "note"])
 
 
 def classification_table(
     scores: pd.DataFrame,
     *,
-    datasets: Mapping[str, Mapping[str, Any]],
-    methods: Mapping[str, Mapping[str, Any]],
+    datasets: Notes,
+    methods: Notes,
     seed: int,
     answers: pd.DataFrame | None = None,
     n_resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Make Table 2: how good verdicts are, one row a data set, method and prompt.
+    """Make Table 2: how good verdicts are, one row per data set, method and prompt.
 
     NOK is the positive class. F2 has a bootstrap interval over images (or groups), stratified by
     label and category; precision and recall have two-sided Clopper-Pearson intervals, slip and
-    overkill rate one-sided bounds, which take images as independent. The floors of each data
+    overkill rate one-sided bounds, which take images as independent. The baselines of each data
     set that `scores` does not bring are added, from its numbers of good and defective images; a
-    mask floor has no row, its verdict being that of "reject everything".
+    mask baseline has no row, its verdict being that of "reject everything".
 
-    Source: section 4.2 and Table 2 of the study; the floors are ours.
+    Source: section 4.2 and Table 2 of the study; the baselines are ours.
 
     Args:
         scores: As for `segmentation_table`; a missing `label_predicted` is an unanswered image.
@@ -165,23 +274,27 @@ def classification_table(
         methods: As for `segmentation_table`; besides, `verdict_by` says `area` of a method that
             judges by the area of another one's masks.
         seed: As for `segmentation_table`.
-        answers: What is known of the answers behind the verdicts, at most one row a data set,
-            method and prompt, columns `KEYS`, `ANSWER_COLUMNS` and `note`.
+        answers: What is known of the answers behind the verdicts, at most one row per data set,
+            method and prompt, columns `KEYS`, those of `ANSWER_COLUMNS` and `note`.
         n_resamples: Number of bootstrap resamples.
         confidence: Confidence of all intervals and of each one-sided bound, inside (0, 1).
 
     Returns:
-        The table, columns `CLASSIFICATION_COLUMNS`.
+        The table, columns of `CLASSIFICATION`.
 
     Raises:
         ValueError: As for `segmentation_table`.
     """
-    _check_scores(scores, datasets, methods)
+    check_scores(scores, datasets, methods)
     published, studied = load_published()
-    known = {} if answers is None else {tuple(row[k] for k in KEYS): row for row in _rows(answers)}
+    known = (
+        {}
+        if answers is None
+        else {tuple(row[k] for k in KEYS): row for row in answers.to_dict("records")}
+    )
     rows = []
     for key, images in rows_by_run(scores, datasets, methods):
-        about = _describe(key, images, datasets, methods)
+        about = describe(key, images, datasets, methods)
         if about["kind"] in MASK_FLOORS:
             continue
         answered = known.get(key, {})
@@ -192,17 +305,12 @@ def classification_table(
         )
         row = dict(zip(KEYS, key, strict=True)) | about | {"confidence": confidence}
         row |= _verdict_statistics(counts, interval, confidence=confidence)
-        row["is_no_better_than_floor"] = _is_no_better(row, "f2_high", "f2_floor")
-        row |= {name: answered.get(name) for name in ANSWER_COLUMNS}
-        row["verdict_by"] = (
-            "area"
-            if by_area
-            else "any mask"
-            if methods.get(key[1], {}).get("gives_masks")
-            else "model"
-        )
+        row["is_no_better_than_floor"] = is_no_better(row, "f2_high", "f2_floor")
+        row |= {name: answered.get(name) for name in _ANSWER_NAMES}
+        masked = gives_masks(key[1], methods, images)
+        row["verdict_by"] = "area" if by_area else "any mask" if masked else "model"
         unanswered = images.loc[images["label_predicted"].isna(), "status"]
-        row["unanswered_status"] = _status_counts(unanswered)
+        row["unanswered_status"] = status_counts(unanswered)
         notes = [
             *about["notes"],
             *filter(None, [answered.get("note")]),
@@ -214,7 +322,7 @@ def classification_table(
             if by_area
             else find_published(
                 published,
-                _published_as(datasets, key[0]),
+                published_as(datasets, key[0]),
                 metric="f2",
                 kind=about["kind"],
                 prompt=key[2],
@@ -226,26 +334,83 @@ def classification_table(
         row["published_source"] = found["source"] if found else None
         row["f2_minus_published"] = row["f2"] - row["published_f2"]
         if found:
-            study = studied[_published_as(datasets, key[0])]
-            notes += _count_notes(study, n_nok=row["n_nok"], n_ok=row["n_ok"])
+            study = studied[published_as(datasets, key[0])]
+            notes += count_notes(study, n_nok=row["n_nok"], n_ok=row["n_ok"])
             if found["words"]:
                 notes.append(f"the study gives no number but the words '{found['words']}'")
         row["note"] = "; ".join(notes)
         rows.append(row)
     rows = _with_floors(rows, datasets, confidence=confidence)
-    return _typed(rows, CLASSIFICATION_COLUMNS)
+    return typed_table(rows, CLASSIFICATION)
 
 
-def confusion_table(classification: pd.DataFrame) -> pd.DataFrame:
-    """Take the counts out of Table 2: verdicts against labels, and who gave none.
+def _without_unknown(row: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what nobody knows where no good, or no defective, part is scored."""
+    for count, names in (("n_ok", ("overkill_rate",)), ("n_nok", ("slip_rate", "recall"))):
+        if not row[count]:
+            unknown = [key for key in row if key.startswith((*names, "precision", "f2"))]
+            row |= dict.fromkeys(unknown, np.nan) | {"f2_interval": "undefined"}
+    return row
 
-    Args:
-        classification: From `classification_table`.
 
-    Returns:
-        One row a data set, method and prompt, columns `CONFUSION_COLUMNS`.
-    """
-    return classification[CONFUSION_COLUMNS].copy()
+def _count_columns(counts: Confusion) -> dict[str, Any]:
+    return {
+        "n_images": round(counts.n_ok + counts.n_nok),
+        "n_ok": round(counts.n_ok),
+        "n_nok": round(counts.n_nok),
+        "n_answered": round(counts.n_answered),
+        "n_unanswered_ok": int(counts.unanswered_ok),
+        "n_unanswered_nok": int(counts.unanswered_nok),
+        "tp": counts.tp,
+        "fp": counts.fp,
+        "fn": counts.fn,
+        "tn": counts.tn,
+    }
+
+
+def _range(name: str, worst: float, best: float) -> dict[str, float]:
+    """Give a value only where the worst and the best case agree."""
+    value = worst if worst == best else np.nan
+    return {name: value, f"{name}_worst": worst, f"{name}_best": best}
+
+
+def _with_floors(rows: list[dict], datasets: Notes, *, confidence: float) -> list[dict]:
+    """Put the baselines that are missing behind the rows of each data set."""
+    complete: list[dict] = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        own = [row for row in rows if row["dataset"] == dataset]
+        complete += own
+        n_nok, n_ok = own[0]["n_nok"], own[0]["n_ok"]
+        present = {row["kind"] for row in own}
+        for floor, counts in verdict_floors(n_nok, n_ok).items():
+            if floor in present:
+                continue
+            value = f_beta(counts)
+            row = dict(zip(KEYS, (dataset, floor, NO_PROMPT), strict=True))
+            row |= _count_columns(counts)
+            for name, rate in (
+                ("precision", precision),
+                ("recall", recall),
+                ("slip_rate", slip_rate),
+                ("overkill_rate", overkill_rate),
+            ):
+                row |= _range(name, rate(counts), rate(counts))
+            row |= _range("f2", value, value)
+            row |= {"f2_interval": "undefined", "f2_floor": f2_floor(n_nok, n_ok)}
+            row = _without_unknown(row) | {
+                "dataset_name": dataset_name(dataset, datasets),
+                "method_name": BASELINE_NAMES[floor],
+                "kind": floor,
+                "uses_test_truth": False,
+                "is_floor": True,
+                "verdict_by": "model",
+                "unanswered_status": "",
+                "status_counts": "",
+                "confidence": confidence,
+                "note": "expected counts" if floor == "coin_at_prevalence" else "",
+            }
+            complete.append(row)
+    return complete
 
 
 def _f2_range(
@@ -311,7 +476,7 @@ def _verdict_notes(row: dict, unanswered: Iterable[str]) -> list[str]:
     n_unanswered = row["n_unanswered_ok"] + row["n_unanswered_nok"]
     if n_unanswered:
         notes.append(
-            f"{n_unanswered} of {row['n_images']} images unanswered{_why(unanswered)}: "
+            f"{n_unanswered} of {row['n_images']} images unanswered{why_unjudged(unanswered)}: "
             "ranges are from all of them wrong to all right"
         )
     if not row["n_ok"]:
@@ -321,7 +486,7 @@ def _verdict_notes(row: dict, unanswered: Iterable[str]) -> list[str]:
     if row["is_no_better_than_floor"]:
         notes.append("no better than no model")
     if "point" in row["f2_interval"]:
-        notes.append(_NO_VARIATION)
+        notes.append(NO_VARIATION)
     if row["n_groups"] < row["n_images"]:
         notes.append(
             f"{row['n_images']} images of {row['n_groups']} groups: the bounds of the rates take "

@@ -1,7 +1,9 @@
-"""Comparison."""
+"""Every two methods and prompts compared on the same parts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -18,29 +20,25 @@ from realitycheck.metrics.paired import (
     mean_of_sums,
     paired_permutation,
 )
+from realitycheck.report.results import KEYS, Notes, Results
 from realitycheck.report.tables.base import (
-    KEYS,
+    Section,
     categories_of,
     dataset_name,
     groups_of,
     method_name,
     rows_by_run,
     stream_of,
-)
-from realitycheck.report.tables.statistics import (
-    Notes,
-    _has_no_mask,
-    _summands,
-    _table,
-    _verdict_by,
+    typed_table,
 )
 from realitycheck.report.text import (
+    MISSING,
     TableText,
-    _as_text,
-    _p,
-    _signed,
     named_run,
+    plain_table,
     score_text,
+    signed,
+    with_columns,
 )
 
 COMPARISON = Schema(
@@ -70,12 +68,40 @@ COMPARISON = Schema(
     {"quantity": frozenset({"iou", "f2", "verdict"})},
     ("p_value", "p_value_holm"),
 )
+SCHEMAS = {"comparison": COMPARISON}
+SETTINGS = ("evaluation",)
 
 #: Permutations for each pair that a p value is corrected for: the least corrected p is 1/40.
 _PERMUTATIONS_PER_PAIR = 40
 
 
-# ------------------------------------------------------------------------------------- comparison
+def compute(results: Results) -> dict[str, pd.DataFrame]:
+    """Make the table of a run; see `comparison_table`."""
+    table = comparison_table(
+        results.scores(results.runs("compared")),
+        datasets=results.datasets,
+        methods=results.methods,
+        **results.facts["evaluation"],
+    )
+    return {"comparison": table}
+
+
+def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
+    """Put the table into words."""
+    return {"comparison": [comparison_text(tables["comparison"])]}
+
+
+def section(tables: Mapping[str, pd.DataFrame]) -> Section:
+    """Show one table per data set."""
+    shown = [
+        replace(
+            with_columns(text, range(1, len(text.header))),
+            caption=f"{rows['dataset_name'].iloc[0]}: pairs of methods",
+        )
+        for _, rows in tables["comparison"].groupby("dataset", sort=False)
+        for text in [comparison_text(rows)]
+    ]
+    return Section(shown, heading="Which methods differ", is_folded=True)
 
 
 def comparison_table(
@@ -95,7 +121,7 @@ def comparison_table(
     label and category.
 
     Args:
-        scores: Scores of the runs, floors left out.
+        scores: Scores of the runs, baselines left out.
         datasets: Description of each data set.
         methods: Description of each method.
         seed: Of bootstrap and permutations.
@@ -121,7 +147,8 @@ def comparison_table(
                 compared = [
                     (key, images)
                     for key, images in own
-                    if _verdict_by(key, methods) != "area" and not _has_no_mask(images)
+                    if methods.get(key[1], {}).get("verdict_by") != "area"
+                    and images["predicted_px"].notna().any()
                 ]
             pairs = list(combinations(compared, 2))
             n_permutations = max(n_resamples, _PERMUTATIONS_PER_PAIR * len(pairs))
@@ -147,7 +174,7 @@ def comparison_table(
                 )
             for row, corrected in zip(family, holm([r["p_value"] for r in family]), strict=True):
                 rows.append(row | {"p_value_holm": corrected, "n_pairs": len(family)})
-    return _table(rows, COMPARISON)
+    return typed_table(rows, COMPARISON)
 
 
 def _difference(
@@ -200,6 +227,19 @@ def _difference(
     }
 
 
+def _summands(images: pd.DataFrame, quantity: str) -> np.ndarray:
+    """The per-image sums that a statistic is computed from, float, one row per image."""
+    ones = np.ones(len(images))
+    if quantity == "iou":
+        return np.column_stack([images["iou"].to_numpy(float), ones])
+    is_nok = (images["label"] == "NOK").to_numpy()
+    is_rejected = (images["label_predicted"] == "NOK").to_numpy()
+    if quantity == "verdict":
+        return np.column_stack([is_nok == is_rejected, ones]).astype(float)
+    counts = [is_nok & is_rejected, ~is_nok & is_rejected, is_nok & ~is_rejected]
+    return np.column_stack(counts).astype(float)
+
+
 _QUANTITY_WORDS = {"iou": "Mean IoU", "f2": "F2", "verdict": "Right verdicts"}
 
 #: Of comparisons, those below this p value are set in the table, and at least so many others.
@@ -207,7 +247,7 @@ _SIGNIFICANT, _N_SHOWN = 0.05, 5
 
 
 def comparison_text(table: pd.DataFrame) -> TableText:
-    """Differences that are not put down to chance, and the nearest of the others."""
+    """Show statistically significant differences, and the nearest of the others."""
     shown = []
     legend = [
         "Difference: first minus second, with its bootstrap interval, on the parts that both were "
@@ -234,22 +274,35 @@ def comparison_text(table: pd.DataFrame) -> TableText:
             if is_new and rows:
                 rules.append(len(rows))
             last = row["dataset"]
-            difference = _signed(row["difference"])
+            difference = signed(row["difference"])
             if pd.notna(row["difference_low"]):
-                low, high = _signed(row["difference_low"]), _signed(row["difference_high"])
+                low, high = signed(row["difference_low"]), signed(row["difference_high"])
                 difference += f" [{low}, {high}]"
             rows.append(
                 [
                     row["dataset_name"] if is_new else "",
                     _QUANTITY_WORDS[row["quantity"]],
-                    named_run(row["method_name"], row["prompt"]),
-                    named_run(row["other_method_name"], row["other_prompt"]),
+                    named_run(row),
+                    named_run(row, "other_"),
                     str(row["n"]),
                     score_text(row["value"]),
                     score_text(row["other_value"]),
                     difference,
-                    _p(row["p_value"]),
-                    _p(row["p_value_holm"]),
+                    _p_text(row["p_value"]),
+                    _p_text(row["p_value_holm"]),
                 ]
             )
-    return _as_text("Differences on the same parts", header, rows, 4, legend, rules)
+    return plain_table(
+        "Differences on the same parts",
+        header,
+        rows,
+        n_text_columns=4,
+        legend=legend,
+        rules_before=rules,
+    )
+
+
+def _p_text(value: Any) -> str:
+    if pd.isna(value):
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Detection probability."""
+"""Probability of detection against defect size, with the raw recall by size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from realitycheck.core.schemas import DEFECTS
 from realitycheck.core.tables import Schema, _int, _real, _text
 from realitycheck.metrics.detection_probability import (
     fit_pod,
@@ -15,19 +16,14 @@ from realitycheck.metrics.detection_probability import (
     recall_by_size,
     size_edges,
 )
-from realitycheck.report.tables.base import (
-    KEYS,
-    dataset_name,
-    method_name,
-)
-from realitycheck.report.tables.statistics import Notes, _lost_notes, _table
+from realitycheck.report.results import KEYS, Notes, Results
+from realitycheck.report.tables.base import Section, dataset_name, method_name, typed_table
 from realitycheck.report.text import (
-    _UNITS,
     TableText,
-    _split,
-    _with_unit,
     percent_text,
-    text_by_run,
+    split_notes,
+    table_by_run,
+    with_unit,
 )
 
 DETECTION_STATUSES = frozenset(
@@ -103,6 +99,16 @@ DETECTION_BINS = Schema(
     unit_interval=("recall", "recall_low", "recall_high"),
 )
 
+SCHEMAS = {
+    "detection_probability": DETECTION_PROBABILITY,
+    "detection_curve": DETECTION_CURVE,
+    "detection_bins": DETECTION_BINS,
+}
+SETTINGS = ("detection",)
+
+#: Areas in words, by their unit in the table.
+UNITS = {"px": "px", "mm2": "mm²"}
+
 #: Points of a detection curve.
 _N_CURVE_POINTS = 60
 
@@ -110,7 +116,30 @@ _N_CURVE_POINTS = 60
 _POD_CONFIDENCE = 0.95
 
 
-# -------------------------------------------------------------------------- detection probability
+def compute(results: Results) -> dict[str, pd.DataFrame]:
+    """Make the tables of a run; see `detection_tables`."""
+    found = detection_tables(
+        results.read("defects", DEFECTS),
+        results.runs("shown_masks"),
+        datasets=results.datasets,
+        methods=results.methods,
+        **results.facts["detection"],
+    )
+    return dict(zip(SCHEMAS, found, strict=True))
+
+
+def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
+    """Put the tables into words."""
+    found = detection_texts(tables["detection_probability"], tables["detection_bins"])
+    return {"detection_probability": found}
+
+
+def section(tables: Mapping[str, pd.DataFrame]) -> Section:
+    """Show which sizes are found, or why they cannot be told, where somebody drew a defect."""
+    rows = tables["detection_probability"]
+    rows = rows[rows["n_defects"] > 0]
+    shown = detection_texts(rows, tables["detection_bins"]) if len(rows) else []
+    return Section(shown, heading="How small a defect is found")
 
 
 def detection_tables(
@@ -129,7 +158,7 @@ def detection_tables(
 
     Args:
         defects: Defects tables of the runs, as one.
-        runs: Every run with masks, floors left out; one without defects has a row as well.
+        runs: Every run with masks, baselines left out; one without defects has a row as well.
         datasets: Description of each data set.
         methods: Description of each method.
         min_covered_share: Share of its area that finds a defect.
@@ -150,7 +179,7 @@ def detection_tables(
         column = _area_column(own)
         unit = column.removeprefix("area_")
         areas, hits = own[column].to_numpy(float), own["is_hit"].to_numpy(bool)
-        fit = fit_pod(areas, hits, confidence=_POD_CONFIDENCE, unit=_unit_word(unit))
+        fit = fit_pod(areas, hits, confidence=_POD_CONFIDENCE, unit=UNITS[unit])
         largest = areas.max() if len(areas) else np.nan
         rows.append(
             key
@@ -194,19 +223,15 @@ def detection_tables(
                 for size, (p, a, b) in zip(sizes, band, strict=True)
             ]
     return (
-        _table(rows, DETECTION_PROBABILITY),
-        _table(curves, DETECTION_CURVE),
-        _table(bins, DETECTION_BINS),
+        typed_table(rows, DETECTION_PROBABILITY),
+        typed_table(curves, DETECTION_CURVE),
+        typed_table(bins, DETECTION_BINS),
     )
 
 
 def _area_column(defects: pd.DataFrame) -> str:
     has_mm2 = len(defects) > 0 and defects["area_mm2"].notna().all()
     return "area_mm2" if has_mm2 else "area_px"
-
-
-def _unit_word(unit: str) -> str:
-    return {"px": "px", "mm2": "mm²"}[unit]
 
 
 def _detection_notes(
@@ -220,6 +245,16 @@ def _detection_notes(
         yield "a90/95 lies beyond the largest defect, where the curve is a guess"
 
 
+def _lost_notes(defects: pd.DataFrame) -> Iterator[str]:
+    n_lost = int((defects["lost_px"] > 0).sum())
+    if n_lost:
+        n_wholly = int((defects["lost_px"] == defects["area_px"]).sum())
+        yield (
+            f"alignment moved {n_lost} of {len(defects)} defects out of the image, {n_wholly} of "
+            "them wholly: what lies beyond it counts as not found"
+        )
+
+
 def detection_texts(table: pd.DataFrame, bins: pd.DataFrame) -> list[TableText]:
     """Sizes that are found, or why they cannot be told, and the raw recall by size."""
     sizes = [
@@ -227,19 +262,19 @@ def detection_texts(table: pd.DataFrame, bins: pd.DataFrame) -> list[TableText]:
     ]
 
     def cells(row: pd.Series) -> list[str]:
-        unit = _UNITS[row["unit"]]
+        unit = UNITS[row["unit"]]
         found = f"{row['n_hits']} of {row['n_defects']}"
-        return [found, *(_with_unit(row[name], unit) for name in ("a50", "a90", "a90_95"))]
+        return [found, *(with_unit(row[name], unit) for name in ("a50", "a90", "a90_95"))]
 
     shares = sorted(set(table["min_covered_share"]))
-    estimated = text_by_run(
+    estimated = table_by_run(
         "Probability of detection against defect size",
         sizes,
         table,
         cells,
         n_text_columns=3,
         notes=lambda row: (
-            ([] if row["status"] == "estimated" else [row["reason"]]) + _split(row["note"])
+            ([] if row["status"] == "estimated" else [row["reason"]]) + split_notes(row["note"])
         ),
         legend=[
             "A defect is a connected region of the truth; it is found if at least "
@@ -257,7 +292,7 @@ def detection_texts(table: pd.DataFrame, bins: pd.DataFrame) -> list[TableText]:
 
     def recall(row: pd.Series) -> list[str]:
         return [
-            f"{row['size_low']:,g}–{row['size_high']:,g} {_UNITS[row['unit']]}",
+            f"{row['size_low']:,g}–{row['size_high']:,g} {UNITS[row['unit']]}",
             f"{row['n_hits']} of {row['n_defects']}",
             percent_text(row["recall"])
             + (
@@ -267,7 +302,7 @@ def detection_texts(table: pd.DataFrame, bins: pd.DataFrame) -> list[TableText]:
             ),
         ]
 
-    raw = text_by_run(
+    raw = table_by_run(
         "Defects found by size",
         ["Data set", "Method", "Prompt", "Area", "Found", "Share [interval]"],
         keyed,

@@ -1,33 +1,56 @@
-"""Domain gap."""
+"""How far each data set lies from what the small networks were trained on."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import pandas as pd
 
 from realitycheck.core.tables import Schema, _int, _real, _text
 from realitycheck.metrics.domain_gap import BANK_SIZE
-from realitycheck.report.text import MISSING, TableText, score_text, simple_table
+from realitycheck.report.results import Results
+from realitycheck.report.tables.base import Section, dataset_name
+from realitycheck.report.text import MISSING, TableText, plain_table, score_text
 
-DOMAIN_GAP = Schema(
-    "domain gap",
-    (
-        ("dataset", _text),
-        ("n_images", _int),
-        ("frechet_distance", _real),  # of image features to the bank's; null for a single image
-        ("nearest_neighbour_ratio", _real),  # 1: as near as everyday scenes to each other
-        ("masks_per_image", _real),  # that SAM cuts out by itself; null where nobody asked it to
-        ("median_predicted_iou", _real),  # quality that SAM expects of them
-        ("dataset_name", _text),
-    ),
-    ("dataset",),
+_MEASURED = (
+    ("dataset", _text),
+    ("n_images", _int),
+    ("frechet_distance", _real),  # of image features to the bank's; null for a single image
+    ("nearest_neighbour_ratio", _real),  # 1: as near as everyday scenes to each other
+    ("masks_per_image", _real),  # that SAM cuts out by itself; null where nobody asked it to
+    ("median_predicted_iou", _real),  # quality that SAM expects of them
 )
+#: What a network measures; the names of the data sets are given only later.
+MEASURED_GAP = Schema("measured domain gap", _MEASURED, ("dataset",))
+DOMAIN_GAP = Schema("domain gap", (*_MEASURED, ("dataset_name", _text)), ("dataset",))
+SCHEMAS = {"domain_gap": DOMAIN_GAP}
+SETTINGS = ()
+
+
+def compute(results: Results) -> dict[str, pd.DataFrame]:
+    """Put names to what was measured, in the order of the settings."""
+    table = results.read("domain_gap", MEASURED_GAP).set_index("dataset", drop=False)
+    table = table.loc[list(results.datasets)].reset_index(drop=True)
+    names = [dataset_name(dataset, results.datasets) for dataset in table["dataset"]]
+    return {"domain_gap": table.assign(dataset_name=names)}
+
+
+def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
+    """Put the table into words."""
+    return {"domain_gap": [domain_gap_text(tables["domain_gap"])]}
+
+
+def section(tables: Mapping[str, pd.DataFrame]) -> Section:
+    """Show the table."""
+    shown = [domain_gap_text(tables["domain_gap"])]
+    return Section(shown, heading="How far each data set lies from what the networks know")
 
 
 def domain_gap_text(table: pd.DataFrame) -> TableText:
     """Put the domain gap into words.
 
     Args:
-        table: One row a data set, columns of `DOMAIN_GAP`.
+        table: One row per data set, columns of `DOMAIN_GAP`.
     """
     rows = [
         [
@@ -40,11 +63,11 @@ def domain_gap_text(table: pd.DataFrame) -> TableText:
         ]
         for row in table.itertuples(index=False)
     ]
-    return simple_table(
+    return plain_table(
         "Domain gap",
         [
             *("Data set", "Images", "Nearest neighbour", "Fréchet distance"),
-            *("Masks an image", "Expected IoU"),
+            *("Masks per image", "Expected IoU"),
         ],
         rows,
         n_text_columns=1,

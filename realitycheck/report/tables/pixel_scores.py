@@ -1,22 +1,16 @@
-"""Pixel scores."""
+"""AUROC, AUPRO and the best F1 of the methods that give a value for each pixel."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
+from realitycheck.core.schemas import PIXEL_SCORES
 from realitycheck.core.tables import Schema, _bool, _int, _real, _text
-from realitycheck.report.tables.base import (
-    KEYS,
-    dataset_name,
-    method_name,
-)
-from realitycheck.report.tables.statistics import Notes, _table
-from realitycheck.report.text import (
-    TableText,
-    _split,
-    score_text,
-    text_by_run,
-)
+from realitycheck.report.results import KEYS, Notes, Results
+from realitycheck.report.tables.base import Section, dataset_name, method_name, typed_table
+from realitycheck.report.text import TableText, score_text, split_notes, table_by_run
 
 PIXEL_TABLE = Schema(
     "pixel score table",
@@ -38,9 +32,27 @@ PIXEL_TABLE = Schema(
     ("dataset", "method", "prompt"),
     unit_interval=("auroc", "aupro", "f1_max"),
 )
+SCHEMAS = {"pixel_scores": PIXEL_TABLE}
+SETTINGS = ()
 
 
-# ----------------------------------------------------------------------------------- pixel scores
+def compute(results: Results) -> dict[str, pd.DataFrame]:
+    """Make the table of a run; see `pixel_table`."""
+    pixels = results.read("pixels", PIXEL_SCORES)
+    table = pixel_table(pixels, datasets=results.datasets, methods=results.methods)
+    return {"pixel_scores": table}
+
+
+def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
+    """Put the table into words."""
+    return {"pixel_scores": [pixel_text(tables["pixel_scores"])]}
+
+
+def section(tables: Mapping[str, pd.DataFrame]) -> Section:
+    """Show the scores of maps, where a method gives one and somebody drew a truth."""
+    rows = tables["pixel_scores"]
+    rows = rows[rows[["auroc", "aupro", "f1_max"]].notna().any(axis=1)]
+    return Section([pixel_text(rows)] if len(rows) else [], heading="Score maps")
 
 
 def pixel_table(pixels: pd.DataFrame, *, datasets: Notes, methods: Notes) -> pd.DataFrame:
@@ -79,7 +91,7 @@ def pixel_table(pixels: pd.DataFrame, *, datasets: Notes, methods: Notes) -> pd.
                 "note": "; ".join(notes),
             }
         )
-    return _table(rows, PIXEL_TABLE)
+    return typed_table(rows, PIXEL_TABLE)
 
 
 def pixel_text(table: pd.DataFrame) -> TableText:
@@ -92,13 +104,13 @@ def pixel_text(table: pd.DataFrame) -> TableText:
         counts = [str(row["n_images"]), str(row["n_defective"])]
         return [*counts, *(score_text(row[name]) for name in ("auroc", "aupro", "f1_max"))]
 
-    return text_by_run(
+    return table_by_run(
         "Pixel scores of score maps",
         header,
         table,
         cells,
         n_text_columns=3,
-        notes=lambda row: _split(row["note"]),
+        notes=lambda row: split_notes(row["note"]),
         legend=[
             "Mean over the categories with ground truth. AUROC: 0.5 is chance. AUPRO: up to a "
             "false positive rate of 0.3. Best F1: its threshold is taken from the truth of the "

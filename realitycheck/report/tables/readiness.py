@@ -1,9 +1,9 @@
-"""Readiness."""
+"""For each data set, method and prompt: is it fit for the product, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,24 +11,35 @@ import pandas as pd
 from realitycheck.core.tables import Schema, _bool, _int, _real, _text
 from realitycheck.metrics.intervals import clopper_pearson
 from realitycheck.metrics.readiness import Evidence, Requirements, decide_all
-from realitycheck.report.tables.base import (
-    KEYS,
-)
-from realitycheck.report.tables.statistics import _number, _table
+from realitycheck.report.results import KEYS, Results
+from realitycheck.report.tables.base import typed_table
 from realitycheck.report.text import (
     MISSING,
     TableText,
-    _bounded,
-    _further,
-    _split,
-    _with_unit,
+    bounded,
     percent_text,
-    text_by_run,
+    split_notes,
+    table_by_run,
+    with_unit,
 )
 
-# ---------------------------------------------------------------------------------- result tables
 
-DECISIONS = ("ready", "assist", "not_ready", "cannot_tell", "did_not_judge")
+class Decision(NamedTuple):
+    """How a decision is shown: its word, its mark, and what follows from it."""
+
+    word: str
+    mark: str
+    follows: str
+
+
+#: In the order that a reader wants them.
+DECISIONS = {
+    "ready": Decision("Ready", "✔", "may inspect by itself"),
+    "assist": Decision("Assist", "◐", "may inspect if people re-check what it rejects"),
+    "cannot_tell": Decision("Cannot tell", "?", "the parts at hand prove neither"),
+    "not_ready": Decision("Not ready", "✖", "must not inspect"),
+    "did_not_judge": Decision("Did not judge", "–", "has no verdict on most parts"),
+}
 
 READINESS = Schema(
     "readiness",
@@ -56,10 +67,7 @@ READINESS = Schema(
         ("max_seconds_per_part", _real),
         ("max_cost_per_part_usd", _real),
         ("recheck_share", _real),  # of the parts at hand, rejected or without a verdict
-        (
-            "more_nok_needed",
-            _int,
-        ),  # further parts that would settle it; null: none would
+        ("more_nok_needed", _int),  # further parts that would settle it; null: none would
         ("more_ok_needed", _int),
         ("f2_low", _real),
         ("f2_high", _real),
@@ -83,6 +91,8 @@ READINESS = Schema(
     + ("overkill_rate_high", "f2", "recheck_share", "slip_rate_high_among")
     + ("overkill_rate_high_among",),
 )
+SCHEMAS = {"readiness": READINESS}
+SETTINGS = ("requirements",)
 
 #: Beginnings of the notes of Table 2 that a decision does not rest on.
 _BESIDE_A_DECISION = (
@@ -94,7 +104,19 @@ _BESIDE_A_DECISION = (
 )
 
 
-# -------------------------------------------------------------------------------------- readiness
+def compute(results: Results) -> dict[str, pd.DataFrame]:
+    """Make the table of a run; see `readiness_table`."""
+    table = readiness_table(
+        results.table("classification"),
+        results.handed["part_times"](),
+        requirements=results.facts["requirements"],
+    )
+    return {"readiness": table}
+
+
+def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
+    """Put the table into words."""
+    return {"readiness": [readiness_text(tables["readiness"])]}
 
 
 def readiness_table(
@@ -107,7 +129,7 @@ def readiness_table(
     """Decide for each data set, method and prompt whether it is fit for the product.
 
     Args:
-        classification: Table 2, floors among it; they get no row.
+        classification: Table 2, baselines among it; they get no row.
         times: Seconds of a part, columns `KEYS`, `seconds_per_part` and `seconds_note`; a run that
             is not there was not timed.
         requirements: The four limits by name.
@@ -148,7 +170,7 @@ def readiness_table(
                 }
                 | _bounds_among(about, among.confidence)
             )
-    return _table(rows, READINESS)
+    return typed_table(rows, READINESS)
 
 
 def _evidence(row: Mapping[str, Any], time: Mapping[str, Any]) -> Evidence:
@@ -196,21 +218,16 @@ def _cost(row: Mapping[str, Any]) -> float | None:
     return None if pd.notna(row["model"]) else 0.0
 
 
-DECISION_WORDS = {
-    "ready": "ready",
-    "assist": "assist",
-    "not_ready": "not ready",
-    "cannot_tell": "cannot tell",
-    "did_not_judge": "did not judge",
-}
+def _number(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)
 
 
 def readiness_text(table: pd.DataFrame) -> TableText:
     """Decisions, each with its reason as a footnote."""
     header = [
         *("Data set", "Method", "Prompt", "Decision", "NOK / OK", "Answered"),
-        *("Slip rate (bound)", "Overkill rate (bound)", "Time a part", "Cost a part"),
-        *("Checked again", "NOK / OK wanted"),
+        *("Slip rate (bound)", "Overkill rate (bound)", "Time per part", "Cost per part"),
+        *("Checked again", "Further NOK / OK needed"),
     ]
 
     def cells(row: pd.Series) -> list[str]:
@@ -218,23 +235,23 @@ def readiness_text(table: pd.DataFrame) -> TableText:
             _decision(row),
             f"{row['n_nok']} / {row['n_ok']}",
             f"{row['n_answered']} of {row['n_nok'] + row['n_ok']}",
-            _bounded(row, "slip_rate"),
-            _bounded(row, "overkill_rate"),
-            _with_unit(row["seconds_per_part"], "s"),
-            _with_unit(row["cost_per_part_usd"], "USD"),
+            bounded(row, "slip_rate"),
+            bounded(row, "overkill_rate"),
+            with_unit(row["seconds_per_part"], "s"),
+            with_unit(row["cost_per_part_usd"], "USD"),
             percent_text(row["recheck_share"]) if row["decision"] == "assist" else MISSING,
             f"{_further(row['more_nok_needed'])} / {_further(row['more_ok_needed'])}",
         ]
 
     first = table.iloc[0] if len(table) else None
     limits = [] if first is None else [_limits(first)]
-    return text_by_run(
+    return table_by_run(
         "Readiness: can the product be inspected this way",
         header,
         table,
         cells,
         n_text_columns=4,
-        notes=lambda row: [row["reason"], *_split(row["note"])],
+        notes=lambda row: [row["reason"], *split_notes(row["note"])],
         legend=[
             *limits,
             "Ready: the upper bounds of slip and overkill rate, time and cost meet their limits. "
@@ -245,7 +262,7 @@ def readiness_text(table: pd.DataFrame) -> TableText:
             "ones.",
             *_tried(table),
             "Time: medians of all steps of one part, alignment left out. Cost: what a service is "
-            "paid. Wanted: further parts that would settle it if the observed rates hold; ∞: no "
+            "paid. Needed: further parts that would settle it if the observed rates hold; ∞: no "
             "practicable number would.",
         ],
     )
@@ -253,7 +270,7 @@ def readiness_text(table: pd.DataFrame) -> TableText:
 
 def _decision(row: pd.Series) -> str:
     """The decision among all tries, and the one alone where that is another."""
-    decision, alone = (DECISION_WORDS[row[name]] for name in ("decision", "decision_alone"))
+    decision, alone = (DECISIONS[row[name]].word.lower() for name in ("decision", "decision_alone"))
     return decision if decision == alone else f"{decision} (alone: {alone})"
 
 
@@ -279,5 +296,9 @@ def _limits(row: pd.Series) -> str:
     ]
     for name, unit in (("max_seconds_per_part", "s"), ("max_cost_per_part_usd", "USD")):
         if pd.notna(row[name]):
-            parts.append(f"{row[name]:g} {unit} a part")
+            parts.append(f"{row[name]:g} {unit} per part")
     return f"Limits: {', '.join(parts)}; at {row['confidence'] * 100:g} % confidence."
+
+
+def _further(value: Any) -> str:
+    return "∞" if pd.isna(value) else f"{value:,}"

@@ -1,4 +1,6 @@
-"""Segmentation."""
+"""Table 1: how well masks fit, with the baselines and the study's values beside them."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,103 +9,155 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.core.constants import MASK_FLOORS
+from realitycheck.core.tables import Schema, _bool, _int, _real, _text
 from realitycheck.metrics.intervals import (
     Interval,
     mean_iou_interval,
     pooled_iou_interval,
 )
 from realitycheck.metrics.iou import pooled_iou
+from realitycheck.report.results import KEYS, Notes, Results
 from realitycheck.report.tables.base import (
-    _DESCRIPTION,
-    _NO_VARIATION,
-    KEYS,
-    _check_scores,
-    _count_notes,
-    _describe,
-    _is_no_better,
-    _published_as,
-    _typed,
-    _why,
+    DESCRIPTION,
+    NO_VARIATION,
+    Section,
     categories_of,
+    check_scores,
+    count_notes,
+    describe,
+    gives_masks,
     groups_of,
+    is_no_better,
+    published_as,
     rows_by_run,
     stream_of,
+    typed_table,
+    why_unjudged,
 )
 from realitycheck.report.tables.published import find_published, load_published
-from realitycheck.report.text import _difference, _percent_range, _with_interval, score_text
+from realitycheck.report.tables.study_text import BOLD_ABOVE_IOU, is_bold, study_text
+from realitycheck.report.text import (
+    TableText,
+    confidence_text,
+    percent_range,
+    score_text,
+    signed,
+    split_notes,
+    table_by_run,
+    with_interval,
+)
 
-_SEGMENTATION_HEADER = [
-    *("Data set", "Method", "Prompt", "IoU [interval]", "Images", "Pooled IoU"),
-    *("Good parts with a mask", "Study's IoU", "Difference"),
-]
+SEGMENTATION = Schema(
+    "segmentation",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("n_images", _int),
+        ("n_defective", _int),
+        ("mean_iou", _real),
+        ("mean_iou_low", _real),
+        ("mean_iou_high", _real),
+        ("pooled_iou", _real),
+        ("ok_with_mask_rate", _real),  # share of good images with at least one predicted pixel
+        ("published_iou", _real),
+        ("iou_minus_published", _real),
+        ("n_scored", _int),  # defective images with truth and mask: what the IoU is taken over
+        ("n_without_truth", _int),  # defective images with no mask, or with an empty one
+        ("n_lost", _int),  # of the scored ones: alignment moved defect pixels out of the image
+        ("n_without_prediction", _int),  # of the scored ones; they make the IoU a range
+        ("mean_iou_worst", _real),
+        ("mean_iou_best", _real),
+        ("mean_iou_interval", _text),
+        ("median_iou", _real),
+        ("zero_iou_rate", _real),  # share of scored images whose defect is missed altogether
+        ("pooled_iou_low", _real),
+        ("pooled_iou_high", _real),
+        ("ok_with_mask_rate_worst", _real),
+        ("ok_with_mask_rate_best", _real),
+        ("iou_floor", _real),  # mean IoU of the whole image as the mask, on the same images
+        ("is_no_better_than_floor", _bool),  # mean_iou_high is not above it
+        ("published_source", _text),
+        *DESCRIPTION,
+    ),
+    ("dataset", "method", "prompt"),
+)
+SCHEMAS = {"segmentation": SEGMENTATION}
+SETTINGS = ("evaluation",)
 
 
-def _segmentation_row(row: pd.Series) -> list[str]:
-    return [
-        _with_interval(row, "mean_iou"),
-        str(row["n_scored"]),
-        score_text(row["pooled_iou"]),
-        _percent_range(row, "ok_with_mask_rate"),
-        score_text(row["published_iou"]),
-        _difference(row["iou_minus_published"]),
-    ]
-
-
-def _is_segmentation(table: pd.DataFrame) -> bool:
-    if {"mean_iou", "published_iou", "note"} <= set(table.columns):
-        return True
-    if {"f2", "published_f2", "note"} <= set(table.columns):
-        return False
-    raise ValueError(
-        "expected a segmentation table (with mean_iou) or a classification table (with f2), but "
-        f"got the columns {', '.join(map(str, table.columns))}"
+def compute(results: Results) -> dict[str, pd.DataFrame]:
+    """Make the table of a run; see `segmentation_table`."""
+    table = segmentation_table(
+        results.scores(results.runs("masks")),
+        datasets=results.datasets,
+        methods=results.methods,
+        **results.facts["evaluation"],
     )
+    return {"segmentation": table}
 
 
-# Column types in their order; the part before the description is the contract of the artifact.
-SEGMENTATION_COLUMNS = {
-    "dataset": "string",
-    "method": "string",
-    "prompt": "string",
-    "n_images": "int64",
-    "n_defective": "int64",
-    "mean_iou": "float64",
-    "mean_iou_low": "float64",
-    "mean_iou_high": "float64",
-    "pooled_iou": "float64",
-    "ok_with_mask_rate": "float64",  # share of good images with at least one predicted pixel
-    "published_iou": "float64",
-    "iou_minus_published": "float64",
-    "n_scored": "int64",  # defective images with truth and mask: what the IoU is taken over
-    "n_without_truth": "int64",  # defective images with no mask, or with an empty one
-    "n_lost": "int64",  # of the scored ones: alignment moved defect pixels out of the image
-    "n_without_prediction": "int64",  # of the scored ones; they make the IoU a range
-    "mean_iou_worst": "float64",
-    "mean_iou_best": "float64",
-    "mean_iou_interval": "string",
-    "median_iou": "float64",
-    "zero_iou_rate": "float64",  # share of scored images whose defect is missed altogether
-    "pooled_iou_low": "float64",
-    "pooled_iou_high": "float64",
-    "ok_with_mask_rate_worst": "float64",
-    "ok_with_mask_rate_best": "float64",
-    "iou_floor": "float64",  # mean IoU of the whole image as the mask, on the same images
-    "is_no_better_than_floor": "boolean",  # mean_iou_high is not above it
-    "published_source": "string",
-    **_DESCRIPTION,
-}
+def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
+    """Put the table into words, once more in the study's shape."""
+    table = tables["segmentation"]
+    text = segmentation_text(table)
+    return {"segmentation": [text], "segmentation_study": [study_text(table, text.caption)]}
+
+
+def section(tables: Mapping[str, pd.DataFrame]) -> Section:
+    """Show the table, where a method gives masks."""
+    table = tables["segmentation"]
+    text = segmentation_text(table, "Table 1. How well masks fit: IoU")
+    return Section([text] if len(table) else [], place="tables")
+
+
+def segmentation_text(
+    table: pd.DataFrame, caption: str = "Segmentation: IoU of predicted defect masks"
+) -> TableText:
+    """Format one row per run: IoU with its interval, and the study's value where there is one."""
+
+    def cells(row: pd.Series) -> list[str]:
+        return [
+            with_interval(row, "mean_iou"),
+            str(row["n_scored"]),
+            score_text(row["pooled_iou"]),
+            percent_range(row, "ok_with_mask_rate"),
+            score_text(row["published_iou"]),
+            signed(row["iou_minus_published"]),
+        ]
+
+    legend = (
+        "IoU: mean over the given number of defective images with ground truth; in brackets the "
+        f"{confidence_text(table)} bootstrap interval, stratified by category. Bold: above "
+        f"{BOLD_ABOVE_IOU:.2f}. Pooled IoU: over all pixels of the same images."
+    )
+    if table["published_iou"].notna().any():
+        legend += " Difference: our value minus the study's."
+    return table_by_run(
+        caption,
+        [
+            *("Data set", "Method", "Prompt", "IoU [interval]", "Images", "Pooled IoU"),
+            *("Good parts with a mask", "Study's IoU", "Difference"),
+        ],
+        table,
+        cells,
+        n_text_columns=3,
+        notes=lambda row: split_notes(row["note"]),
+        is_bold=lambda row: is_bold(row["mean_iou"]),
+        legend=[legend],
+    )
 
 
 def segmentation_table(
     scores: pd.DataFrame,
     *,
-    datasets: Mapping[str, Mapping[str, Any]],
-    methods: Mapping[str, Mapping[str, Any]],
+    datasets: Notes,
+    methods: Notes,
     seed: int,
     n_resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Make Table 1: how well masks fit, one row a data set, method and prompt.
+    """Make Table 1: how well masks fit, one row per data set, method and prompt.
 
     The IoU is averaged over the defective images that have ground truth; `pooled_iou` is over the
     same images; defect pixels that alignment moved out of the image are in both unions. Intervals:
@@ -113,7 +167,7 @@ def segmentation_table(
     Source: section 4.1 and Table 1 of the study.
 
     Args:
-        scores: One row an image, data set, method and prompt, columns `SCORE_COLUMNS`. A missing
+        scores: One row per image, data set, method and prompt, columns of `SCORES`. A missing
             `truth_px` says that the image has no ground truth, a missing `predicted_px` that the
             method gave no mask; a missing group stands for a part of its own.
         datasets: Description of each data set by its id, all keys optional: `name` for people,
@@ -121,26 +175,26 @@ def segmentation_table(
             this order.
         methods: Description of each method by its id, all keys optional: `kind` (the id if not
             given), `name` for people, `variant`, `model`, `uses_test_truth`, `note`. Rows come in
-            this order, floors last.
+            this order, baselines last.
         seed: Seed of the bootstrap. Each row has its own stream, made of the seed and its keys,
             so a method that is added moves no other row.
         n_resamples: Number of bootstrap resamples.
         confidence: Confidence of all intervals, inside (0, 1).
 
     Returns:
-        The table, columns `SEGMENTATION_COLUMNS`.
+        The table, columns of `SEGMENTATION`.
 
     Raises:
         ValueError: If columns are missing, images appear twice or not under every method, labels
             contradict each other, or a description is not understood.
     """
-    _check_scores(scores, datasets, methods)
+    check_scores(scores, datasets, methods)
     published, studied = load_published()
     floors = _iou_floors(scores, methods)
     rows = []
     for key, images in rows_by_run(scores, datasets, methods):
-        about = _describe(key, images, datasets, methods)
-        if not methods.get(key[1], {}).get("gives_masks") and images["predicted_px"].isna().all():
+        about = describe(key, images, datasets, methods)
+        if not gives_masks(key[1], methods, images):
             continue
 
         def stream(quantity: str, key: tuple = key) -> np.random.Generator:
@@ -149,12 +203,12 @@ def segmentation_table(
         row = dict(zip(KEYS, key, strict=True))
         row |= _mask_statistics(images, stream, n_resamples=n_resamples, confidence=confidence)
         row |= about | {"confidence": confidence, "iou_floor": floors.get(key[0], np.nan)}
-        row["is_no_better_than_floor"] = _is_no_better(row, "mean_iou_high", "iou_floor")
+        row["is_no_better_than_floor"] = is_no_better(row, "mean_iou_high", "iou_floor")
         unjudged = images.loc[images["predicted_px"].isna(), "status"]
         notes = [*about["notes"], *_mask_notes(row, unjudged)]
         found = find_published(
             published,
-            _published_as(datasets, key[0]),
+            published_as(datasets, key[0]),
             metric="mean_iou",
             kind=about["kind"],
             prompt=key[2],
@@ -164,10 +218,10 @@ def segmentation_table(
         row["published_source"] = found["source"] if found else None
         row["iou_minus_published"] = row["mean_iou"] - row["published_iou"]
         if found:
-            notes += _count_notes(studied[_published_as(datasets, key[0])], n_nok=row["n_scored"])
+            notes += count_notes(studied[published_as(datasets, key[0])], n_nok=row["n_scored"])
         row["note"] = "; ".join(notes)
         rows.append(row)
-    return _typed(rows, SEGMENTATION_COLUMNS)
+    return typed_table(rows, SEGMENTATION)
 
 
 def _mask_statistics(
@@ -232,8 +286,8 @@ def _mask_statistics(
     }
 
 
-def _iou_floors(scores: pd.DataFrame, methods: Mapping) -> dict[str, float]:
-    """Mean IoU of the best mask floor of each data set, where there is one."""
+def _iou_floors(scores: pd.DataFrame, methods: Notes) -> dict[str, float]:
+    """Mean IoU of the best mask baseline of each data set, where there is one."""
     kinds = {name: methods.get(name, {}).get("kind", name) for name in set(scores["method"])}
     is_floor = scores["method"].map(kinds).isin(MASK_FLOORS) & (scores["label"] == "NOK")
     means = scores[is_floor].groupby(["dataset", "method"])["iou"].mean()
@@ -260,8 +314,8 @@ def _mask_notes(row: dict, unjudged: Iterable[str]) -> list[str]:
     if row["n_without_prediction"]:
         notes.append(
             f"{row['n_without_prediction']} of {n_drawn} defective images got no mask"
-            f"{_why(unjudged)}: the range is from IoU 0 to IoU 1 for them"
+            f"{why_unjudged(unjudged)}: the range is from IoU 0 to IoU 1 for them"
         )
     if "point" in row["mean_iou_interval"] and row["n_scored"]:
-        notes.append(_NO_VARIATION)
+        notes.append(NO_VARIATION)
     return notes

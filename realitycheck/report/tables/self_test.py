@@ -7,6 +7,7 @@ there fails for another reason than a domain gap: settings, versions, files or h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,44 @@ import pandas as pd
 import yaml
 
 from realitycheck.core.tables import Schema, _bool, _real, _text
-from realitycheck.report.text import TableText, named_run, score_text, text_by_run
+from realitycheck.report.results import Results
+from realitycheck.report.tables.base import Section
+from realitycheck.report.text import TableText, named_run, score_text, table_by_run
+
+SELF_TEST = Schema(
+    "self-test",
+    (
+        ("dataset", _text),
+        ("method", _text),
+        ("prompt", _text),
+        ("mean_iou", _real),  # null: there is no score, so it has not passed
+        ("least_iou", _real),  # the stored band
+        ("passed", _bool),
+        ("dataset_name", _text),
+        ("method_name", _text),
+    ),
+    ("dataset", "method", "prompt"),
+    unit_interval=("mean_iou", "least_iou"),
+)
+SCHEMAS = {"self_test": SELF_TEST}
+SETTINGS = ("self_test",)
+
+
+def compute(results: Results) -> dict[str, pd.DataFrame]:
+    """Hold the scores of a run against their bands; see `self_test`."""
+    tested = self_test(results.table("segmentation"), **results.facts["self_test"])
+    return {"self_test": tested}
+
+
+def texts(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[TableText]]:
+    """Put the table into words."""
+    return {"self_test": [self_test_text(tables["self_test"])]}
+
+
+def section(tables: Mapping[str, pd.DataFrame]) -> Section:
+    """Show the table; its verdict stands on top of the page."""
+    shown = [replace(self_test_text(tables["self_test"]), legend=[])]
+    return Section(shown, heading="Whether the easy case was easy")
 
 
 @cache
@@ -41,7 +79,7 @@ def self_test(
         bands: Least mean IoU by kind; default: the stored ones.
 
     Returns:
-        One row a tested run, columns of `SELF_TEST`. A run without a mean IoU has not passed.
+        One row per tested run, columns of `SELF_TEST`. A run without a mean IoU has not passed.
     """
     bands = stored_bands() if bands is None else bands
     rows: list[dict[str, Any]] = []
@@ -62,7 +100,7 @@ def verdict(tested: pd.DataFrame) -> str:
             "these networks are known to reach."
         )
     found = "; ".join(
-        f"{named_run(row['method_name'], row['prompt'])} on {row['dataset_name']} has a mean "
+        f"{named_run(row)} on {row['dataset_name']} has a mean "
         f"IoU of {score_text(row['mean_iou'])}, expected at least {score_text(row['least_iou'])}"
         for _, row in failed.iterrows()
     )
@@ -80,7 +118,7 @@ def self_test_text(tested: pd.DataFrame) -> TableText:
         scores = [score_text(row["mean_iou"]), score_text(row["least_iou"])]
         return [*scores, "passed" if row["passed"] else "FAILED"]
 
-    return text_by_run(
+    return table_by_run(
         "Self-test",
         ["Data set", "Method", "Prompt", "Mean IoU", "At least", "Result"],
         tested,
@@ -88,20 +126,3 @@ def self_test_text(tested: pd.DataFrame) -> TableText:
         n_text_columns=3,
         legend=[verdict(tested)],
     )
-
-
-SELF_TEST = Schema(
-    "self-test",
-    (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("mean_iou", _real),  # null: there is no score, so it has not passed
-        ("least_iou", _real),  # the stored band
-        ("passed", _bool),
-        ("dataset_name", _text),
-        ("method_name", _text),
-    ),
-    ("dataset", "method", "prompt"),
-    unit_interval=("mean_iou", "least_iou"),
-)

@@ -7,11 +7,10 @@ import pytest
 
 IMPORTS = {
     "clip": "from realitycheck.models.clip.model import surgery_templates; surgery_templates()",
-    "sam": "from realitycheck.models.sam.load import build_parts; "
-    "from realitycheck.models.sam.model import SAM_VARIANTS; "
-    "build_parts(SAM_VARIANTS['miniature'])",
+    "sam": "from realitycheck.models.sam import load, model; "
+    "load.build_parts(model.SAM_VARIANTS['everyday'])",
     "saliency": "from realitycheck.models.saliency import build_saliency; "
-    "build_saliency('miniature', features_only=True)",
+    "build_saliency('everyday', features_only=True)",
     "grounding_dino": "from realitycheck.core.imports import lean_imports\n"
     "with lean_imports():\n    from groundingdino.models import build_model",
 }
@@ -33,12 +32,14 @@ def test_packages_come_without_what_is_not_used(network):
     assert {"torch", "torchvision"} <= set(imported)
     assert not {"torch._dynamo", "sklearn", "scipy"} & set(imported)
     assert ("transformers" in imported) == (network == "grounding_dino")
-    assert ("timm" in imported) == (network in ("grounding_dino", "saliency"))
+    assert ("timm.layers" in imported) == (network in ("grounding_dino", "saliency"))
+    assert "timm.models.vision_transformer" not in imported, "timm's other architectures"
 
 
 def test_what_was_left_out_can_be_imported_afterwards():
     shown = run(
         IMPORTS["grounding_dino"]
+        + "\nimport timm; timm.create_model('resnet18')"
         + "\nimport torch._dynamo, sklearn, groundingdino.util.visualizer as visualizer\n"
         "print(torch._dynamo.explain(lambda x: x + 1)(torch.ones(2)).graph_count,"
         " visualizer.COCOVisualizer.__name__)"
@@ -52,3 +53,42 @@ def test_what_is_there_stays():
         "print(sys.modules['sklearn'] is sklearn)"
     )
     assert shown.split() == ["True"]
+
+
+#: Packages that a job may import besides torch and its tables, by what it loads.
+HEAVY = {
+    "sam": {"segment_anything"},
+    "grounding_dino": {"groundingdino", "transformers", "requests", "sympy"},
+    "clip": {"open_clip"},
+    "saliency": {"requests"},
+    "resnet": {"requests"},
+    "": set(),
+}
+#: All that some job of this project imports and others need not.
+LOOKED_FOR = {
+    *("groundingdino", "matplotlib", "open_clip", "requests", "scipy", "segment_anything"),
+    *("sklearn", "skimage", "sympy", "transformers", "torch._dynamo", "torch._inductor"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("network", HEAVY)
+def test_job_of_a_network_imports_what_that_network_needs(network):
+    """A job of a small network is the start of Python for the most part; without one, no torch."""
+    load = (
+        "from realitycheck.models.checkpoints.known import SHIPPED_FOLDER\n"
+        f"own = network({network!r})\n"
+        "files = {key: SHIPPED_FOLDER / name for key, name in own.shipped.items()}\n"
+        "settings = {'variant': 'everyday', 'precision': 'float32'}\n"
+        "own.load(files, settings, device='cpu')\n"
+    )
+    imported = run(
+        "import sys\nimport realitycheck.stages.encode\n"
+        "import realitycheck.encoders.registry as registry\n"
+        "from realitycheck.models.registry import network\n"
+        "[registry.encoder_of(name) for name in registry.ENCODERS]\n"
+        + (load if network else "import realitycheck.stages.weights\n")
+        + "print(*sys.modules, sep='\\n')"
+    ).split()
+    assert set(imported) & LOOKED_FOR <= HEAVY[network]
+    assert ("torch" in imported) == bool(network)

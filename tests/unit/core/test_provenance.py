@@ -16,8 +16,8 @@ from realitycheck.core.provenance import (
     digest_of,
     in_shard,
     package_version,
-    read_digest,
     read_record,
+    recorded,
     shard_digest,
     shard_names,
     source_digest,
@@ -57,6 +57,7 @@ def package(tmp_path, monkeypatch):
         "method.py": METHOD,
         "late.py": "FACTOR = 3\n",
         "unused.py": "X = 1\n",
+        "core/__init__.py": "",
         "core/job.py": "def job_log():\n    return 1\n",
         "tools/__init__.py": "",
         "tools/double.py": UTILITY,
@@ -119,6 +120,33 @@ def test_edit_of_what_is_imported_changes_the_digest(package, name, old, new):
     assert digest_after(package, name, old, new) != before
 
 
+def test_modules_of_another_package_are_followed_into_their_own(tmp_path, monkeypatch):
+    """A method that somebody brings along runs again when its own code is edited, and only then."""
+    files = {
+        "theirs/__init__.py": "",
+        "theirs/method.py": "import json\nfrom . import tools\nfrom .deep.sums import total\n",
+        "theirs/tools.py": "FACTOR = 2\n",
+        "theirs/unused.py": "FACTOR = 2\n",
+        "theirs/deep/__init__.py": "",
+        "theirs/deep/sums.py": "from ..tools import FACTOR\nimport theirs_too\ntotal = sum\n",
+        "theirs_too.py": "FACTOR = 2\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digests = [source_digest("theirs.method")]
+    for name in ("unused.py", "tools.py", "deep/sums.py"):
+        with (tmp_path / "theirs" / name).open("a") as file:
+            file.write("OTHER = 1\n")
+        provenance._parsed.cache_clear()
+        digests.append(source_digest("theirs.method"))
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+    with pytest.raises(FileNotFoundError, match="nowhere_at_all: expected a Python module"):
+        source_digest("nowhere_at_all")
+
+
 @pytest.mark.parametrize("kept", [None, "no JSON", "[]", '{"a": 1}', '{"a": ["short", [], []]}'])
 def test_what_is_kept_of_sources_changes_no_digest(package, tmp_path, kept, monkeypatch):
     """A run that finds the sources looked at plans faster, and from the same digests."""
@@ -152,15 +180,15 @@ def test_entry_that_does_not_exist_is_refused(package):
 
 def test_same_code_has_the_same_digest_elsewhere(repository, tmp_path, monkeypatch):
     """Results may be computed in one folder and continued in another."""
-    here = source_digest("scripts/encode_images.py")
+    here = source_digest("realitycheck.encoders.sam_embeddings")
     for name in ("realitycheck", "scripts"):
         shutil.copytree(repository / name, tmp_path / name)
     monkeypatch.setattr(provenance, "_REPOSITORY", tmp_path)
-    assert source_digest("scripts/encode_images.py") == here
+    assert source_digest("realitycheck.encoders.sam_embeddings") == here
     path = tmp_path / "realitycheck" / "models" / "sam" / "inference.py"
     path.write_text(path.read_text().replace("MASK_THRESHOLD = 0.0", "MASK_THRESHOLD = 0.1"))
     provenance._parsed.cache_clear()
-    assert source_digest("scripts/encode_images.py") != here
+    assert source_digest("realitycheck.encoders.sam_embeddings") != here
     assert source_digest("scripts/gather_boxes.py")
 
 
@@ -252,7 +280,7 @@ def test_shard_digest_is_unknown_before_the_images_are_checked(tmp_path):
     path = tmp_path / "digests.json"
     assert shard_digest(path, "images", "0-of-2") == "unknown"
     assert shard_digest(path, "images") == "unknown"
-    assert read_digest(path, "images") == "unknown"
+    assert recorded(path) == {}
 
 
 def test_shard_digest_sees_its_own_shard_only(tmp_path):
@@ -275,19 +303,11 @@ def test_shard_digest_sees_its_own_shard_only(tmp_path):
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, False]
 
 
-def test_read_digest_walks_down_the_keys(tmp_path):
-    """An absent key is not the same as an absent file."""
-    path = tmp_path / "record.json"
-    path.write_text('{"files": {"weights": {"sha256": "ab"}}}')
-    assert read_digest(path, "files", "weights", "sha256") == "ab"
-    assert read_digest(path, "files", "text_encoder", "sha256") == "none"
-
-
 @pytest.mark.parametrize("content", [b"", b'{"files": {', b'{"files": "\xff"}', b"\0" * 40])
 def test_damaged_record_is_named_and_made_again(content, tmp_path):
     """The next run finds it missing; a traceback of a parser would help nobody."""
     path = tmp_path / "digests.json"
-    for read in (read_record, lambda path: shard_digest(path, "images"), read_digest):
+    for read in (read_record, lambda path: shard_digest(path, "images"), recorded):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"digests.json: damaged .* removed: run again"):
             read(path)

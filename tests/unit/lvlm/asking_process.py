@@ -13,11 +13,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import numpy as np  # noqa: E402
 
+from realitycheck.lvlm.assembly import Subject, questions_for  # noqa: E402
 from realitycheck.lvlm.backends.gemini import GeminiBackend  # noqa: E402
+from realitycheck.lvlm.limiter import RateLimits
 from realitycheck.lvlm.pricing import read_prices  # noqa: E402
-from realitycheck.lvlm.prompts import STUDY_PROMPTS  # noqa: E402
-from realitycheck.lvlm.questions import Subject, picture_of, questions_for  # noqa: E402
-from realitycheck.lvlm.run import Pace, RunStoppedError
+from realitycheck.lvlm.prompts import PromptTemplate  # noqa: E402
+from realitycheck.lvlm.questions import picture_of  # noqa: E402
+from realitycheck.lvlm.run import RunStoppedError
 from realitycheck.lvlm.runner import ask  # noqa: E402
 
 
@@ -32,22 +34,22 @@ def main() -> int:
     reference = picture_of(draw(100_000))
     questions = questions_for(
         [Subject(f"{i:04d}", picture_of(draw(i)), reference) for i in range(int(n))],
-        STUDY_PROMPTS["basic"],
+        PromptTemplate("test-1", "Is it defective?"),
         service="gemini",
         model="gemini-2.5-pro",
     )
     try:
-        rows, bill = ask(
+        rows, cost = ask(
             questions,
             ledger,
-            backend=GeminiBackend(api_key="a-key-for-the-test", base_url=url),
+            backend=GeminiBackend({"base_url": url}, api_key="a-key-for-the-test"),
             dataset="d",
             method="m",
             prompt="p",
             prices=read_prices(),
             may_leave_site=True,
             max_cost_usd=100.0,
-            pace=Pace(
+            rate_limits=RateLimits(
                 in_flight=int(in_flight),
                 requests_per_minute=None,
                 timeout_s=float(timeout[0]) if timeout else 30.0,
@@ -57,7 +59,7 @@ def main() -> int:
     except RunStoppedError as error:
         print(f"stopped {error.reason}")
         return error.exit_code
-    print(json.dumps({"statuses": rows["status"].tolist(), "requests": dict(bill.n_requests)}))
+    print(json.dumps({"statuses": rows["status"].tolist(), "requests": dict(cost.n_requests)}))
     return 0
 
 

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from realitycheck.lvlm.assembly import Subject, questions_for
+from realitycheck.lvlm.backends.registry import service_of
+from realitycheck.lvlm.limiter import RateLimits
 from realitycheck.lvlm.pricing import read_prices
 from realitycheck.lvlm.prompts import PromptTemplate
-from realitycheck.lvlm.questions import Subject, picture_of, questions_for
-from realitycheck.lvlm.run import Pace
+from realitycheck.lvlm.questions import picture_of
 from realitycheck.lvlm.runner import ask
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "servers"))
@@ -84,13 +86,8 @@ def make_backend():
     """A backend that talks to a server of the test."""
 
     def make(service, url, **settings):
-        if service == "openai_compatible":
-            from realitycheck.lvlm.backends.openai_compatible import OpenAICompatibleBackend
-
-            return OpenAICompatibleBackend(f"{url}/v1", api_key=KEY, **settings)
-        from realitycheck.lvlm.backends.gemini import GeminiBackend
-
-        return GeminiBackend(service, api_key=KEY, base_url=url, **settings)
+        address = f"{url}/v1" if service == "openai_compatible" else url
+        return service_of(service)({"base_url": address, **settings}, api_key=KEY)
 
     return make
 
@@ -99,7 +96,7 @@ def make_backend():
 def put(tmp_path, prices, make_backend):
     """Ask questions of a server, with a ledger in the test's folder and short pauses."""
 
-    def run(questions, url, *, ledger="ledger.sqlite", backend=None, pace=None, **settings):
+    def run(questions, url, *, ledger="ledger.sqlite", backend=None, rate_limits=None, **settings):
         service = questions[0].service
         known = {"in_flight": 1, "requests_per_minute": None, "timeout_s": 20, "backoff_s": 0.02}
         return ask(
@@ -110,7 +107,7 @@ def put(tmp_path, prices, make_backend):
             method="lvlm",
             prompt="plain",
             **{"prices": prices, "may_leave_site": True, **settings},
-            pace=Pace(**{**known, **(pace or {})}),
+            rate_limits=RateLimits(**{**known, **(rate_limits or {})}),
             rng=np.random.default_rng(0),
         )
 

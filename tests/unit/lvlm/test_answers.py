@@ -8,7 +8,7 @@ import pytest
 from realitycheck.lvlm.backends.replay import ReplayBackend
 from realitycheck.lvlm.ledger import Ledger
 from realitycheck.lvlm.run import MAX_REFUSED, RunStoppedError
-from realitycheck.lvlm.runner import quote
+from realitycheck.lvlm.runner import estimate
 
 SERVICES = ("gemini", "openai_compatible")
 
@@ -51,7 +51,7 @@ def test_reply_that_is_no_answer_stops_the_run_and_is_not_kept(
         assert caught.value.reason in ("foreign_reply", "refused")
         assert words in str(caught.value)
         assert len(server.paid) == 2
-        assert quote(questions, tmp_path / "ledger.sqlite", prices=prices).n_to_ask == 3
+        assert estimate(questions, tmp_path / "ledger.sqlite", prices=prices).n_to_ask == 3
         rows, _ = put(questions, server.url)
     assert rows["status"].tolist() == ["answered"] * 4
     assert len(server.paid) == 5
@@ -74,10 +74,10 @@ def test_what_was_kept_without_being_an_answer_is_asked_again(
             )
         replayed, _ = put(questions, "", backend=ReplayBackend(service))
         assert replayed["status"].tolist() == ["answered", "not_asked", "answered"]
-        assert quote(questions, path, prices=prices).n_to_ask == 1
-        rows, bill = put(questions, server.url)
+        assert estimate(questions, path, prices=prices).n_to_ask == 1
+        rows, cost = put(questions, server.url)
     assert rows["status"].tolist() == ["answered"] * 3
-    assert bill.n_requests == {"answered": 1}
+    assert cost.n_requests == {"answered": 1}
     with Ledger(path, read_only=True) as ledger:
         assert ledger.n_attempts() == {"answered": 3, "refused": 1}
 
@@ -88,9 +88,9 @@ def test_reply_of_nothing_is_asked_for_once_more(body, serve, servers, put, make
     empty = servers.Served(body=body)
     server, _ = serve(plan={2: empty})
     with server:
-        rows, bill = put(make_questions(3), server.url)
+        rows, cost = put(make_questions(3), server.url)
     assert rows["status"].tolist() == ["answered"] * 3
-    assert bill.n_requests == {"answered": 3, "unknown": 1}
+    assert cost.n_requests == {"answered": 3, "unknown": 1}
     server, _ = serve(plan=lambda _: empty)
     with server, pytest.raises(RunStoppedError, match="the reply is empty"):
         put(make_questions(9, first=100), server.url)
@@ -102,9 +102,9 @@ def test_error_that_gives_its_own_status_is_taken_for_one(serve, servers, put, m
     slow = servers.Served(body='{"error": {"code": "429", "message": "slow down"}}')
     server, _ = serve("openai_compatible", {1: busy, 3: slow})
     with server:
-        rows, bill = put(make_questions(3, service="openai_compatible"), server.url)
+        rows, cost = put(make_questions(3, service="openai_compatible"), server.url)
     assert rows["status"].tolist() == ["answered"] * 3
-    assert bill.n_requests == {"answered": 3, "throttled": 1, "unavailable": 1}
+    assert cost.n_requests == {"answered": 3, "throttled": 1, "unavailable": 1}
 
 
 # ------------------------------------------------------------------------------ images turned away
@@ -135,7 +135,7 @@ def test_image_that_is_turned_away_has_a_status(
             assert rows["status"].tolist() == ["failed"] * 2 + ["answered"] * 4
             assert len(server.paid) == n_sent
         assert "aspect ratio" in rows["finish_reason"][0]
-        found = quote(questions, tmp_path / "ledger.sqlite", prices=prices)
+        found = estimate(questions, tmp_path / "ledger.sqlite", prices=prices)
         assert (found.n_answered, found.n_to_ask) == (4, 2)
         server.plan = {}
         rows, _ = put(questions, server.url)
@@ -148,7 +148,7 @@ def test_many_images_that_are_turned_away_do_not_stop_the_others(serve, put, mak
     server, protocol = serve()
     server.plan = turns_away(protocol, questions[:12])
     with server:
-        rows, _ = put(questions, server.url, pace={"in_flight": 8})
+        rows, _ = put(questions, server.url, rate_limits={"in_flight": 8})
     assert rows["status"].tolist() == ["failed"] * 12 + ["answered"] * 12
 
 
@@ -245,7 +245,7 @@ def test_odd_replies_are_statuses_and_rows(serve, servers, put, make_questions, 
     server.plan = dict(enumerate(plan, start=1))
     questions = make_questions(len(plan), service="openai_compatible")
     with server:
-        rows, _ = put(questions, server.url, pace={"max_unknown": 0, "in_flight": 1})
+        rows, _ = put(questions, server.url, rate_limits={"max_unknown": 0, "in_flight": 1})
     assert rows["status"].tolist() == [status for _, status in wishes + further]
     write_table(rows, tmp_path / "labels.parquet", schema=VERDICTS, facts={})
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from realitycheck.lvlm.backends.base import Reply
+from realitycheck.lvlm.backends.gemini import GeminiBackend
 from realitycheck.lvlm.budget import LONGEST_ANSWER, SURPRISE, Pot, Stake, stake_of
-from realitycheck.lvlm.keys import Redactor
 from realitycheck.lvlm.ledger import Ledger
+from realitycheck.lvlm.limiter import RateLimits
 from realitycheck.lvlm.pricing import highest_tokens_in, tokens_in
-from realitycheck.lvlm.run import Pace, RunStoppedError
+from realitycheck.lvlm.run import RunStoppedError
 from realitycheck.lvlm.runner import ask
 
 STAKE = Stake(0.1, 1.0)
@@ -71,14 +72,12 @@ def test_no_simulated_run_passes_the_stated_bound(money, tmp_path, kind):
     assert not [outcome for outcome in found if outcome.passes_bound]
 
 
-class FakeService:
+class FakeService(GeminiBackend):
     """Answers soon, with tokens in and out of its own choice."""
 
-    service, base_url, on_site, client = "gemini", "http://127.0.0.1:1", True, "fake"
-
     def __init__(self, usage, *, wait_s=0.002):
+        super().__init__({"base_url": "http://127.0.0.1:1", "on_site": True}, api_key="x" * 20)
         self.wait_s = wait_s
-        self.redact = Redactor()
         self.usage = usage
         self.costs = []
         self.most_at_once = self.n_now = 0
@@ -114,7 +113,7 @@ def put(backend, questions, folder, prices, **settings):
         method="m",
         prompt="p",
         prices=prices,
-        pace=Pace(in_flight=16, requests_per_minute=None),
+        rate_limits=RateLimits(in_flight=16, requests_per_minute=None),
         rng=np.random.default_rng(0),
         **settings,
     )

@@ -144,7 +144,7 @@ def test_full_disk_is_noticed_before_anything_is_sent(
     """Also where a quota or a limit on file sizes is what is full."""
     no_room(monkeypatch, code)
     with pytest.raises(RunStoppedError, match="has no room for the answers on their way") as caught:
-        put(make_questions(8), server.url, pace={"in_flight": 4})
+        put(make_questions(8), server.url, rate_limits={"in_flight": 4})
     assert (caught.value.reason, caught.value.is_resumable) == ("disk_full", True)
     assert not server.paid
     monkeypatch.undo()
@@ -218,7 +218,7 @@ def test_ledger_that_cannot_be_written_will_do_where_all_is_answered(
     """With the service's backend as well as by replay; a further question is a fault in words."""
     rows, _ = put(make_questions(3), server.url)
     read_only_place(monkeypatch, tmp_path)
-    for backend in (None, ReplayBackend()):
+    for backend in (None, ReplayBackend("gemini")):
         again, _ = put(make_questions(3), server.url, backend=backend)
         assert again.equals(rows)
     with pytest.raises(LedgerError, match="cannot be opened .*readonly.*may be written"):
@@ -258,11 +258,11 @@ def test_clock_that_was_off_gives_up_on_nothing(put, make_questions, servers, mo
         with monkeypatch.context() as other:
             other.setattr(time, "time", lambda: now() + days * 86_400)
             with pytest.raises(RunStoppedError):
-                put(make_questions(2), server.url, pace={"max_tries": 2})
+                put(make_questions(2), server.url, rate_limits={"max_tries": 2})
         server.plan = {}
-        rows, bill = put(make_questions(2), server.url)
+        rows, cost = put(make_questions(2), server.url)
     assert rows["status"].tolist() == ["answered"] * 2
-    assert bill.n_requests == {"answered": 2}
+    assert cost.n_requests == {"answered": 2}
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")

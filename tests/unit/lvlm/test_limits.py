@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from realitycheck.lvlm import limits as module
-from realitycheck.lvlm.limits import ImageLimits, check_images, limits_of
+from realitycheck.lvlm.backends.registry import service_of
+from realitycheck.lvlm.limits import ImageLimits, check_images
 from realitycheck.lvlm.questions import encoded_png, picture_of
 
 
@@ -30,10 +31,9 @@ def test_many_faults_are_told_in_short(make_questions):
         check_images(make_questions(20), ImageLimits(n_images=1))
 
 
-def test_server_on_the_site_has_no_limit_of_a_cloud():
-    assert limits_of("openai_compatible", on_site=True) == ImageLimits()
+def test_every_cloud_has_a_limit():
     for service in ("gemini", "vertex", "openai_compatible"):
-        assert limits_of(service, on_site=False).request_bytes == 15_000_000
+        assert service_of(service).limits.request_bytes == 15_000_000
 
 
 def test_no_png_is_larger_than_its_bound():
@@ -44,20 +44,21 @@ def test_no_png_is_larger_than_its_bound():
         assert len(encoded_png(picture)) <= module._most_bytes(picture)
 
 
-def test_run_and_quote_refuse_alike(put, make_questions, servers, prices, monkeypatch, tmp_path):
+def test_run_and_estimate_refuse_alike(put, make_questions, servers, prices, monkeypatch, tmp_path):
     """Before anything is claimed; on the site the same images pass."""
-    from realitycheck.lvlm.runner import quote
+    from realitycheck.lvlm.runner import estimate
 
     tight = ImageLimits(image_bytes=100)
-    monkeypatch.setattr(module, "CLOUD_LIMITS", dict.fromkeys(module.CLOUD_LIMITS, tight))
+    for service in ("gemini", "openai_compatible"):
+        monkeypatch.setattr(service_of(service), "limits", tight)
     server = servers.gemini.GeminiServer()
     with server, pytest.raises(ValueError, match="takes [0-9,]+ bytes as PNG, at most 100"):
         put(make_questions(2), server.url)
     assert not server.arrivals
     with pytest.raises(ValueError, match="at most 100"):
-        quote(make_questions(2), None, prices=prices, on_site=False)
+        estimate(make_questions(2), None, prices=prices, on_site=False)
     questions = make_questions(2, service="openai_compatible")
-    assert quote(questions, None, prices=prices, on_site=True).n_to_ask == 2
+    assert estimate(questions, None, prices=prices, on_site=True).n_to_ask == 2
     with servers.openai.OpenAIServer() as server:
         rows, _ = put(questions, server.url)
     assert rows["status"].tolist() == ["answered"] * 2

@@ -1,4 +1,4 @@
-"""Money: prices, costs and quotes, against sums done by hand."""
+"""Money: prices, costs and estimates, against sums done by hand."""
 
 import math
 from datetime import date
@@ -6,10 +6,10 @@ from datetime import date
 import pytest
 import yaml
 
+from realitycheck.lvlm.backends.registry import service_of
 from realitycheck.lvlm.pricing import (
+    estimate_of,
     highest_cost_usd,
-    image_tokens,
-    quote_of,
     read_prices,
     tokens_in,
     tokens_out,
@@ -69,7 +69,8 @@ def test_example_of_the_price_page(prices):
 )
 def test_image_tokens_follow_the_documented_rules(width, height, settings, tokens):
     asked = question(width, height, **settings)
-    assert image_tokens(asked, asked.pictures[0]) == tokens
+    found = service_of(asked.service).image_tokens(asked.model, asked.parameters, asked.pictures[0])
+    assert found == tokens
 
 
 def test_cost_is_unknown_without_price_or_count(prices):
@@ -121,31 +122,31 @@ def test_broken_price_files_are_refused(tmp_path, text, message):
         read_prices(path)
 
 
-def test_quote_counts_what_is_still_to_ask(prices, make_questions):
+def test_estimate_counts_what_is_still_to_ask(prices, make_questions):
     """Equal questions are asked once, answered ones not at all."""
     questions = make_questions(4)
     twice = [*questions, questions[3]]
     known = {questions[0].key: Verdict("answered", tokens_in=1000, tokens_out=100)}
-    quote = quote_of(twice, prices, known=known)
-    assert (quote.n_questions, quote.n_answered, quote.n_to_ask) == (5, 1, 3)
+    found = estimate_of(twice, prices, known=known)
+    assert (found.n_questions, found.n_answered, found.n_to_ask) == (5, 1, 3)
     # Three times the one stored answer: 1000 1.25 + 100 10 = 2250 USD per million.
-    assert quote.cost_usd == pytest.approx(3 * 0.00225)
-    assert quote.cost_per_1000_usd == pytest.approx(2.25)
-    assert (quote.n_measured, quote.price_date) == (1, "2026-11-22")
-    assert quote.cost_usd_high > quote.cost_usd
-    assert "3 to ask: about 0.01 USD" in quote.text()
+    assert found.cost_usd == pytest.approx(3 * 0.00225)
+    assert found.cost_per_1000_usd == pytest.approx(2.25)
+    assert (found.n_measured, found.price_date) == (1, "2026-11-22")
+    assert found.cost_usd_high > found.cost_usd
+    assert "3 to ask: about 0.01 USD" in found.text()
 
 
-def test_quote_without_a_price_says_so(prices, make_questions):
-    quote = quote_of(make_questions(2, service="openai_compatible"), prices)
-    assert quote.cost_usd is None
-    assert "qwen-vl has no price in the table of 2026-11-22" in quote.text()
+def test_estimate_without_a_price_says_so(prices, make_questions):
+    found = estimate_of(make_questions(2, service="openai_compatible"), prices)
+    assert found.cost_usd is None
+    assert "qwen-vl has no price in the table of 2026-11-22" in found.text()
 
 
-def test_quote_of_nothing_is_nothing(prices):
-    quote = quote_of([], prices)
-    assert (quote.n_to_ask, quote.cost_usd, quote.cost_per_1000_usd) == (0, 0, 0)
-    assert not math.isnan(quote.cost_usd_high)
+def test_estimate_of_nothing_is_nothing(prices):
+    found = estimate_of([], prices)
+    assert (found.n_to_ask, found.cost_usd, found.cost_per_1000_usd) == (0, 0, 0)
+    assert not math.isnan(found.cost_usd_high)
 
 
 def test_prices_change_at_midnight():

@@ -1,14 +1,9 @@
 """Prompts: their words, and how they are filled in."""
 
 import pytest
+import yaml
 
-from realitycheck.lvlm.prompts import (
-    PRODUCT_PROMPTS,
-    RESPONSE_SCHEMA,
-    STUDY_PROMPTS,
-    PromptTemplate,
-    fill,
-)
+from realitycheck.lvlm.prompts import RESPONSE_SCHEMA, PromptTemplate, fill
 
 BASIC = (
     "Please determine whether the image contains anomalies or defects. If yes, give a specific "
@@ -22,18 +17,20 @@ REFINED = (
 )
 
 
-def test_study_prompts_have_the_published_words():
+@pytest.fixture
+def study(repository):
+    """The prompt sets of the study's settings, by data set."""
+    return yaml.safe_load((repository / "configs/paper.yaml").read_text(encoding="utf-8"))[
+        "prompts"
+    ]
+
+
+def test_study_prompts_have_the_published_words(study):
     """A changed word is another experiment, so it must show in review."""
-    assert fill(STUDY_PROMPTS["basic"].text, {}) == BASIC
-    assert fill(STUDY_PROMPTS["refined"].text, {"object": "carpet"}) == REFINED
-    assert all(prompt.uses_reference for prompt in STUDY_PROMPTS.values())
-
-
-def test_product_prompt_takes_the_defects_from_the_product():
-    """A new product has defects of its own."""
-    text = fill(PRODUCT_PROMPTS["refined"].text, {"object": "chip", "defects": "voids or cracks"})
-    assert text.endswith("It may have defects such as voids or cracks.")
-    assert "image given about chip contains" in text
+    sets = study["mvtec_ad"]
+    assert sets["basic"]["lvlm"].strip() == BASIC
+    assert fill(sets["refined"]["lvlm"].strip(), {"object": "carpet"}) == REFINED
+    assert all(asked.get("reference", True) for asked in sets.values())
 
 
 def test_reasoning_is_written_before_the_label():
@@ -61,7 +58,7 @@ def test_doubled_braces_are_sent_as_one():
 
 def test_missing_words_are_named():
     with pytest.raises(ValueError, match=r"uses \{object\}.*give the words for object"):
-        fill(STUDY_PROMPTS["refined"].text, {"defects": "cracks"})
+        fill("Is the {object} free of {defects}?", {"defects": "cracks"})
 
 
 def test_empty_question_is_refused():

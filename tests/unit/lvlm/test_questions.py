@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from realitycheck.lvlm import questions as module
-from realitycheck.lvlm.prompts import STUDY_PROMPTS, PromptTemplate
-from realitycheck.lvlm.questions import Picture, Subject, picture_of, questions_for
+from realitycheck.lvlm.assembly import Subject, questions_for
+from realitycheck.lvlm.backends.registry import service_of
+from realitycheck.lvlm.prompts import RESPONSE_SCHEMA, PromptTemplate
+from realitycheck.lvlm.questions import Picture, picture_of
 
 RNG = np.random.default_rng(0)
 PIXELS = [RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in range(4)]
@@ -96,12 +97,59 @@ def test_key_is_as_it_was():
     subject = Subject("x", picture_of(np.zeros((2, 2, 3), np.uint8)))
     question = questions_for(
         [subject],
-        dataclasses.replace(STUDY_PROMPTS["basic"], uses_reference=False),
+        PromptTemplate(
+            "1",
+            "Please determine whether the image contains anomalies or defects. If yes, give a "
+            "specific reason",
+            uses_reference=False,
+        ),
         service="gemini",
         model="gemini-2.5-pro",
         parameters={"temperature": 0},
     )[0]
     assert question.key == "4145008e8e7c43afd8e4d0e32d421400b0504d16d60932675ec4e56f3652a487"
+
+
+STORED_KEYS = {
+    "616b70a95c1d5070ba50d75419be5524d6f922f12c999ee03bad7e52dcffafd1": {
+        "service": "gemini",
+        "model": "gemini-2.5-pro",
+        "parameters": {"temperature": 0, "thinking_budget": 1024, "media_resolution": "high"},
+    },
+    "de9551b98c0441431435af440a07c99f546b02b7b92b2a44b02859e95cfc3888": {
+        "service": "vertex",
+        "model": "gemini-3.8-flash",
+        "parameters": {
+            "thinking_level": "low",
+            "seed": 7,
+            "top_p": 0.95,
+            "safety_threshold": "off",
+        },
+    },
+    "9a742e09823850a6b1aee139324f2a130dfa5ed4aafd0ab785d1d43ab7126224": {
+        "service": "openai_compatible",
+        "model": "qwen-vl",
+        "model_revision": "fp8",
+        "parameters": {"max_output_tokens": 4096, "extra_body": {"top_k": 1}},
+    },
+}
+
+
+@pytest.mark.parametrize("key", STORED_KEYS)
+def test_stored_keys_of_every_service_are_as_they_were(key):
+    """Another key would ask and pay for every stored answer once more."""
+    shown = [
+        picture_of((np.arange(1800).reshape(20, 30, 3) * n).astype(np.uint8)) for n in (1, 2, 3, 4)
+    ]
+    subject = Subject(
+        "a/1",
+        shown[0],
+        shown[1],
+        (("OK", shown[2]), ("NOK", shown[3])),
+        {"object": "nut", "defects": "crack, burr"},
+    )
+    prompt = PromptTemplate("1", "Is the {object} free of {defects}?")
+    assert questions_for([subject], prompt, n_samples=2, **STORED_KEYS[key])[1].key == key
 
 
 def test_samples_are_questions_of_their_own():
@@ -176,7 +224,9 @@ def test_example_without_a_label_is_refused():
 
 def test_schema_speaks_the_dialect_of_the_service():
     """Google orders by an extension; OpenAI's strict mode forbids further properties."""
-    google, openai = (module.schema_for(s) for s in ("gemini", "openai_compatible"))
+    google, openai = (
+        service_of(name).schema(RESPONSE_SCHEMA) for name in ("gemini", "openai_compatible")
+    )
     assert google["propertyOrdering"] == ["reasoning", "label", "score"]
     assert "additionalProperties" not in google
     assert openai["additionalProperties"] is False

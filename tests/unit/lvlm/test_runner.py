@@ -14,14 +14,15 @@ import pytest
 
 from realitycheck.core.constants import VERDICT_STATUSES
 from realitycheck.core.schemas import VERDICTS
+from realitycheck.lvlm.assembly import Subject, questions_for
+from realitycheck.lvlm.backends.egress import LeavesSiteError
 from realitycheck.lvlm.backends.replay import ReplayBackend
-from realitycheck.lvlm.gates import LeavesSiteError
 from realitycheck.lvlm.ledger import Ledger
-from realitycheck.lvlm.prompts import STUDY_PROMPTS
-from realitycheck.lvlm.questions import Subject, picture_of, questions_for
-from realitycheck.lvlm.run import Pace, RunStoppedError
-from realitycheck.lvlm.runner import quote
-from realitycheck.lvlm.verdict_rows import VERDICT_COLUMNS, unasked_rows
+from realitycheck.lvlm.limiter import RateLimits
+from realitycheck.lvlm.prompts import PromptTemplate
+from realitycheck.lvlm.questions import picture_of
+from realitycheck.lvlm.run import RunStoppedError
+from realitycheck.lvlm.runner import estimate
 
 KEY = "AIza-a-key-that-must-appear-nowhere-0123456789"
 SERVICES = ("gemini", "openai_compatible")
@@ -53,8 +54,8 @@ def test_rows_are_those_of_the_verdicts_table(service, serve, put, make_question
     server, _ = serve(service)
     questions = make_questions(3, service=service, n_samples=2)
     with server:
-        rows, bill = put(questions, server.url)
-    assert list(rows.columns) == list(VERDICT_COLUMNS) == VERDICTS.columns
+        rows, cost = put(questions, server.url)
+    assert list(rows.columns) == VERDICTS.columns
     assert list(zip(rows["image_id"], rows["sample"], strict=True)) == [
         (q.image_id, q.sample) for q in questions
     ]
@@ -63,16 +64,16 @@ def test_rows_are_those_of_the_verdicts_table(service, serve, put, make_question
     assert set(rows["score"]) == {0.05}
     assert (rows["latency_s"] > 0).all()
     assert set(rows["model_returned"]) == {questions[0].model}
-    assert bill.n_answered == 6
+    assert cost.n_answered == 6
     if service == "gemini":
         # 616 tokens in at 1.25 and 100 out at 10 USD per million; two samples a part.
         assert rows["cost_usd"].to_numpy() == pytest.approx(0.00177)
-        assert bill.cost_per_1000_parts_usd == pytest.approx(3.54)
-        assert bill.spent_usd == pytest.approx(6 * 0.00177)
-        assert "3.54 USD per 1,000 parts (prices of 2026-11-22)" in bill.text()
+        assert cost.cost_per_1000_parts_usd == pytest.approx(3.54)
+        assert cost.spent_usd == pytest.approx(6 * 0.00177)
+        assert "3.54 USD per 1,000 parts (prices of 2026-11-22)" in cost.text()
     else:
         assert rows["cost_usd"].isna().all()
-        assert bill.cost_per_1000_parts_usd is None
+        assert cost.cost_per_1000_parts_usd is None
 
 
 GOOD = {"reasoning": "A crack.", "label": "NOK", "score": 90}
@@ -134,7 +135,7 @@ def test_every_kind_of_reply_ends_in_its_status(service, serve, servers, put, ma
     server.plan = {n: wish for n, (wish, _, _) in enumerate(wishes, start=1)}
     questions = make_questions(len(wishes), service=service)
     with server:
-        rows, bill = put(questions, server.url)
+        rows, cost = put(questions, server.url)
         again, _ = put(questions, server.url)
     expected = [(status, reason) for _, status, reason in wishes]
     reasons = [reason if isinstance(reason, str) else None for reason in rows["finish_reason"]]
@@ -142,7 +143,7 @@ def test_every_kind_of_reply_ends_in_its_status(service, serve, servers, put, ma
     assert (rows["label_predicted"].notna() == (rows["status"] == "answered")).all()
     assert len(server.paid) == len(wishes)
     assert [protocol.parts_of(a) for a in server.paid] == [q.encoded() for q in questions]
-    assert bill.n_answered == sum(status == "answered" for status, _ in expected)
+    assert cost.n_answered == sum(status == "answered" for status, _ in expected)
     pd.testing.assert_frame_equal(rows, again)
 
 
@@ -163,9 +164,9 @@ def test_every_passing_trouble_ends_in_an_answer(service, serve, servers, put, m
     server.plan = troubles
     questions = make_questions(8, service=service)
     with server:
-        rows, bill = put(questions, server.url, pace={"timeout_s": 1.5})
+        rows, cost = put(questions, server.url, rate_limits={"timeout_s": 1.5})
     assert (rows["status"] == "answered").all()
-    assert bill.n_requests == {
+    assert cost.n_requests == {
         "answered": 8,
         "unavailable": 4,
         "unknown": 3,
@@ -179,7 +180,7 @@ def test_server_that_drips_is_left_after_the_time_limit(serve, servers, put, mak
     drip = servers.Served(body={"a": "x" * 400}, drip_s=0.05)
     server, _ = serve(plan={1: drip})
     with server:
-        rows, _ = put(make_questions(1), server.url, pace={"timeout_s": 1.5})
+        rows, _ = put(make_questions(1), server.url, rate_limits={"timeout_s": 1.5})
     assert rows["status"].tolist() == ["answered"]
     assert len(server.paid) == 2
 
@@ -190,11 +191,11 @@ def test_question_of_unknown_outcome_is_repeated_once_at_most(
     """Each try may be paid for; its reserve stays counted as spent."""
     server, _ = serve(plan=lambda a: servers.Served(hang_up=True) if a.number in (2, 3) else None)
     with server:
-        rows, bill = put(make_questions(3), server.url)
+        rows, cost = put(make_questions(3), server.url)
         assert rows["status"].tolist() == ["answered", "failed", "answered"]
         assert "ReadError" in rows["finish_reason"][1] or "Remote" in rows["finish_reason"][1]
         assert len(server.paid) == 4
-        assert bill.spent_usd > 0.1
+        assert cost.spent_usd > 0.1
         later, _ = put(make_questions(3), server.url)
     assert later["status"].tolist() == ["answered"] * 3
     assert len(server.paid) == 5
@@ -206,17 +207,17 @@ def test_question_that_is_never_answered_is_given_up_after_all_tries(serve, put,
     bad = make_questions(4)[2].encoded()
     server.plan = lambda a: protocol.failure(500) if protocol.parts_of(a) == bad else None
     with server:
-        rows, bill = put(make_questions(4), server.url, pace={"max_tries": 3})
+        rows, cost = put(make_questions(4), server.url, rate_limits={"max_tries": 3})
     assert rows["status"].tolist() == ["answered", "answered", "failed", "answered"]
     assert rows["finish_reason"][2] == "HTTP 500: INTERNAL: planned 500"
-    assert bill.n_requests == {"answered": 3, "unavailable": 3}
+    assert cost.n_requests == {"answered": 3, "unavailable": 3}
 
 
 def test_failed_questions_are_rows_of_a_replay_too(serve, put, make_questions, tmp_path):
     server, protocol = serve(plan=lambda a: protocol.failure(500) if a.number > 1 else None)
     with server:
-        rows, _ = put(make_questions(2), server.url, pace={"max_tries": 2})
-    replayed, _ = put(make_questions(3), "", backend=ReplayBackend())
+        rows, _ = put(make_questions(2), server.url, rate_limits={"max_tries": 2})
+    replayed, _ = put(make_questions(3), "", backend=ReplayBackend("gemini"))
     pd.testing.assert_frame_equal(replayed[:2], rows)
     assert replayed["status"].tolist() == ["answered", "failed", "not_asked"]
     assert replayed["finish_reason"][2] == "not_in_ledger"
@@ -229,10 +230,10 @@ def test_finished_run_sends_nothing(serve, put, make_questions):
     server, _ = serve()
     with server:
         first, _ = put(make_questions(3), server.url)
-        second, bill = put(make_questions(3), server.url)
+        second, cost = put(make_questions(3), server.url)
     pd.testing.assert_frame_equal(first, second)
     assert len(server.paid) == 3
-    assert bill.n_requests == {}
+    assert cost.n_requests == {}
 
 
 def test_edit_asks_only_what_it_changes(serve, put, make_questions):
@@ -257,7 +258,7 @@ def test_equal_images_are_asked_about_once(serve, put):
     reference = picture_of(np.zeros((20, 20, 3), np.uint8))
     questions = questions_for(
         [Subject(name, picture_of(pixels), reference) for name in ("a", "b")],
-        STUDY_PROMPTS["basic"],
+        PromptTemplate("test-1", "Is it defective?"),
         service="gemini",
         model="gemini-2.5-pro",
     )
@@ -274,9 +275,11 @@ def test_replay_needs_no_key_and_no_server(serve, put, make_questions):
     server, _ = serve()
     with server:
         rows, _ = put(make_questions(3), server.url)
-    replayed, bill = put(make_questions(3), "", backend=ReplayBackend(), may_leave_site=False)
+    replayed, cost = put(
+        make_questions(3), "", backend=ReplayBackend("gemini"), may_leave_site=False
+    )
     pd.testing.assert_frame_equal(rows, replayed)
-    assert bill.n_requests == {}
+    assert cost.n_requests == {}
 
 
 def test_questions_for_another_service_are_refused(put, make_questions):
@@ -296,7 +299,7 @@ def test_no_more_are_in_flight_than_allowed(serve, put, make_questions):
 
     server, _ = serve(plan=hold_back)
     with server:
-        rows, _ = put(make_questions(20), server.url, pace={"in_flight": 5})
+        rows, _ = put(make_questions(20), server.url, rate_limits={"in_flight": 5})
     assert (rows["status"] == "answered").all()
     assert server.most_at_once == 5
 
@@ -306,7 +309,7 @@ def test_everyone_waits_as_long_as_the_service_asks(serve, put, make_questions):
     server, protocol = serve()
     server.plan = {6: protocol.failure(429, retry_s=0.8)}
     with server:
-        rows, _ = put(make_questions(30), server.url, pace={"in_flight": 3})
+        rows, _ = put(make_questions(30), server.url, rate_limits={"in_flight": 3})
     assert (rows["status"] == "answered").all()
     # Others may have been sent before the 429 was read; from then on nobody, for that long.
     times = [a.at for a in server.paid]
@@ -323,7 +326,7 @@ def test_requests_per_minute_are_kept(serve, put, make_questions):
         put(
             make_questions(9),
             server.url,
-            pace={"in_flight": 4, "requests_per_minute": 3, "window_s": 0.4},
+            rate_limits={"in_flight": 4, "requests_per_minute": 3, "window_s": 0.4},
         )
     assert server.paid[-1].at - began >= 0.8
     assert server.paid[3].at - began >= 0.4
@@ -332,7 +335,7 @@ def test_requests_per_minute_are_kept(serve, put, make_questions):
 def test_endless_throttling_stops_the_run(serve, put, make_questions):
     server, protocol = serve(plan=lambda _: protocol.failure(429, retry_s=0.01))
     with server, pytest.raises(RunStoppedError, match="still throttled after 3 pauses") as caught:
-        put(make_questions(2), server.url, pace={"max_pauses": 3})
+        put(make_questions(2), server.url, rate_limits={"max_pauses": 3})
     assert (caught.value.reason, caught.value.exit_code) == ("throttled", 3)
     assert len(server.paid) == 4
 
@@ -366,9 +369,9 @@ def test_progress_bar_shows_money(serve, put, make_questions):
 @pytest.mark.parametrize(
     "settings", [{"in_flight": 0}, {"max_tries": 0}, {"timeout_s": 0}, {"max_unknown": -1}]
 )
-def test_pace_that_makes_no_sense_is_refused(settings):
+def test_rate_limits_that_makes_no_sense_is_refused(settings):
     with pytest.raises(ValueError, match=f"{next(iter(settings))}: expected"):
-        Pace(**settings)
+        RateLimits(**settings)
 
 
 # -------------------------------------------------------------------------------------------- stops
@@ -414,7 +417,7 @@ def test_outage_stops_the_run(serve, put, make_questions):
     """Else hundreds of images would be given up one by one."""
     server, protocol = serve(plan=lambda _: protocol.failure(503))
     with server, pytest.raises(RunStoppedError, match="3 questions in a row") as caught:
-        put(make_questions(50), server.url, pace={"max_tries": 2})
+        put(make_questions(50), server.url, rate_limits={"max_tries": 2})
     assert (caught.value.reason, caught.value.is_resumable) == ("unavailable", True)
     assert len(server.paid) == 6
 
@@ -425,7 +428,7 @@ def test_server_that_is_not_there_stops_a_small_run_too(put, make_questions):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(RunStoppedError, match="has not answered one of 1 questions"):
-        put(make_questions(1), url, pace={"max_tries": 2})
+        put(make_questions(1), url, rate_limits={"max_tries": 2})
 
 
 def test_another_model_stops_the_run(serve, put, make_questions, tmp_path):
@@ -443,13 +446,15 @@ def test_another_model_stops_the_run(serve, put, make_questions, tmp_path):
         with pytest.raises(RunStoppedError, match=r"come from gemini-3.8-flash \(1 answers\)"):
             put(questions, server.url)
         assert len(server.paid) == 3
-    rows, _ = put(questions, "", backend=ReplayBackend())
+    rows, _ = put(questions, "", backend=ReplayBackend("gemini"))
     assert rows["status"].tolist()[:4] == ["answered", "answered", "wrong_model", "not_asked"]
     assert rows["label_predicted"].isna()[2] and np.isnan(rows["score"][2])
     assert rows["model_returned"][2] == "gemini-3.8-flash"
     # 616 tokens in at 0.75 and 100 out at 3.75 USD per million: the other model's price.
     assert rows["cost_usd"][2] == pytest.approx(0.000837)
-    accepted, _ = put(questions, "", backend=ReplayBackend(), accepted_models=["gemini-3.8-flash"])
+    accepted, _ = put(
+        questions, "", backend=ReplayBackend("gemini"), accepted_models=["gemini-3.8-flash"]
+    )
     assert accepted["status"][2] == "answered"
 
 
@@ -460,15 +465,15 @@ def test_fault_of_ours_lets_the_others_finish(serve, put, make_questions):
     changed = picture_of(lambda: pixels)
     broken[5] = questions_for(
         [Subject("odd", changed, broken[0].pictures[0])],
-        STUDY_PROMPTS["basic"],
+        PromptTemplate("test-1", "Is it defective?"),
         service="gemini",
         model="gemini-2.5-pro",
     )[0]
     pixels[0] = 1
     server, _ = serve(wait_s=0.2)
     with server, pytest.raises(ValueError, match="has changed since"):
-        put(broken, server.url, pace={"in_flight": 4})
-    rows, _ = put(make_questions(8), "", backend=ReplayBackend())
+        put(broken, server.url, rate_limits={"in_flight": 4})
+    rows, _ = put(make_questions(8), "", backend=ReplayBackend("gemini"))
     assert (rows["status"] == "answered").sum() == len(server.paid) >= 4
 
 
@@ -486,19 +491,19 @@ def test_full_disk_ends_the_run_and_keeps_what_was_stored(serve, put, make_quest
     monkeypatch.setattr(Ledger, "finish", failing)
     server, _ = serve(wait_s=0.05)
     with server, pytest.raises(sqlite3.OperationalError, match="disk is full"):
-        put(make_questions(30), server.url, max_cost_usd=0.4, pace={"in_flight": 8})
-    rows, _ = put(make_questions(30), "", backend=ReplayBackend())
+        put(make_questions(30), server.url, max_cost_usd=0.4, rate_limits={"in_flight": 8})
+    rows, _ = put(make_questions(30), "", backend=ReplayBackend("gemini"))
     assert (rows["status"] == "answered").sum() == len(calls) - 1 == len(server.paid) - 1
 
 
 # -------------------------------------------------------------------------------------------- money
 
 
-def test_quote_above_the_limit_refuses_to_start(serve, put, make_questions):
+def test_estimate_above_the_limit_refuses_to_start(serve, put, make_questions):
     server, _ = serve()
     with server, pytest.raises(RunStoppedError, match="nothing was sent") as caught:
         put(make_questions(100), server.url, max_cost_usd=0.5)
-    assert caught.value.reason == "quote_over_budget"
+    assert caught.value.reason == "estimate_over_budget"
     assert "100 questions, 0 answered already, 100 to ask" in str(caught.value)
     assert not server.arrivals
 
@@ -509,7 +514,7 @@ def test_money_stops_a_run_that_costs_more_than_estimated(serve, put, make_quest
     usage = {"promptTokenCount": 600, "candidatesTokenCount": 100, "thoughtsTokenCount": 7000}
     server.plan = lambda _: protocol.reply(GOOD, usage=usage)
     with server, pytest.raises(RunStoppedError, match="could pass max_cost_usd 0.9") as caught:
-        put(make_questions(60), server.url, max_cost_usd=0.9, pace={"in_flight": 6})
+        put(make_questions(60), server.url, max_cost_usd=0.9, rate_limits={"in_flight": 6})
     assert caught.value.reason == "over_budget"
     # 0.07175 USD an answer; at most 0.0824 USD are reserved for the next.
     assert len(server.paid) == 12
@@ -535,7 +540,7 @@ def test_limit_needs_a_price(put, make_questions, prices, serve):
     with server:
         with pytest.raises(ValueError, match="qwen-vl has no price in the table of 2026-11-22"):
             put(questions, server.url, max_cost_usd=1.0)
-        rows, bill = put(
+        rows, cost = put(
             questions,
             server.url,
             max_cost_usd=1.0,
@@ -543,16 +548,16 @@ def test_limit_needs_a_price(put, make_questions, prices, serve):
         )
     # 700 in at 1 and 90 out at 2 USD per million.
     assert rows["cost_usd"].to_numpy() == pytest.approx(0.00088)
-    assert bill.cost_per_1000_parts_usd == pytest.approx(0.88)
+    assert cost.cost_per_1000_parts_usd == pytest.approx(0.88)
 
 
-def test_quote_reads_the_ledger_and_sends_nothing(serve, put, make_questions, prices, tmp_path):
+def test_estimate_reads_the_ledger_and_sends_nothing(serve, put, make_questions, prices, tmp_path):
     questions = make_questions(4)
-    assert quote(questions, tmp_path / "ledger.sqlite", prices=prices).n_to_ask == 4
+    assert estimate(questions, tmp_path / "ledger.sqlite", prices=prices).n_to_ask == 4
     server, _ = serve()
     with server:
         put(questions[:3], server.url)
-    found = quote(questions, tmp_path / "ledger.sqlite", prices=prices)
+    found = estimate(questions, tmp_path / "ledger.sqlite", prices=prices)
     assert (found.n_answered, found.n_to_ask, found.n_measured) == (3, 1, 3)
     assert found.cost_usd == pytest.approx(0.00177)
 
@@ -642,23 +647,6 @@ def test_only_the_configured_host_is_talked_to(service, serve, put, make_questio
 # ------------------------------------------------------------------------------------- other places
 
 
-def test_unasked_images_are_rows_too():
-    """A missing key must not make a method vanish from the tables."""
-    rows = unasked_rows(
-        ["a", "b"],
-        dataset="d",
-        method="m",
-        prompt="p",
-        model="gemini-2.5-pro",
-        reason="no_key",
-        n_samples=2,
-    )
-    assert list(rows.columns) == VERDICTS.columns
-    assert rows["status"].tolist() == ["not_asked"] * 4
-    assert rows["finish_reason"].tolist() == ["no_key"] * 4
-    assert rows["label_predicted"].isna().all()
-
-
 def test_statuses_are_a_closed_list():
     assert len(set(VERDICT_STATUSES)) == len(VERDICT_STATUSES) == 11
 
@@ -666,7 +654,7 @@ def test_statuses_are_a_closed_list():
 def test_no_questions_are_no_rows(put, make_questions, make_backend, tmp_path, prices):
     from realitycheck.lvlm.runner import ask
 
-    rows, bill = ask(
+    rows, cost = ask(
         [],
         tmp_path / "l.sqlite",
         backend=make_backend("gemini", "http://127.0.0.1:1"),
@@ -678,7 +666,7 @@ def test_no_questions_are_no_rows(put, make_questions, make_backend, tmp_path, p
     )
     assert list(rows.columns) == VERDICTS.columns
     assert len(rows) == 0
-    assert bill.cost_per_1000_parts_usd is None
+    assert cost.cost_per_1000_parts_usd is None
 
 
 def test_run_works_inside_a_running_event_loop(serve, put, make_questions):
@@ -699,7 +687,7 @@ def test_two_runs_in_two_threads_ask_nothing_twice(serve, put, make_questions):
     tables = []
 
     def work():
-        tables.append(put(make_questions(12), server.url, pace={"in_flight": 3}).rows)
+        tables.append(put(make_questions(12), server.url, rate_limits={"in_flight": 3}).rows)
 
     with server:
         threads = [threading.Thread(target=work) for _ in range(2)]
@@ -734,5 +722,5 @@ def test_run_is_quick_enough(serve, put, make_questions):
     questions = make_questions(40)
     with server:
         began = time.process_time()
-        put(questions, server.url, pace={"in_flight": 8})
+        put(questions, server.url, rate_limits={"in_flight": 8})
     assert time.process_time() - began < 40 * 0.06

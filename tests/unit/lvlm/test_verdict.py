@@ -7,13 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realitycheck.core.constants import VERDICT_STATUSES
-from realitycheck.lvlm.verdict import (
-    is_completion,
-    is_same_model,
-    read_object,
-    share_of,
-    verdict_of,
-)
+from realitycheck.lvlm.backends.registry import service_of
+from realitycheck.lvlm.verdict import is_same_model, read_object, share_of
 
 GOOD = {"reasoning": "A scratch.", "label": "NOK", "score": 87}
 USAGE = {
@@ -26,6 +21,10 @@ USAGE = {
         {"modality": "IMAGE", "tokenCount": 516},
     ],
 }
+
+
+def verdict_of(service, body):
+    return service_of(service).verdict_of(body)
 
 
 def gemini(text=None, finish="STOP", **further):
@@ -327,7 +326,7 @@ def test_score_counts_only_if_its_scale_is_certain(score, label, share):
 )
 def test_what_is_no_completion_is_told_from_a_damaged_one(service, body, is_one):
     """Only the damaged one was paid for as an answer."""
-    assert is_completion(service, body) is is_one
+    assert service_of(service).is_answer(body) is is_one
 
 
 def test_texts_of_a_reply_can_be_written_to_any_file():

@@ -9,7 +9,8 @@ import pytest
 
 from realitycheck.lvlm.backends.base import error_of_status
 from realitycheck.lvlm.keys import Redactor
-from realitycheck.lvlm.run import Pace, RunStoppedError
+from realitycheck.lvlm.limiter import RateLimits
+from realitycheck.lvlm.run import RunStoppedError
 
 NOW = datetime(2026, 11, 30, 12, 0, 0, tzinfo=UTC)
 
@@ -65,7 +66,7 @@ def test_short_pause_is_kept_and_said(put, make_questions, servers, status):
         put(
             make_questions(1),
             server.url,
-            pace={"max_wait_s": 1.0},
+            rate_limits={"max_wait_s": 1.0},
             progress=lambda at: seen.append(at.waits_for),
         )
     times = [arrival.at for arrival in server.paid]
@@ -103,4 +104,4 @@ def test_pause_is_read_from_numbers_and_dates_and_nothing_else(value, wait_s):
 
 def test_limit_on_pauses_must_make_sense():
     with pytest.raises(ValueError, match="max_wait_s: expected more than 0"):
-        Pace(max_wait_s=0)
+        RateLimits(max_wait_s=0)

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from realitycheck.lvlm.gates import LeavesSiteError
+from realitycheck.lvlm.backends.egress import LeavesSiteError
 from realitycheck.lvlm.run import RunStoppedError
 
 SERVICES = ("gemini", "openai_compatible")
@@ -109,7 +109,7 @@ def test_nothing_reaches_a_proxy_without_leave(
         put(questions, "", may_leave_site=False, backend=make_backend("openai_compatible", address))
     declared = make_backend("openai_compatible", address, on_site=True)
     with pytest.raises(RunStoppedError):  # no such host: the proxy is not asked instead
-        put(questions, "", may_leave_site=False, backend=declared, pace={"max_tries": 1})
+        put(questions, "", may_leave_site=False, backend=declared, rate_limits={"max_tries": 1})
     assert not elsewhere.arrived
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from realitycheck.models.miniature_clip import write_miniature_saliency
 from realitycheck.models.resnet_features import N_CHANNELS, _channels, feature_maps
 from realitycheck.models.saliency import load_saliency
+from training.miniature_clip import write_miniature_saliency
+from training.miniatures import VARIANTS
 
 
 class Stages(torch.nn.Module):
@@ -25,7 +26,7 @@ class Stages(torch.nn.Module):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = write_miniature_saliency(tmp_path_factory.mktemp("resnet"))
-    return load_saliency(path, variant="miniature")
+    return load_saliency(path, variant=VARIANTS["saliency"])
 
 
 def draw(seed, size=(96, 128)):

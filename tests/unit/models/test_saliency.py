@@ -6,8 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from realitycheck.models import miniature_clip, saliency
+from realitycheck.models import saliency
 from realitycheck.models.checkpoints.read import load_state
+from training import miniature_clip
+from training.miniatures import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(weights):
-    return saliency.load_saliency(weights, variant="miniature")
+    return saliency.load_saliency(weights, variant=VARIANTS["saliency"])
 
 
 @pytest.fixture
@@ -85,13 +87,13 @@ def test_foreign_files_are_refused(weights, tmp_path, change, message):
     change(state)
     save_file(state, tmp_path / "odd.safetensors")
     with pytest.raises(ValueError, match=message):
-        saliency.load_saliency(tmp_path / "odd.safetensors", variant="miniature")
+        saliency.load_saliency(tmp_path / "odd.safetensors", variant=VARIANTS["saliency"])
 
 
 @pytest.mark.parametrize("variant", ["resnet18", {"layers": (1, 1, 1, 1)}, {"layers": (1,)}])
 def test_unknown_variants_are_refused(variant):
     """The message names what there is."""
-    with pytest.raises(ValueError, match="expected one of wide_resnet50_2, miniature"):
+    with pytest.raises(ValueError, match="expected one of wide_resnet50_2, everyday"):
         saliency.saliency_sizes(variant)
 
 
@@ -175,7 +177,7 @@ def test_single_instance_equals_full_sorting(model, image):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_map(model, weights, image):
     """Devices round differently; 1e-3 is far below what ranks masks."""
-    on_gpu = saliency.load_saliency(weights, variant="miniature", device="cuda")
+    on_gpu = saliency.load_saliency(weights, variant=VARIANTS["saliency"], device="cuda")
     masks = np.zeros((2, *image.shape[:2]), bool)
     masks[0, 5:20, 5:20], masks[1, 30:50, 40:80] = True, True
     for objects in (None, masks):

@@ -245,7 +245,7 @@ FAULTS = {
     ),
     "project of a key": (
         asked(project="p"),
-        "methods.ask.project: is for backend vertex only; remove it",
+        "methods.ask.project: is not a setting of backend gemini; remove it",
     ),
     "limit without a price": (
         asked(model="gemini-4-por", max_cost_usd=1),

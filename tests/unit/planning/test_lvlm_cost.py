@@ -13,10 +13,10 @@ from realitycheck.core.images import write_png
 from realitycheck.core.schemas import REFERENCES, TRANSFORMS
 from realitycheck.core.tables import read_table, write_table
 from realitycheck.lvlm.ledger import Ledger
-from realitycheck.planning.lvlm_cost import quotes
+from realitycheck.methods.lvlm.classifier import questions_of
+from realitycheck.planning.lvlm_cost import estimates
 from realitycheck.planning.plan import Plan
 from realitycheck.settings.load import load_settings
-from realitycheck.stages.lvlm import questions_of
 
 N_IMAGES = 4
 
@@ -82,7 +82,7 @@ def said(settings, tmp_path, capsys):
     return status, shown.out, shown.err
 
 
-def test_every_run_has_its_quote_and_all_have_a_sum(settings, tmp_path, capsys):
+def test_every_run_has_its_estimate_and_all_have_a_sum(settings, tmp_path, capsys):
     """Text of a few tokens, two images of 258 tokens each, and an assumed answer.
 
     Output: 1,150 tokens at 10 USD per million are 0.0115 USD a question, 0.05 USD for four.
@@ -106,7 +106,7 @@ def test_answers_in_the_ledger_cost_nothing_more(settings, tmp_path, capsys):
     del settings["methods"]["own"]
     loaded = load_settings(settings)
     plan = Plan(loaded)
-    block = loaded.lvlm_settings("gemini")
+    block = loaded.method_settings("gemini")
     question = questions_of(
         read_table("results/aligned/chips/transforms.parquet", schema=TRANSFORMS),
         read_table("results/manifests/chips/references.parquet", schema=REFERENCES),
@@ -127,11 +127,11 @@ def test_answers_in_the_ledger_cost_nothing_more(settings, tmp_path, capsys):
         )
         ledger.finish(claim.attempt_id, outcome="answered", state="answered", body=json.dumps(body))
         ledger.settle(claim.attempt_id, 0.25)
-    found = {run.prompt: run for run in quotes(loaded)}
-    assert found["basic"].quote.n_answered == 1 and found["basic"].quote.n_to_ask == 3
-    assert found["basic"].quote.tokens_in == 1800 and found["basic"].quote.tokens_out == 150
+    found = {run.prompt: run for run in estimates(loaded)}
+    assert found["basic"].estimate.n_answered == 1 and found["basic"].estimate.n_to_ask == 3
+    assert found["basic"].estimate.tokens_in == 1800 and found["basic"].estimate.tokens_out == 150
     assert found["basic"].spent_usd == 0.25
-    assert found["refined"].quote.n_to_ask == 4
+    assert found["refined"].estimate.n_to_ask == 4
 
 
 def test_a_model_without_price_is_counted_in_tokens(settings, tmp_path, capsys):
@@ -153,7 +153,7 @@ def test_before_the_images_are_aligned_it_says_what_to_do(settings, tmp_path, ca
     """The command that writes what is missing asks nothing itself."""
     status, out, err = said(settings, tmp_path, capsys)
     assert status == 1
-    assert out.count("no quote yet, for want of results/aligned/chips/transforms.parquet") == 4
+    assert out.count("no estimate yet; results/aligned/chips/transforms.parquet") == 4
     assert "--configfile mine.yaml results/aligned/chips/transforms.parquet" in err
 
 
@@ -171,7 +171,7 @@ def test_faults_of_the_settings_are_told_as_by_check(tmp_path, capsys):
     assert "datasets" in capsys.readouterr().err
 
 
-def test_a_model_whose_price_has_ended_gets_no_quote(settings, tmp_path, capsys, monkeypatch):
+def test_a_model_whose_price_has_ended_gets_no_estimate(settings, tmp_path, capsys, monkeypatch):
     """Money would be spent and no one can say how much: a failing status, and what to do."""
     monkeypatch.setattr("realitycheck.lvlm.pricing.today", lambda: date(2027, 6, 1))
     write_aligned(tmp_path)
@@ -179,7 +179,7 @@ def test_a_model_whose_price_has_ended_gets_no_quote(settings, tmp_path, capsys,
     status, out, _ = said(settings, tmp_path, capsys)
     assert status == 1
     assert (
-        "chips, gemini, prompt basic: no quote: 4 questions, 0 answered already, 4 to ask; the "
+        "chips, gemini, prompt basic: no estimate: 4 questions, 0 answered already, 4 to ask; the "
         in out
     )
     assert "the price of gemini-2.5-pro ended on 2026-11-30" in out

@@ -36,8 +36,8 @@ def plan(tmp_path, monkeypatch):
                     "difference": {"kind": "pixel_difference", "title": "Difference"},
                 },
                 "models": {
-                    "sam": {"variant": "miniature", "weights": "sam.pth"},
-                    "grounding_dino": {"variant": "miniature"},
+                    "sam": {"variant": "everyday", "weights": "sam.pth"},
+                    "grounding_dino": {"variant": "everyday"},
                 },
             },
             folder=tmp_path,
@@ -141,12 +141,17 @@ def test_record_that_was_written_anew_is_read_anew(plan):
 def test_time_asked_for_follows_images_and_shards_and_doubles(plan):
     """A job that was killed for its time comes back with twice of it: 10 min + 6000 images at 2 s
     in 2 shards are 110 min; training images are counted for themselves."""
+    resources = plan.resources
     record("manifests/pets/digests.json", counts={"test": 6000, "train": 1200})
-    asked = [plan.runtime_min("pets", "0-of-2", seconds_per_image=2, attempt=n) for n in (1, 2, 3)]
+    asked = [
+        resources.runtime_min("pets", "0-of-2", seconds_per_image=2, attempt=n) for n in (1, 2, 3)
+    ]
     assert asked == [110, 220, 440]
-    assert plan.runtime_min("pets", "train-1-of-2", seconds_per_image=2) == 10 + 20
-    assert plan.runtime_min("pets", seconds_per_image=2) == 10 + 200, "a job of all images"
-    assert plan.runtime_min("chips", seconds_per_image=3) == 10 + 5, "before the images are counted"
+    assert resources.runtime_min("pets", "train-1-of-2", seconds_per_image=2) == 10 + 20
+    assert resources.runtime_min("pets", seconds_per_image=2) == 10 + 200, "a job of all images"
+    assert resources.runtime_min("chips", seconds_per_image=3) == 10 + 5, (
+        "before the images are counted"
+    )
 
 
 def with_sam(variant, tmp_path, **compute):
@@ -160,42 +165,56 @@ def with_sam(variant, tmp_path, **compute):
 
 
 def test_large_networks_get_more_memory_threads_and_time_than_small_ones(plan, tmp_path):
-    """ViT-H alone holds 2.4 GB of weights; own dimensions are taken for the largest."""
+    """ViT-H alone holds 2.4 GB of weights; own dimensions are taken for the largest, but for those
+    whose file is small."""
     asked = []
-    for variant in ({"encoder_width": 8}, "vit_h", "vit_b", "miniature"):
+    with open("sam.pth", "wb") as file:
+        file.truncate(50_000_000)
+    for variant in ({"encoder_width": 8}, "vit_h", "vit_b", "everyday"):
         found = with_sam(variant, tmp_path)
-        memory = found.memory_mb("sam", "chips", "0-of-1", kb_per_image=2)
-        time = found.network_min("sam", "chips", "0-of-1", seconds_per_image=20)
-        asked.append((memory, found.threads("sam"), time))
+        memory = found.resources.memory_mb("sam", "chips", "0-of-1", kb_per_image=2)
+        time = found.resources.network_min("sam", "chips", "0-of-1", seconds_per_image=20)
+        asked.append((memory, found.resources.threads("sam"), time))
     assert asked[0] == asked[1] > asked[2] > asked[3]
     assert asked[1][2] == 10 + 100 * 20 // 60
     assert all(memory >= 1000 for memory, _, _ in asked)
-    assert with_sam("vit_h", tmp_path, threads=3).threads("sam") == 3, "as told"
+    assert with_sam("vit_h", tmp_path, threads=3).resources.threads("sam") == 3, "as told"
+    with open("sam.pth", "wb") as file:
+        file.truncate(1000)
+    assert with_sam({"encoder_width": 8}, tmp_path).resources.threads("sam") == 1
 
 
 def test_network_on_a_processor_gets_more_time(tmp_path):
     """A job that was planned for a GPU would be killed there every time."""
     told = {"seconds_per_image": 2}
-    on_gpu = with_sam("vit_h", tmp_path, device="cuda").network_min("sam", "chips", None, **told)
-    on_cpu = with_sam("vit_h", tmp_path, device="cpu").network_min("sam", "chips", None, **told)
+    on_gpu = with_sam("vit_h", tmp_path, device="cuda").resources.network_min(
+        "sam", "chips", None, **told
+    )
+    on_cpu = with_sam("vit_h", tmp_path, device="cpu").resources.network_min(
+        "sam", "chips", None, **told
+    )
     assert on_cpu - 10 > 5 * (on_gpu - 10), "beside the start-up"
 
 
 def test_memory_asked_for_follows_the_shard_and_doubles(plan):
     """Rows of a large shard are kept until they are written; after being killed it is twice."""
+    resources = plan.resources
     record("manifests/pets/digests.json", counts={"test": 200_000})
-    base = plan.memory_mb("sam", "pets", "0-of-2", kb_per_image=0)
-    asked = [plan.memory_mb("sam", "pets", "0-of-2", kb_per_image=20, attempt=n) for n in (1, 2)]
+    base = resources.memory_mb("sam", "pets", "0-of-2", kb_per_image=0)
+    asked = [
+        resources.memory_mb("sam", "pets", "0-of-2", kb_per_image=20, attempt=n) for n in (1, 2)
+    ]
     assert asked == [base + 2000, 2 * (base + 2000)]
 
 
 def test_memory_of_a_table_follows_its_rows(plan):
     """Table 2 of 100,000 images and ten runs has a million rows at once."""
+    resources = plan.resources
     record("manifests/pets/digests.json", counts={"test": 100_000})
     runs = [("pets", f"method{n}", "plain") for n in range(10)]
-    base = plan.table_mb([])
-    assert plan.table_mb(runs, kb_per_row=2) == base + 2000
-    assert plan.table_mb(runs, kb_per_row=2, attempt=3) == 4 * (base + 2000)
+    base = resources.table_mb([])
+    assert resources.table_mb(runs, kb_per_row=2) == base + 2000
+    assert resources.table_mb(runs, kb_per_row=2, attempt=3) == 4 * (base + 2000)
 
 
 def test_every_data_set_has_its_floors_and_its_own_methods(plan):
@@ -237,15 +256,11 @@ def test_tables_say_that_weights_are_the_users_own(plan, tmp_path):
 def test_notes_name_methods_and_data_sets_for_people(plan):
     """What a table says beside a number."""
     notes = plan.method_notes()
-    assert notes["difference"] == {
-        "kind": "pixel_difference",
-        "label": "Pixel difference",
-        "gives_masks": True,
-        "name": "Difference",
-    }
-    assert notes["grounded_sam"]["note"] == "untrained miniature"
+    known = {"label": "Pixel difference", "gives_masks": True}
+    assert notes["difference"] == {"kind": "pixel_difference", "name": "Difference", **known}
+    assert notes["grounded_sam"]["note"] == "weights of sam from the file sam.pth"
     assert notes["difference_area"] == notes["difference"] | {"verdict_by": "area"}
-    assert notes["whole_image"] == {"kind": "whole_image", "gives_masks": True}
+    assert notes["whole_image"] == {"kind": "whole_image"}
     assert plan.dataset_notes() == {
         "pets": {"name": "pets"},
         "chips": {"name": "Chips"},
@@ -383,13 +398,10 @@ def test_page_shows_every_method_and_no_floor(plan):
 
 def test_figures_are_those_that_can_be_drawn(plan):
     """No overlays without a method with masks, no comparison with a study that used other data."""
-    assert plan.page_figures() == [
-        "results/figures/slip_overkill.png",
-        "results/figures/iou_distribution.png",
-        "results/figures/detection_probability_pets.png",
-        "results/figures/detection_probability_chips.png",
-        "results/figures/overlays_pets.png",
-        "results/figures/overlays_chips.png",
+    assert list(plan.report_figures()) == [
+        *("slip_overkill", "iou_distribution"),
+        *("detection_probability_pets", "detection_probability_chips"),
+        *("overlays_pets", "overlays_chips"),
     ]
 
 
@@ -401,7 +413,7 @@ def test_page_says_what_was_asked_and_of_which_networks(plan):
         ["pets", "plain", "text-prompted segmenters", "cat"],
         ["chips", "plain", "text-prompted segmenters", "void; crack"],
     ]
-    assert facts["networks"] == {"grounding_dino": "miniature", "sam": "miniature"}
+    assert facts["networks"] == {"grounding_dino": "everyday", "sam": "everyday"}
     assert facts["formats"]["mine"] == "folder"
     json.dumps(facts)
 
@@ -434,7 +446,7 @@ def audited():
                     "pixel_difference": {},
                 },
                 "models": {
-                    name: {"variant": "miniature"}
+                    name: {"variant": "everyday"}
                     for name in ("sam", "grounding_dino", "clip", "resnet", "saliency")
                 },
             }
@@ -511,6 +523,3 @@ def test_masks_that_were_learned_out_of_fold_say_so():
     assert found.fold_runs() == [("chips", "adapted_sam", "none")]
     folder = "results/predictions/chips/adapted_sam/none"
     assert found.fold_tables() == [f"{folder}/thresholds.parquet"]
-    untrained = Plan(load_settings(raw | {"models": {"sam": {"variant": "miniature"}}}))
-    told = untrained.method_notes()["adapted_sam"]["note"]
-    assert told == f"untrained miniature; {note}"

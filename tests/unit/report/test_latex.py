@@ -7,13 +7,15 @@ import subprocess
 import pandas as pd
 import pytest
 
+from realitycheck.report.tables import confusion
 from realitycheck.report.tables.audit import audit_text
 from realitycheck.report.tables.breakdown import breakdown_text
-from realitycheck.report.tables.classification import confusion_table
+from realitycheck.report.tables.classification import classification_text
 from realitycheck.report.tables.comparison import comparison_text
 from realitycheck.report.tables.detection_probability import detection_texts
 from realitycheck.report.tables.readiness import readiness_text
-from realitycheck.report.tables.study_text import confusion_text, study_text, table_text
+from realitycheck.report.tables.segmentation import segmentation_text
+from realitycheck.report.tables.study_text import study_text
 from realitycheck.report.text import render_latex
 
 ARTICLE = r"""\documentclass{article}
@@ -36,9 +38,10 @@ def sources(sample_results, tmp_path_factory):
         if "dataset_name" in table:
             table["dataset_name"] = r"50 % of $_{the}^ & #plates\~"
     texts = [
-        *(table_text(tables[name]) for name in ("segmentation", "classification")),
-        *(study_text(tables[name]) for name in ("segmentation", "classification")),
-        confusion_text(confusion_table(tables["classification"])),
+        segmentation_text(tables["segmentation"]),
+        classification_text(tables["classification"]),
+        *(study_text(tables[name], name) for name in ("segmentation", "classification")),
+        *confusion.texts(tables)["confusion"],
         readiness_text(tables["readiness"]),
         *detection_texts(tables["detection_probability"], tables["detection_bins"]),
         breakdown_text(tables["breakdown"]),

@@ -8,25 +8,35 @@ import subprocess
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
+from realitycheck.core.tables import read_facts
 from realitycheck.report.csv_text import csv_text
-from realitycheck.report.tables.classification import classification_table, confusion_table
-from realitycheck.report.tables.segmentation import segmentation_table
-from realitycheck.report.tables.study_text import (
-    study_text,
-    table_text,
-    write_confusion_table,
-    write_table,
+from realitycheck.report.tables import classification as of_verdicts
+from realitycheck.report.tables import confusion
+from realitycheck.report.tables import segmentation as of_masks
+from realitycheck.report.tables.classification import classification_table, classification_text
+from realitycheck.report.tables.confusion import confusion_table
+from realitycheck.report.tables.segmentation import segmentation_table, segmentation_text
+from realitycheck.report.tables.study_text import study_text
+from realitycheck.report.text import (
+    escape_latex,
+    named_run,
+    prompt_text,
+    render_latex,
+    render_markdown,
+    write_report_table,
 )
-from realitycheck.report.text import escape_latex, render_latex, render_markdown
 
 DATASETS = {
     "pets": {"name": "Oxford_Pets", "published_as": "oxford_iiit_pet"},
     "mine": {"name": "My 100 % product"},
 }
-METHODS = {"grounded_sam": {}, "sam_clip": {"note": "untrained | miniature"}, "lvlm": {}}
+METHODS = {
+    "grounded_sam": {"label": "GroundingDINO + SAM"},
+    "sam_clip": {"label": "SAM + CLIP", "note": "untrained | miniature"},
+    "lvlm": {"label": "LVLM"},
+}
 SETTINGS = {"datasets": DATASETS, "methods": METHODS, "seed": 0, "n_resamples": 100}
 
 
@@ -80,6 +90,26 @@ def segmentation():
 def classification():
     """Four rows and three floors on each data set."""
     return classification_table(_scores(), **SETTINGS)
+
+
+def table_text(table, caption="A table"):
+    """The text of Table 1 or 2."""
+    format_table = segmentation_text if "mean_iou" in table else classification_text
+    return format_table(table, caption)
+
+
+def write_table(table, folder, *, stem=None, module=None, notes=()):
+    """Write a table as its job does; return the written files by name."""
+    module = module or (of_masks if "mean_iou" in table else of_verdicts)
+    (name, schema), *_ = module.SCHEMAS.items()
+    write_report_table(
+        {name: (table, schema)},
+        module.texts({name: table}),
+        folder,
+        facts={"settings_digest": "ab"},
+        notes=notes,
+    )
+    return {path.name.removeprefix(name): path for path in folder.iterdir()}
 
 
 def test_published_value_and_difference_stand_beside_ours(segmentation):
@@ -182,14 +212,14 @@ def test_csv_runs_nothing_in_a_spreadsheet(segmentation, tmp_path):
     ]
     assert {row[1] for row in found[1:]} == {"-1.5"}
     named = segmentation.assign(dataset_name="=HYPERLINK(1)")
-    paths = write_table(named, tmp_path, stem="segmentation")
-    assert set(pd.read_csv(paths["csv"])["dataset_name"]) == {"'=HYPERLINK(1)"}
-    assert set(pd.read_parquet(paths["parquet"])["dataset_name"]) == {"=HYPERLINK(1)"}
+    paths = write_table(named, tmp_path)
+    assert set(pd.read_csv(paths[".csv"])["dataset_name"]) == {"'=HYPERLINK(1)"}
+    assert set(pd.read_parquet(paths[".parquet"])["dataset_name"]) == {"=HYPERLINK(1)"}
 
 
 def test_study_table_has_a_row_a_data_set_and_the_published_one_below(segmentation):
     """Its shape is that of Table 1."""
-    text = study_text(segmentation)
+    text = study_text(segmentation, "Masks")
     assert text.header == ["Data set", "GroundingDINO + SAM", "SAM + CLIP"]
     assert text.rows == [
         ["Oxford_Pets", "0.75", "0.38"],
@@ -201,30 +231,28 @@ def test_study_table_has_a_row_a_data_set_and_the_published_one_below(segmentati
 
 def test_study_table_of_verdicts_has_a_column_a_prompt_and_the_floor(classification):
     """Its shape is that of Table 2; F2 never stands without the floor of its set."""
-    text = study_text(classification)
-    assert text.header[-3:] == ["LVLM (basic)", "LVLM (refined)", "Best floor"]
+    text = study_text(classification, "Verdicts")
+    assert text.header[-3:] == ["LVLM (basic)", "LVLM (refined)", "Best baseline"]
     assert text.rows[0][-1] == f"{30 / 32:.2f}"
 
 
 def test_parquet_and_csv_keep_every_digit(segmentation, tmp_path):
     """People's tables round, machines' do not."""
-    paths = write_table(
-        segmentation, tmp_path / "tables", stem="segmentation", metadata={"version": "1"}
-    )
-    parquet = pd.read_parquet(paths["parquet"])
-    pd.testing.assert_frame_equal(parquet, segmentation)
-    csv = pd.read_csv(paths["csv"])
+    paths = write_table(segmentation, tmp_path)
+    parquet = pd.read_parquet(paths[".parquet"])
+    for name in ("mean_iou", "mean_iou_low", "pooled_iou", "n_scored"):
+        assert parquet[name].tolist() == segmentation[name].tolist()
+    csv = pd.read_csv(paths[".csv"])
     assert csv["mean_iou_low"].tolist() == segmentation["mean_iou_low"].tolist()
-    assert pq.read_schema(paths["parquet"]).metadata[b"version"] == b"1"
-    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == sorted(
-        path.name for path in paths.values()
-    )
+    assert read_facts(paths[".parquet"])["settings_digest"] == "ab"
+    endings = {".parquet", ".csv", ".md", ".tex", "_study.md", "_study.tex"}
+    assert set(paths) == endings
 
 
 def test_same_table_gives_the_same_bytes(segmentation, tmp_path):
     """A second run must not look like a change."""
-    one = write_table(segmentation, tmp_path / "one", stem="t")
-    two = write_table(segmentation, tmp_path / "two", stem="t")
+    one = write_table(segmentation, tmp_path / "one")
+    two = write_table(segmentation, tmp_path / "two")
     for name, path in one.items():
         assert path.read_bytes() == two[name].read_bytes(), name
 
@@ -244,7 +272,8 @@ def test_latex_rows_have_as_many_cells_as_columns(classification):
     body = source.split(r"\toprule")[1].split(r"\bottomrule")[0]
     rows = [line for line in body.splitlines() if line.endswith(r"\\")]
     assert len(rows) == 1 + len(classification)
-    assert {row.replace(r"\&", "").count("&") for row in rows} == {10}
+    n_columns = len(table_text(classification).header)
+    assert {row.replace(r"\&", "").count("&") for row in rows} == {n_columns - 1}
     assert source.count("{") - source.count(r"\{") == source.count("}") - source.count(r"\}")
 
 
@@ -252,8 +281,8 @@ def test_latex_rows_have_as_many_cells_as_columns(classification):
 def test_latex_compiles_in_an_article(segmentation, classification, tmp_path):
     """All four tables, with notes that hold every special character."""
     notes = ['100 % & $5 #1 ~ ^ \\ {x} <a> a_b "q" | − – ≤ ≥ × ± µ']
-    write_table(segmentation, tmp_path, stem="segmentation", notes=notes)
-    write_table(classification, tmp_path, stem="classification", notes=notes)
+    write_table(segmentation, tmp_path, notes=notes)
+    write_table(classification, tmp_path, notes=notes)
     tables = ("segmentation", "segmentation_study", "classification", "classification_study")
     inputs = "\n".join(rf"\input{{{name}}}" for name in tables)
     (tmp_path / "article.tex").write_text(
@@ -271,15 +300,43 @@ def test_latex_compiles_in_an_article(segmentation, classification, tmp_path):
 
 def test_empty_table_is_written_with_its_head(segmentation, tmp_path):
     """No mask method ran: the file says so by having no row."""
-    paths = write_table(segmentation.iloc[:0], tmp_path, stem="empty")
-    assert "| Data set |" in paths["md"].read_text()
-    assert len(pd.read_parquet(paths["parquet"])) == 0
+    paths = write_table(segmentation.iloc[:0], tmp_path)
+    assert "| Data set |" in paths[".md"].read_text()
+    assert len(pd.read_parquet(paths[".parquet"])) == 0
 
 
-def test_other_tables_are_refused(tmp_path):
-    """Only the two result tables have a form for people."""
-    with pytest.raises(ValueError, match="got the columns a, b"):
-        write_table(pd.DataFrame({"a": [1], "b": [2]}), tmp_path, stem="x")
+def test_columns_that_hold_nothing_are_left_out(segmentation, classification):
+    """On a product that the study does not know, its columns and their legend would only puzzle."""
+    for table in (segmentation, classification):
+        own = table[table["dataset"] == "mine"]
+        text = table_text(own)
+        assert not {"Study's IoU", "Study's F2", "Difference"} & set(text.header)
+        assert not any("study" in line for line in text.legend)
+        assert all(
+            len(row) == len(text.header) == len(bold)
+            for row, bold in zip(text.rows, text.bold, strict=True)
+        )
+
+
+def test_verdicts_by_area_stand_apart_from_the_others(classification):
+    """Behind all rows of their data set, below a rule, under a name of their own."""
+    first = classification.iloc[:1].assign(
+        method="grounded_sam_area", verdict_by="area", method_name="GroundingDINO + SAM (area)"
+    )
+    text = table_text(pd.concat([classification.iloc[:1], first, classification.iloc[1:]]))
+    place = next(k for k, row in enumerate(text.rows) if row[1].endswith("(area)"))
+    assert text.rows[place][0] == "Oxford_Pets, by area"
+    assert place in text.rules_before and place + 1 in text.rules_before
+    assert text.rows[place - 1][1].startswith("Baseline:")
+    assert text.rows[place + 1][0] == "My 100 % product"
+
+
+def test_no_prompt_is_worded_in_one_way():
+    """A dash in a cell of its own, nothing behind a name."""
+    assert prompt_text("none") == prompt_text("*") == "–"
+    assert named_run({"method_name": "SAA+", "prompt": "none"}) == "SAA+"
+    row = {"other_method_name": "SAA+", "other_prompt": "plain"}
+    assert named_run(row, "other_") == "SAA+ (plain)"
 
 
 def test_columns_about_answers_appear_where_there_is_something_to_say(classification):
@@ -299,19 +356,19 @@ def test_columns_about_answers_appear_where_there_is_something_to_say(classifica
 def test_confusion_counts_are_written_for_people_and_machines(classification, tmp_path):
     """Whole counts as whole numbers, the coin's expected ones with a decimal."""
     table = confusion_table(classification)
-    paths = write_confusion_table(table, tmp_path, stem="confusion", notes=["A note."])
-    assert set(paths) == {"parquet", "csv", "md", "tex"}
-    assert pd.read_parquet(paths["parquet"]).equals(table.reset_index(drop=True))
-    markdown = paths["md"].read_text(encoding="utf-8")
+    paths = write_table(table, tmp_path, module=confusion, notes=["A note."])
+    assert set(paths) == {".parquet", ".csv", ".md", ".tex"}
+    assert pd.read_parquet(paths[".parquet"])["tp"].tolist() == table["tp"].tolist()
+    markdown = paths[".md"].read_text(encoding="utf-8")
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1 and len(lines) == 2 + len(table)
     assert "refused 1" in markdown and "A note." in markdown
-    assert "tab:confusion" in paths["tex"].read_text(encoding="utf-8")
+    assert "tab:confusion" in paths[".tex"].read_text(encoding="utf-8")
 
 
 def test_verdicts_by_area_are_not_in_the_studys_table(classification):
     """The study has one column a method."""
     by_area = classification[classification["kind"] != "lvlm"].iloc[:1]
     by_area = by_area.assign(method="again_area", verdict_by="area", method_name="Again (area)")
-    text = study_text(pd.concat([classification, by_area]))
-    assert text.header == study_text(classification).header
+    text = study_text(pd.concat([classification, by_area]), "Verdicts")
+    assert text.header == study_text(classification, "Verdicts").header

@@ -232,7 +232,7 @@ def test_network_of_own_dimensions_needs_its_files(tmp_path):
         methods={"grounded_sam": {}},
         models={
             "sam": {"variant": {"encoder_width": 8}},
-            "grounding_dino": {"variant": "miniature", "weights": "own.pth"},
+            "grounding_dino": {"variant": "everyday", "weights": "own.pth"},
         },
     )
     assert faults_of(raw, folder=tmp_path) == [
@@ -405,18 +405,6 @@ def test_generated_data_set_is_read_as_a_folder_below_the_results():
     }
 
 
-def test_method_is_untrained_if_any_of_its_networks_is():
-    """Scores of a miniature must never pass for a result."""
-    raw = settings(
-        methods={"grounded_sam": {}, "pixel_difference": {}},
-        prompts={"chips": {"plain": {"segmentation": ["defect"]}}},
-        models={"grounding_dino": {"variant": "miniature"}},
-    )
-    found = load_settings(raw)
-    assert found.is_untrained("grounded_sam")
-    assert not found.is_untrained("pixel_difference")
-
-
 def test_settings_cannot_be_changed_after_the_check():
     """What was checked is what runs."""
     found = load_settings(settings())
@@ -522,11 +510,11 @@ def test_demo_states_what_each_finding_leads_to(repository):
 def test_reduced_precision_is_that_of_sam_and_clip_and_the_detector_has_its_own():
     """What encodings, boxes and masks depend on; the residual networks stay as they are."""
     found = load_settings(settings(compute={"precision": "bfloat16"}))
-    assert found.encoder_settings()["precision"] == "bfloat16"
+    assert found.network_settings("sam")["precision"] == "bfloat16"
     assert found.detector_settings()["precision"] == "float32"
     detector = load_settings(settings(compute={"detector_precision": "bfloat16"}))
     assert detector.detector_settings()["precision"] == "bfloat16"
-    assert detector.encoder_settings()["precision"] == "float32"
+    assert detector.network_settings("sam")["precision"] == "float32"
     precisions = {
         name: found.network_settings(name)["precision"]
         for name in ("sam", "clip", "grounding_dino", "saliency", "resnet")

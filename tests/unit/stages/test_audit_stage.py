@@ -8,15 +8,13 @@ from realitycheck.core.constants import AUDIT_CHECKS
 from realitycheck.core.masks import MaskReading
 from realitycheck.core.schemas import AUDIT_FINDINGS
 from realitycheck.core.tables import check_table
-from realitycheck.report.tables.audit import AUDIT
+from realitycheck.datasets.findings import named_defects
+from realitycheck.report.tables.audit import AUDIT, audit_table, groups_in_two_folds
 from realitycheck.settings.run import AuditSettings
 from realitycheck.stages.audit import (
     AuditError,
     audit_dataset,
-    audit_table,
-    groups_in_two_folds,
     label_by_size,
-    named_defects,
     truth_by_rule,
 )
 

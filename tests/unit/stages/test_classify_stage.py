@@ -13,10 +13,11 @@ from realitycheck.methods.resnet_mlp.settings import ResnetMlpMethod
 from realitycheck.methods.tuned_clip.classifier import tuned_verdicts
 from realitycheck.methods.tuned_clip.settings import TunedClipMethod
 from realitycheck.metrics.folds import assign_folds
-from realitycheck.models import miniature_clip
 from realitycheck.models.clip import model as clip
 from realitycheck.stages.classify import floor_verdicts
 from realitycheck.stages.evaluate import score_labels
+from training import miniature_clip
+from training.miniatures import VARIANTS
 
 pytestmark = pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 
@@ -66,7 +67,7 @@ def test_every_image_gets_a_verdict_with_the_fold_it_was_held_out_in(manifest, t
 
 def test_tuned_prompt_has_the_baselines_folds_and_each_categorys_object(manifest, tmp_path):
     """So that the two supervised classifiers are compared on the same held-out images."""
-    model = clip.load_clip(miniature_clip.write_miniature_clip(tmp_path), variant="miniature")
+    model = clip.load_clip(miniature_clip.write_miniature_clip(tmp_path), variant=VARIANTS["clip"])
     features = np.random.default_rng(0).normal(size=(48, 32)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     settings = TunedClipMethod(kind="tuned_clip", n_folds=3, n_steps=2)

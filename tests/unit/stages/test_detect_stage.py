@@ -10,8 +10,8 @@ from realitycheck.core.images import write_png
 from realitycheck.core.schemas import BOXES
 from realitycheck.core.store import EncodingStore, FinishedRows
 from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.base import Encodings
 from realitycheck.encoders.detections import stored_detections
-from realitycheck.methods.base import Encodings
 from realitycheck.methods.grounded_sam import algorithm as grounded_sam
 from realitycheck.methods.grounded_sam.segmenter import GroundedSam
 from realitycheck.models.grounding_dino.model import (
@@ -21,8 +21,8 @@ from realitycheck.models.grounding_dino.model import (
     build_network,
     detect,
 )
-from realitycheck.models.miniatures import write_text_encoder
 from realitycheck.stages.detect import detect_shard
+from training.miniatures import write_text_encoder
 
 SMALL = GroundingDinoDimensions(
     swin_width=8,

@@ -9,9 +9,9 @@ from realitycheck.core.schemas import MANIFEST
 from realitycheck.core.tables import check_table, write_table
 from realitycheck.models.checkpoints.known import SHIPPED_FOLDER
 from realitycheck.models.saliency import load_saliency
-from realitycheck.report.tables.domain_gap import DOMAIN_GAP
+from realitycheck.report.tables.domain_gap import MEASURED_GAP
 from realitycheck.stages import domain_gap
-from realitycheck.stages.domain_gap import domain_gap_table, image_features
+from realitycheck.stages.domain_gap import image_features, measured_gap
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +42,15 @@ def test_data_set_of_one_image_has_no_frechet_distance(model, tmp_path, monkeypa
             image = rng.integers(0, 255, (64, 80, 3), dtype=np.uint8)
             write_png(image, tmp_path / dataset / f"a/{number}.png")
         write_table(rows, tmp_path / f"{dataset}.parquet", schema=MANIFEST, facts={})
-    table = domain_gap_table(
+    rows = measured_gap(
         model,
-        {dataset: {"name": dataset.title()} for dataset in counts},
         manifests={dataset: tmp_path / f"{dataset}.parquet" for dataset in counts},
         image_folders={dataset: tmp_path / dataset for dataset in counts},
         masks={dataset: [] for dataset in counts},
     )
-    check_table(table, DOMAIN_GAP, where="domain gap")
-    assert list(table["dataset_name"]) == ["One", "Two"]
+    table = pd.DataFrame(rows)
+    check_table(table, MEASURED_GAP, where="domain gap")
+    assert list(table["dataset"]) == ["one", "two"]
     assert list(pd.isna(table["frechet_distance"])) == [True, False]
     assert (table["nearest_neighbour_ratio"] > 1).all()
     assert table["masks_per_image"].isna().all()

@@ -14,12 +14,12 @@ from realitycheck.core.schemas import ENCODINGS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import check_table
 from realitycheck.encoders.base import Lazily
-from realitycheck.encoders.sam_embeddings import sam_embedder, sam_store, storage_error
+from realitycheck.encoders.sam_embeddings import storage_error
 from realitycheck.models.sam.inference import encode_image
 from realitycheck.models.sam.load import build_parts
 from realitycheck.models.sam.model import SamDimensions, SamModel
 from realitycheck.stages.align import pixels_digest
-from realitycheck.stages.encode import encode_shard, image_reader
+from realitycheck.stages.encode import Encoding, encode_shard
 
 SMALL = SamDimensions(16, 1, 2, (0,), image_size_px=64, window_size=2, prompt_width=16)
 
@@ -44,23 +44,33 @@ def images(tmp_path):
     return pd.DataFrame(rows)
 
 
-def open_store(tmp_path, **changes):
-    arguments = {"settings": {"dtype": "float32"}, "weights": {"sam": "ab"}, "colour": "rgb"}
-    return sam_store(tmp_path / "store", **(arguments | changes))
+def opened(images, tmp_path, model=None, **changes):
+    options = {
+        "settings": {},
+        "network": {"dtype": "float32"},
+        "weights": {"sam": "ab"},
+        "colour": "rgb",
+        "batch_size": 2,
+    }
+    return Encoding(
+        "sam_embeddings",
+        model,
+        tmp_path / "store",
+        images,
+        tmp_path / "aligned",
+        **(options | changes),
+    )
 
 
-def encode(images, store, sam, tmp_path, **changes):
+def encode(images, sam, tmp_path, **changes):
     loads = []
 
     def load_model():
         loads.append(1)
         return sam
 
-    options = {"colour": "rgb", "dtype": "float32", "batch_size": 2} | changes
     before = sam.n_images_encoded
-    compute = sam_embedder(Lazily(load_model), **options)
-    read = image_reader(tmp_path / "aligned")
-    rows = encode_shard(images, store, compute, read=read, batch_size=options["batch_size"])
+    rows = opened(images, tmp_path, Lazily(load_model), **changes).rows()
     table = pd.DataFrame(list(rows))
     check_table(table, ENCODINGS, where="test")
     return table, sam.n_images_encoded - before, len(loads)
@@ -68,16 +78,16 @@ def encode(images, store, sam, tmp_path, **changes):
 
 def test_network_runs_once_an_image_and_never_again(images, sam, tmp_path):
     """ViT-H costs seconds an image. What is stored is not even a reason to load the network."""
-    table, n_encoded, n_loads = encode(images, open_store(tmp_path), sam, tmp_path, batch_size=1)
+    table, n_encoded, n_loads = encode(images, sam, tmp_path, batch_size=1)
     assert (n_encoded, n_loads) == (2, 1)
-    again, n_encoded, n_loads = encode(images, open_store(tmp_path), sam, tmp_path)
+    again, n_encoded, n_loads = encode(images, sam, tmp_path)
     assert (n_encoded, n_loads) == (0, 0)
     pd.testing.assert_frame_equal(again, table)
 
 
 def test_each_image_keeps_its_row_and_its_place(images, sam, tmp_path):
     """Equal pixels share an entry, not a row."""
-    table, _, _ = encode(images, open_store(tmp_path), sam, tmp_path)
+    table, _, _ = encode(images, sam, tmp_path)
     assert list(table["image_id"]) == ["a", "b", "c"]
     assert table["key"][0] != table["key"][1] == table["key"][2]
 
@@ -87,8 +97,8 @@ def test_stored_embedding_is_the_networks(images, sam, tmp_path, batch_size):
     """The batch must not mix the images up. Batches sum in another order: float32 rounding."""
     from realitycheck.core.images import read_image
 
-    store = open_store(tmp_path)
-    table, _, _ = encode(images, store, sam, tmp_path, batch_size=batch_size)
+    store = opened(images, tmp_path).store
+    table, _, _ = encode(images, sam, tmp_path, batch_size=batch_size)
     for row in table.itertuples():
         direct = encode_image(sam, read_image(image_file(tmp_path / "aligned", row.image_id)))
         np.testing.assert_allclose(store.get(row.key)["embedding"], direct, atol=1e-5)
@@ -176,40 +186,41 @@ def test_full_disk_stops_the_job(tmp_path, monkeypatch):
 
 def test_damaged_entry_is_computed_again(images, sam, tmp_path):
     """One broken file must not stop a data set, nor count."""
-    store = open_store(tmp_path)
-    table, _, _ = encode(images, store, sam, tmp_path)
+    store = opened(images, tmp_path).store
+    table, _, _ = encode(images, sam, tmp_path)
     path = store.path(table["key"][0])
     path.write_bytes(path.read_bytes()[:-9])
-    again, n_encoded, _ = encode(images, store, sam, tmp_path)
+    again, n_encoded, _ = encode(images, sam, tmp_path)
     assert n_encoded == 1
     pd.testing.assert_frame_equal(*(each.drop(columns="latency_s") for each in (again, table)))
 
 
 @pytest.mark.parametrize(
-    "change", [{"weights": {"sam": "cd"}}, {"settings": {"dtype": "float16"}}, {"colour": "bgr"}]
+    "change", [{"weights": {"sam": "cd"}}, {"network": {"dtype": "float16"}}, {"colour": "bgr"}]
 )
 def test_other_weights_settings_or_colours_have_entries_of_their_own(images, sam, tmp_path, change):
     """An old embedding under new weights would be wrong without a sign."""
-    first, _, _ = encode(images, open_store(tmp_path), sam, tmp_path)
-    second, n_encoded, _ = encode(images, open_store(tmp_path, **change), sam, tmp_path)
+    first, _, _ = encode(images, sam, tmp_path)
+    second, n_encoded, _ = encode(images, sam, tmp_path, **change)
     assert n_encoded > 0
     assert not set(first["key"]) & set(second["key"])
 
 
 def test_other_code_has_entries_of_its_own(tmp_path, monkeypatch):
     """An edited encoder runs its rule again, and the rule must not find the old entries."""
-    before = open_store(tmp_path).key("image")
-    monkeypatch.setattr(
-        "realitycheck.encoders.sam_embeddings.source_digest", lambda *entries: "edited"
-    )
-    assert open_store(tmp_path).key("image") != before
+    before = opened(None, tmp_path).store.key("image")
+    monkeypatch.setattr("realitycheck.encoders.base.source_digest", lambda *entries: "edited")
+    assert opened(None, tmp_path).store.key("image") != before
 
 
 def test_half_precision_says_what_it_costs(images, sam, tmp_path):
     """float16 keeps 11 bits, so rounding errs by up to 2^-12 of a value's own size; values lie
     within about 5 spreads."""
-    table, _, _ = encode(images, open_store(tmp_path), sam, tmp_path, dtype="float16")
-    assert open_store(tmp_path).get(table["key"][0])["embedding"].dtype == np.float16
+    half = {"network": {"dtype": "float16"}}
+    table, _, _ = encode(images, sam, tmp_path, **half)
+    assert (
+        opened(images, tmp_path, **half).store.get(table["key"][0])["embedding"].dtype == np.float16
+    )
     assert (table["storage_error"] > 0).all()
     assert (table["storage_error"] < 5 * 2**-11).all()
 
@@ -226,7 +237,7 @@ def test_shard_without_images_yields_nothing(images, sam, tmp_path):
     """More shards than images is a waste, not an error."""
     rows = encode_shard(
         images.iloc[:0],
-        open_store(tmp_path),
+        opened(images, tmp_path).store,
         lambda rows: pytest.fail("the network was asked for nothing"),
         batch_size=2,
     )

@@ -154,7 +154,7 @@ def test_csv_has_a_row_for_every_image_and_method(images, tmp_path):
         (scores_of(images, ["OK", "OK", "NOK", "NOK"], "asker"), answers),
     ]
     path = tmp_path / "images.csv"
-    methods = {"asker": {"kind": "lvlm"}, "m": {"kind": "saa_plus"}}
+    methods = {"asker": {"label": "LVLM"}, "m": {"label": "SAA+"}}
     assert write_images_csv(path, manifest, runs, methods=methods) == 8
     table = pd.read_csv(path)
     assert table["outcome"].tolist()[:4] == ["correct", "overkill", "slip", "no_verdict"]

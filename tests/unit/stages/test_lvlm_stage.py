@@ -8,22 +8,22 @@ import pytest
 
 from realitycheck.core.files import image_file
 from realitycheck.core.images import write_png
+from realitycheck.core.words import object_name
+from realitycheck.lvlm.backends.registry import backend_for
 from realitycheck.lvlm.keys import MissingKeyError
 from realitycheck.lvlm.ledger import Ledger
 from realitycheck.lvlm.prompts import SYSTEM_TEXT
 from realitycheck.lvlm.questions import Picture
+from realitycheck.methods.lvlm.classifier import (
+    NO_DEFECT_NAMED,
+    prices_of,
+    questions_of,
+    rate_limits_of,
+)
 from realitycheck.methods.lvlm.settings import LvlmMethod
 from realitycheck.planning.plan import Plan
 from realitycheck.settings.run import Settings
-from realitycheck.stages.lvlm import (
-    NO_DEFECT_NAMED,
-    backend_of,
-    known_rows,
-    object_name,
-    pace_of,
-    prices_of,
-    questions_of,
-)
+from realitycheck.stages.lvlm import known_rows
 
 IDS = ["die/OK/1", "die/NOK/2", "lead/OK/1"]
 ASKED = {
@@ -42,8 +42,7 @@ def draw(seed):
 
 def settings_of(**block):
     """The settings of a method, as a rule hands them to its script."""
-    method = LvlmMethod(kind="lvlm", **block)
-    return {**method.model_dump(mode="json", exclude={"title"}), "service": method.service}
+    return LvlmMethod(kind="lvlm", **block).plain()
 
 
 @pytest.fixture
@@ -143,7 +142,7 @@ def test_a_renamed_image_is_the_same_question(put):
     assert put(asked={"lvlm": "Does this {object} have flaws?"})[0].key != put()[0].key
 
 
-def test_pace_and_backend_follow_the_settings(monkeypatch):
+def test_rate_limits_and_backend_follow_the_settings(monkeypatch):
     """A server of one's own needs no key; Gemini does, and says which variable is looked at."""
     settings = settings_of(
         backend="openai_compatible",
@@ -153,13 +152,13 @@ def test_pace_and_backend_follow_the_settings(monkeypatch):
         requests_per_minute=None,
         timeout_s=12,
     )
-    assert backend_of(settings).base_url == "http://127.0.0.1:9/v1"
-    pace = pace_of(settings)
-    assert (pace.in_flight, pace.requests_per_minute, pace.timeout_s) == (7, None, 12)
+    assert backend_for(settings).endpoint.address == "http://127.0.0.1:9/v1"
+    limits = rate_limits_of(settings)
+    assert (limits.in_flight, limits.requests_per_minute, limits.timeout_s) == (7, None, 12)
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(MissingKeyError, match="MY_KEY"):
-        backend_of(settings_of(key_env="MY_KEY"))
-    assert backend_of(settings_of(backend="replay")).client == "replay"
+        backend_for(settings_of(key_env="MY_KEY"))
+    assert backend_for(settings_of(backend="replay")).client == "replay"
 
 
 def test_a_price_of_ones_own_joins_the_price_file():

@@ -16,8 +16,9 @@ from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import read_table, write_table
 from realitycheck.core.variants import switched
 from realitycheck.encoders.automatic_masks import packed
+from realitycheck.encoders.base import Encodings
 from realitycheck.encoders.detections import stored_detections
-from realitycheck.methods.base import Encodings, Run
+from realitycheck.methods.base import Run
 from realitycheck.methods.clip_surgery_sam.segmenter import ClipSurgerySam
 from realitycheck.methods.clip_surgery_sam.views import views as clip_surgery_sam_views
 from realitycheck.methods.grounded_sam import algorithm as grounded_sam
@@ -404,7 +405,7 @@ def run(product):
             "manifest": product.paths["manifest_path"],
             "references": product.paths["references_path"],
         },
-        words={"title": "Pixel difference on chips", "banner": ""},
+        words={"title": "Pixel difference on chips"},
     )
 
 
@@ -495,17 +496,13 @@ def test_chosen_panels_are_those_of_the_overlay_figure(run):
 
 def test_head_names_method_variant_prompt_and_data_set():
     methods = {
-        "mine": {"label": "SAA+", "variant": "published", "note": "untrained miniature"},
+        "mine": {"label": "SAA+", "variant": "published"},
         "floor": {"label": "Pixel difference", "name": "Difference"},
     }
     about = {"methods": methods, "datasets": {"chips": {"name": "Chips"}}}
     head = panel_head("chips", "mine", "plain", **about)
     assert head["title"] == "SAA+ (published variant, prompt set plain) on Chips"
-    assert "untrained" in head["banner"]
-    assert panel_head("chips", "floor", "none", **about) == {
-        "title": "Difference on Chips",
-        "banner": "",
-    }
+    assert panel_head("chips", "floor", "none", **about) == {"title": "Difference on Chips"}
 
 
 def test_unequal_numbers_of_shards_are_refused():

@@ -14,7 +14,8 @@ from realitycheck.core.schemas import ANOMALY_MAPS, PIXEL_SCORES, THRESHOLDS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import check_table, write_table
 from realitycheck.core.variants import switched
-from realitycheck.methods.base import Encodings, Inputs, Run
+from realitycheck.encoders.base import Encodings
+from realitycheck.methods.base import Inputs, Run
 from realitycheck.methods.clip_surgery_sam.segmenter import ClipSurgerySam
 from realitycheck.methods.saa_plus import segmenter as saa_plus
 from realitycheck.methods.saa_plus.segmenter import anomaly_map

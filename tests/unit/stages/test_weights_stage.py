@@ -1,21 +1,25 @@
-"""The files of a network are fetched, created or accepted, and always checked."""
+"""The files of a network are fetched, copied or accepted, and always checked."""
 
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from realitycheck.core.provenance import stat_signature
+from realitycheck.models import registry
+from realitycheck.models.base import Network
 from realitycheck.models.checkpoints.known import (
-    KNOWN_WEIGHTS,
     NetworkFile,
     network_files,
     weights_digest,
 )
+from realitycheck.models.registry import known_files
+from realitycheck.models.sam.network import SamModel
 from realitycheck.models.settings import ModelsSettings
 from realitycheck.stages.page import _network_row
-from realitycheck.stages.weights import obtain, weights_path
+from realitycheck.stages.weights import load_network, obtain, weights_path
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +32,7 @@ def no_network(monkeypatch):
         Path(destination).parent.mkdir(parents=True, exist_ok=True)
         Path(destination).write_text(url)
 
-    monkeypatch.setattr("realitycheck.stages.weights.fetch", fetch)
+    monkeypatch.setattr("realitycheck.datasets.download.fetch", fetch)
     return asked
 
 
@@ -44,7 +48,7 @@ def test_own_file_is_accepted_and_hashed(tmp_path, no_network):
     record = obtain("sam", files, trigger="planned")
     assert record["files"]["weights"] == {"path": str(path), "sha256": weights_digest(path)}
     assert (record["trigger"], record["signature"]) == ("planned", stat_signature(path))
-    assert (record["is_untrained"], record["licences"]) == (False, [])
+    assert record["licences"] == []
     assert (record["own"], no_network) == (["weights"], [])
     path.write_bytes(b"two")
     assert obtain("sam", files, trigger="planned")["digest"] != record["digest"]
@@ -71,7 +75,7 @@ def test_official_files_are_fetched_under_their_pinned_digests(tmp_path, no_netw
         ),
         trigger="t",
     )
-    known = [KNOWN_WEIGHTS[n] for n in ("grounding_dino_swint_ogc", *names)]
+    known = [known_files()[n] for n in ("grounding_dino_swint_ogc", *names)]
     places = [tmp_path / "g.pth"] + [tmp_path / "bert" / file.file_name for file in known[1:]]
     assert no_network == [
         (file.url, str(place), file.sha256) for file, place in zip(known, places, strict=True)
@@ -105,7 +109,7 @@ def test_file_named_in_the_settings_is_used_as_it_is(network, tmp_path, monkeypa
 def test_page_names_the_users_file(tmp_path):
     """Beside the digest; a record of an earlier version has no list of own files."""
     (tmp_path / "weights").mkdir()
-    record = {"files": {"weights": {"path": "w/own.pth"}}, "digest": "ab", "is_untrained": False}
+    record = {"files": {"weights": {"path": "w/own.pth"}}, "digest": "ab"}
     for more, licence in (
         ({"own": ["weights"], "licences": []}, "your own file own.pth"),
         ({"own": [], "licences": ["Apache-2.0"]}, "Apache-2.0"),
@@ -130,67 +134,39 @@ def test_published_file_at_another_place_keeps_its_licence(tmp_path, monkeypatch
     """Many keep one copy for all projects; its digest says what it is."""
     path = tmp_path / "shared.pth"
     path.write_bytes(b"published")
-    known = dataclasses.replace(KNOWN_WEIGHTS["sam_vit_b"], sha256=weights_digest(path))
-    monkeypatch.setitem(KNOWN_WEIGHTS, "sam_vit_b", known)
+    known = dataclasses.replace(known_files()["sam_vit_b"], sha256=weights_digest(path))
+    monkeypatch.setitem(known_files(), "sam_vit_b", known)
     record = obtain("sam", plain(NetworkFile("weights", str(path))), trigger="t")
     assert (record["own"], record["licences"]) == ([], ["Apache-2.0"])
 
 
-@pytest.fixture
-def made(monkeypatch):
-    """A stand-in that writes miniatures at once; gives the list of its calls."""
-    calls = []
-
-    def write_miniatures(folder, *, seed):
-        calls.append(seed)
-        folder = Path(folder)
-        (folder / "bert").mkdir()
-        (folder / "bert" / "vocab.txt").write_text("[CLS]")
-        (folder / "sam.pth").write_bytes(b"sam")
-        (folder / "dino.pth").write_bytes(b"dino")
-        return {
-            "sam": folder / "sam.pth",
-            "grounding_dino": folder / "dino.pth",
-            "text_encoder": folder / "bert",
-        }
-
-    monkeypatch.setattr("realitycheck.models.miniatures.write_miniatures", write_miniatures)
-    return calls
+def test_unknown_network_is_told_with_those_that_are_known():
+    """No network is taken for another."""
+    with pytest.raises(ValueError, match="one of sam, grounding_dino, .*, found 'sam3'"):
+        network_files("sam3", SimpleNamespace(variant="x"))
 
 
-def miniature(tmp_path):
-    folder = tmp_path / "weights"
-    return plain(
-        NetworkFile("weights", str(folder / "dino_miniature.pth"), is_miniature=True),
-        NetworkFile("text_encoder", str(folder / "encoder"), is_miniature=True),
-    )
+class OwnNetwork(SamModel):
+    """A network without shipped files and without published ones."""
+
+    variant: str = "one"
+    tokens: str | None = None
 
 
-def test_miniatures_are_created_once(tmp_path, made, no_network):
-    """The demo needs no download; a second run finds them."""
-    files = miniature(tmp_path)
-    first = obtain("grounding_dino", files, trigger="t")
-    assert first["is_untrained"]
-    assert Path(files[0]["path"]).read_bytes() == b"dino"
-    assert (Path(files[1]["path"]) / "vocab.txt").exists()
-    assert obtain("grounding_dino", files, trigger="t") == first
-    assert len(made) == 1
-    assert no_network == []
-    assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == [
-        "dino_miniature.pth",
-        "encoder",
-    ]
-
-
-def test_lost_miniature_is_created_without_touching_the_others(tmp_path, made):
-    """What other jobs have read stays as it is."""
-    files = miniature(tmp_path)
-    obtain("grounding_dino", files, trigger="t")
-    Path(files[0]["path"]).unlink()
-    before = stat_signature(files[1]["path"])
-    obtain("grounding_dino", files, trigger="t")
-    assert stat_signature(files[1]["path"]) == before
-    assert Path(files[0]["path"]).read_bytes() == b"dino"
+def test_network_needs_nothing_but_its_settings_and_a_loader(tmp_path, monkeypatch):
+    """Whoever adds one may have no small version of it, and a file that others do not have."""
+    own = Network(settings=OwnNetwork, load=lambda files, settings, device: (files, settings))
+    monkeypatch.setitem(registry.NETWORKS, "own", f"{__name__}:NETWORK")
+    monkeypatch.setattr(registry.pkgutil, "resolve_name", lambda name: own)
+    registry.network.cache_clear()
+    paths = {key: tmp_path / key for key in ("weights", "tokens")}
+    for path in paths.values():
+        path.write_bytes(b"own")
+    block = OwnNetwork(**{key: str(path) for key, path in paths.items()})
+    record = tmp_path / "own.json"
+    record.write_text(json.dumps(obtain("own", plain(*network_files("own", block)), trigger="t")))
+    assert load_network(record, {"variant": "one"}, device="cpu") == (paths, {"variant": "one"})
+    registry.network.cache_clear()
 
 
 def test_path_comes_from_the_checked_record(tmp_path):
@@ -207,7 +183,7 @@ def test_shipped_files_are_copied_and_checked(tmp_path, no_network):
     target = tmp_path / "everyday" / "sam.safetensors"
     files = plain(NetworkFile("weights", str(target), shipped="sam.safetensors"))
     record = obtain("sam", files, trigger="t")
-    assert (record["is_untrained"], record["licences"]) == (False, ["Apache-2.0"])
+    assert record["licences"] == ["Apache-2.0"]
     assert no_network == []
     target.write_bytes(b"altered")
     with pytest.raises(OSError, match="expected the file that ships with the package"):

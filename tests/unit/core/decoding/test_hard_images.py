@@ -26,29 +26,21 @@ from realitycheck.core.schemas import (
 )
 from realitycheck.core.tables import check_rows, read_table, write_table
 from realitycheck.core.variants import switched
-from realitycheck.encoders.automatic_masks import mask_proposer, masks_store
-from realitycheck.encoders.base import keys_of
-from realitycheck.encoders.clip import TextFeatures, clip_store, crop_encoder, patch_encoder
-from realitycheck.encoders.saliency import saliency_encoder, saliency_store
-from realitycheck.encoders.sam_embeddings import sam_embedder, sam_store
-from realitycheck.methods.base import Encodings
+from realitycheck.encoders.base import Encodings, keys_of
+from realitycheck.encoders.clip import TextFeatures, text_store
 from realitycheck.methods.clip_surgery_sam.segmenter import ClipSurgerySam
 from realitycheck.methods.grounded_sam.segmenter import GroundedSam
 from realitycheck.methods.saa_plus.prompts import captions, prompts_of_category
 from realitycheck.methods.saa_plus.segmenter import SaaPlus, map_anomalies
 from realitycheck.methods.sam_clip.segmenter import SamClip
-from realitycheck.models.clip.model import load_clip
-from realitycheck.models.grounding_dino.model import load_grounding_dino
-from realitycheck.models.miniature_clip import write_miniature_clip, write_miniature_saliency
-from realitycheck.models.miniatures import write_miniatures
-from realitycheck.models.saliency import load_saliency
-from realitycheck.models.sam.load import load_sam
+from realitycheck.models.registry import network
 from realitycheck.stages.align import align_shard
 from realitycheck.stages.detect import detect_shard
-from realitycheck.stages.encode import encode_shard, image_reader
+from realitycheck.stages.encode import Encoding
 from realitycheck.stages.evaluate import score_masks
 from realitycheck.stages.prepare import prepare_dataset
 from realitycheck.stages.segment import segment_shard
+from training.miniatures import model_settings
 
 FLOOR = 0.05
 VARIANTS = ("published", "repaired")
@@ -145,32 +137,15 @@ class Hard:
             n_workers=1,
         )
         self.transforms = self.table(list(rows), TRANSFORMS)
-        weights = write_miniatures(folder / "weights")
-        self.sam = load_sam(weights["sam"], variant="miniature", device="cpu")
-        self.detector = load_grounding_dino(
-            weights["grounding_dino"],
-            text_encoder=weights["text_encoder"],
-            variant="miniature",
-            device="cpu",
+        networks = model_settings(folder / "weights", "sam", "grounding_dino", "clip", "saliency")
+        self.sam, self.detector, self.clip, self.saliency = (
+            network(name).load(block, block | {"precision": "float32"}, device="cpu")
+            for name, block in networks.items()
         )
-        self.clip = load_clip(
-            write_miniature_clip(folder / "weights"), variant="miniature", device="cpu"
-        )
-        self.saliency = load_saliency(
-            write_miniature_saliency(folder / "weights"), variant="miniature", device="cpu"
-        )
-        store = clip_store(folder / "texts", encoder="texts", settings={}, weights={})
+        store = text_store(folder / "texts", settings={}, weights={})
         self.texts = TextFeatures(store, lambda: self.clip)
         self.embeddings = {
-            colour: self.encoded(
-                sam_store(folder / colour, settings={}, weights={}, colour=colour),
-                sam_embedder(
-                    lambda: self.sam,
-                    colour=colour,
-                    dtype="float32",
-                    batch_size=2,
-                ),
-            )
+            colour: self.encoded("sam_embeddings", self.sam, colour, colour=colour, batch_size=2)
             for colour in ("rgb", "bgr")
         }
         found = detect_shard(
@@ -195,11 +170,20 @@ class Hard:
         write_table(rows, path, schema=schema, facts={})
         return read_table(path, schema=schema)
 
-    def encoded(self, store, compute, content_of=None, read=None):
+    def encoded(self, name, network, folder, *, settings=None, **options):
         """A filled store and the key of each image in it."""
-        options = {"read": read or image_reader(self.images), "content_of": content_of}
-        rows = list(encode_shard(self.transforms, store, compute, **options))
-        return store, keys_of(self.table(rows, ENCODINGS))
+        encoding = Encoding(
+            name,
+            lambda: network,
+            self.folder / folder,
+            self.transforms,
+            self.images,
+            settings=settings or {},
+            network={},
+            weights={},
+            **options,
+        )
+        return Encodings(encoding.store, keys_of(self.table(list(encoding.rows()), ENCODINGS)))
 
     def masks(self, segmenter, method):
         """The masks table of a method, by image."""
@@ -209,30 +193,24 @@ class Hard:
         return table
 
     def automatic_masks(self, **settings):
-        store, keys = self.embeddings["rgb"]
-        grid = GRID | settings
         return self.encoded(
-            masks_store(self.folder / "masks", settings=grid, weights={}),
-            mask_proposer(lambda: self.sam, store, keys=keys, settings=grid, points_per_batch=64),
-            read=lambda row: row,
+            "automatic_masks",
+            self.sam,
+            "masks",
+            settings=GRID | settings,
+            stored=self.embeddings["rgb"],
+            batch_size=8,
         )
 
     def sam_clip(self, variant, **settings):
-        masks, mask_keys = self.automatic_masks(**settings)
-        crops, crop_keys = self.encoded(
-            clip_store(self.folder / "crops", encoder="crops", settings={"v": variant}, weights={}),
-            crop_encoder(
-                lambda: self.clip,
-                masks,
-                keys=mask_keys,
-                settings={"switches": asdict(switched("sam_clip", variant, {}))},
-                batch_size=16,
-            ),
-            lambda row: f"{row.pixels_sha256}/{mask_keys[row.image_id]}",
+        stored = self.automatic_masks(**settings)
+        switches = {"switches": asdict(switched("sam_clip", variant, {}))}
+        crops = self.encoded(
+            "crops", self.clip, "crops", settings=switches, stored=stored, batch_size=2
         )
         segmenter = SamClip(
-            Encodings(masks, mask_keys),
-            Encodings(crops, crop_keys),
+            stored,
+            crops,
             self.texts,
             prompts=PROMPTS,
             settings={"logit_scale": 100.0, "threshold": 0.05},
@@ -240,11 +218,10 @@ class Hard:
         return self.masks(segmenter, "sam_clip")
 
     def grounded_sam(self, variant, box_threshold):
-        store, keys = self.embeddings["rgb"]
         segmenter = GroundedSam(
             self.boxes,
             lambda: self.sam,
-            Encodings(store, keys),
+            self.embeddings["rgb"],
             captions=PROMPTS,
             settings={
                 "switches": asdict(switched("grounded_sam", variant, {})),
@@ -262,16 +239,10 @@ class Hard:
             "threshold": 0.8,
             "downsample": 2,
         }
-        patches, patch_keys = self.encoded(
-            clip_store(
-                self.folder / "patches", encoder="patches", settings={"v": variant}, weights={}
-            ),
-            patch_encoder(lambda: self.clip, settings=settings),
-        )
-        store, keys = self.embeddings["rgb"]
+        patches = self.encoded("patches", self.clip, "patches", settings=settings)
         segmenter = ClipSurgerySam(
-            Encodings(patches, patch_keys),
-            Encodings(store, keys),
+            patches,
+            self.embeddings["rgb"],
             self.texts,
             lambda: self.sam,
             prompts=PROMPTS,
@@ -283,8 +254,7 @@ class Hard:
         colour = "bgr" if variant == "published" else "rgb"
         store, keys = self.embeddings[colour]
         saliency, saliency_keys = self.encoded(
-            saliency_store(self.folder / f"s_{colour}", settings={}, weights={}, colour=colour),
-            saliency_encoder(lambda: self.saliency, colour=colour),
+            "saliency", self.saliency, f"s_{colour}", colour=colour
         )
         settings = {
             "switches": asdict(switched("saa_plus", variant, {})),

@@ -6,10 +6,12 @@ import logging
 import pytest
 
 from realitycheck.lvlm.backends.dialect import Dialect
+from realitycheck.lvlm.backends.parameters import COMMON
 from realitycheck.lvlm.backends.replay import ReplayBackend
 from realitycheck.lvlm.run import RunStoppedError
 
 SENT = ("temperature", "top_p", "seed", "limit", "form", "system")
+WORDS = {name: known.words for name, known in COMMON.items() if known.words}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ SENT = ("temperature", "top_p", "seed", "limit", "form", "system")
     ],
 )  # fmt: skip
 def test_complaint_names_what_is_left_out(complaint, said):
-    assert str(Dialect().after(complaint, sent=SENT)) == said
+    assert str(Dialect().after(complaint, sent=SENT, words=WORDS)) == said
 
 
 @pytest.mark.parametrize(
@@ -46,14 +48,16 @@ def test_complaint_names_what_is_left_out(complaint, said):
     ],
 )
 def test_other_complaints_change_nothing(complaint):
-    assert Dialect().after(complaint, sent=SENT) is None
+    assert Dialect().after(complaint, sent=SENT, words=WORDS) is None
 
 
 def test_every_complaint_comes_to_an_end():
     """Whatever a server goes on complaining of."""
     dialect, n = Dialect(), 0
     words = "response_format max_tokens temperature top_p seed system prompt: all unsupported"
-    while (dialect := dialect.after(words, sent=set(SENT) - set(dialect.left_out))) and n < 20:
+    while (
+        dialect := dialect.after(words, sent=set(SENT) - set(dialect.left_out), words=WORDS)
+    ) and n < 20:
         n, last = n + 1, dialect
         if last.form == "none":
             words = words.replace("response_format", "")
@@ -87,7 +91,7 @@ def strict(servers, *, forms=("json_schema", "json_object", None), limit="max_to
 def test_model_is_asked_without_what_it_does_not_take(
     in_flight, servers, put, make_questions, caplog
 ):
-    """Said in the log, in the bill and beside each reply; the keys stay the same."""
+    """Said in the log, in the cost and beside each reply; the keys stay the same."""
     plan = strict(
         servers, forms=(None,), limit="max_completion_tokens", without=("temperature", "seed")
     )
@@ -95,17 +99,17 @@ def test_model_is_asked_without_what_it_does_not_take(
         6, service="openai_compatible", parameters={"temperature": 0, "seed": 3, "top_p": 0.5}
     )
     with servers.openai.OpenAIServer(plan) as server, caplog.at_level(logging.WARNING):
-        rows, bill = put(questions, server.url, pace={"in_flight": in_flight})
+        rows, cost = put(questions, server.url, rate_limits={"in_flight": in_flight})
         last = server.paid[-1].json
     assert rows["status"].tolist() == ["answered"] * 6
-    assert bill.n_requests["answered"] == 6
-    assert 5 <= bill.n_requests["refused"] <= 5 * in_flight
+    assert cost.n_requests["answered"] == 6
+    assert 5 <= cost.n_requests["refused"] <= 5 * in_flight
     assert (last["max_completion_tokens"], last["top_p"]) == (8192, 0.5)
     assert not {"max_tokens", "temperature", "seed", "response_format"} & set(last)
     assert '"label"' in last["messages"][-1]["content"][-1]["text"]
     said = "answer's form: none, max_completion_tokens, without seed, without temperature"
     assert said in caplog.text
-    assert [said in client for client in bill.clients] == [True]
+    assert [said in client for client in cost.clients] == [True]
     with servers.openai.OpenAIServer() as server:  # nothing is asked, let alone paid, again
         again, _ = put(questions, server.url)
     assert not server.paid
@@ -150,12 +154,12 @@ def test_gemini_is_asked_without_what_it_does_not_take(servers, put, make_questi
 
     questions = make_questions(2, parameters={"thinking_budget": 512, "temperature": 0})
     with servers.gemini.GeminiServer(plan) as server:
-        rows, bill = put(questions, server.url)
+        rows, cost = put(questions, server.url)
     assert rows["status"].tolist() == ["answered"] * 2
     parts = server.paid[-1].json["contents"][0]["parts"]
     assert parts[0]["text"].startswith("You are a visual quality inspector")
     assert json.dumps("label")[1:-1] in parts[-1]["text"]
     assert server.paid[-1].json["generationConfig"]["temperature"] == 0
-    assert "without thinking_budget" in bill.clients[0]
-    replayed, _ = put(questions, "", backend=ReplayBackend())
+    assert "without thinking_budget" in cost.clients[0]
+    replayed, _ = put(questions, "", backend=ReplayBackend("gemini"))
     assert replayed.equals(rows)

@@ -11,11 +11,10 @@ from realitycheck.methods.adapted_sam.algorithm import (
     read_adapted,
     write_adapted,
 )
-from realitycheck.models.miniatures import write_miniature_sam
 from realitycheck.models.sam.load import load_sam
-from realitycheck.models.sam.model import SAM_VARIANTS
+from training.miniatures import SAM_SIZE, VARIANTS, write_miniature_sam
 
-DIMENSIONS = SAM_VARIANTS["miniature"]
+DIMENSIONS = SAM_SIZE
 QUICK = {"n_steps": 60, "batch_size": 4, "learning_rate": 3e-3}
 HW = (96, 128)  # 192 x 256 px in the encoder's square: 12 x 16 of 16 x 16 cells
 
@@ -23,7 +22,7 @@ HW = (96, 128)  # 192 x 256 px in the encoder's square: 12 x 16 of 16 x 16 cells
 @pytest.fixture(scope="module")
 def sam(tmp_path_factory):
     path = write_miniature_sam(tmp_path_factory.mktemp("weights"))
-    return load_sam(path, variant="miniature", parts=("prompt_encoder", "mask_decoder"))
+    return load_sam(path, variant=VARIANTS["sam"], parts=("prompt_encoder", "mask_decoder"))
 
 
 def drawn(number):

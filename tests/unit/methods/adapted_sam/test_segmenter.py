@@ -16,13 +16,12 @@ from realitycheck.methods.adapted_sam.segmenter import (
     read_examples,
 )
 from realitycheck.metrics.folds import assign_folds
-from realitycheck.models.miniatures import write_miniature_sam
 from realitycheck.models.sam.load import load_sam
-from realitycheck.models.sam.model import SAM_VARIANTS
-from realitycheck.stages.audit import groups_in_two_folds
+from realitycheck.report.tables.audit import groups_in_two_folds
+from training.miniatures import SAM_SIZE, VARIANTS, write_miniature_sam
 
 SETTINGS = {"n_folds": 3, "seed": 0, "n_steps": 2, "batch_size": 2, "learning_rate": 1e-3}
-DIMENSIONS = SAM_VARIANTS["miniature"]
+DIMENSIONS = SAM_SIZE
 
 
 def tables(labels, *, without_truth=(), groups=None):
@@ -90,7 +89,7 @@ def test_no_decoder_is_trained_on_an_image_that_it_draws(truth_folder, tmp_path,
 
     sam = load_sam(
         write_miniature_sam(tmp_path),
-        variant="miniature",
+        variant=VARIANTS["sam"],
         parts=("prompt_encoder", "mask_decoder"),
     )
     current, decoders = [0], {}

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from realitycheck.methods.clip_zero_shot import algorithm as clip_zero_shot
-from realitycheck.models import miniature_clip
 from realitycheck.models.clip import model as clip
+from training import miniature_clip
+from training.miniatures import VARIANTS
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = miniature_clip.write_miniature_clip(tmp_path_factory.mktemp("zero_shot"))
-    return clip.load_clip(path, variant="miniature")
+    return clip.load_clip(path, variant=VARIANTS["clip"])
 
 
 def test_sentences_name_the_object_and_every_defect():

@@ -9,7 +9,8 @@ import pytest
 from realitycheck.core.schemas import SCORE_GRIDS, THRESHOLDS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import write_table
-from realitycheck.methods.base import Encodings, Inputs, Run
+from realitycheck.encoders.base import Encodings
+from realitycheck.methods.base import Inputs, Run
 from realitycheck.methods.few_shot import segmenter as few_shot
 from realitycheck.methods.few_shot.segmenter import (
     FewShot,

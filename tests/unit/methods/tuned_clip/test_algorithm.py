@@ -7,14 +7,15 @@ import torch
 from realitycheck.methods.clip_zero_shot import algorithm as clip_zero_shot
 from realitycheck.methods.tuned_clip import algorithm as tuned_clip
 from realitycheck.metrics.folds import assign_folds
-from realitycheck.models import miniature_clip
 from realitycheck.models.clip import model as clip
+from training import miniature_clip
+from training.miniatures import VARIANTS
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = miniature_clip.write_miniature_clip(tmp_path_factory.mktemp("tuned"))
-    return clip.load_clip(path, variant="miniature")
+    return clip.load_clip(path, variant=VARIANTS["clip"])
 
 
 def pictures(model, n_each, *, seed=0, spread=0.02):

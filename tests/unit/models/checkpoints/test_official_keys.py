@@ -10,15 +10,18 @@ import pytest
 import torch
 import yaml
 
-from realitycheck.models import miniatures, saliency
-from realitycheck.models.checkpoints.known import KNOWN_WEIGHTS, network_files
+from realitycheck.models import saliency
+from realitycheck.models.checkpoints.known import network_files
 from realitycheck.models.checkpoints.read import load_state
 from realitycheck.models.clip import model as clip
 from realitycheck.models.grounding_dino import model as grounding_dino
-from realitycheck.models.miniature_clip import write_miniature_clip, write_miniature_saliency
+from realitycheck.models.registry import known_files
 from realitycheck.models.sam.load import build_parts, load_sam
 from realitycheck.models.sam.model import PARTS, SAM_VARIANTS, read_dimensions
 from realitycheck.models.settings import ModelsSettings
+from training import miniatures
+from training.miniature_clip import write_miniature_clip, write_miniature_saliency
+from training.miniatures import VARIANTS
 
 
 def n_values(state):
@@ -135,7 +138,7 @@ def test_grounding_dino_fills_its_file(official_detector):
     The file has one stale buffer of 512 integers more, and long names.
     """
     stored = 4 * sum(p.numel() for p in official_detector.parameters())
-    size = KNOWN_WEIGHTS["grounding_dino_swint_ogc"].size_bytes
+    size = known_files()["grounding_dino_swint_ogc"].size_bytes
     assert stored < size < 1.005 * stored
     assert not any(name.endswith("position_ids") for name in official_detector.state_dict())
 
@@ -177,14 +180,14 @@ def test_study_uses_the_official_files(repository, network, key, file_name, url,
     files = {file.key: file for file in study_files(repository, network)}
     assert files[key].path == f"resources/weights/{file_name}"
     (name,) = files[key].official
-    assert KNOWN_WEIGHTS[name].url == url
-    assert KNOWN_WEIGHTS[name].sha256 == sha256
+    assert known_files()[name].url == url
+    assert known_files()[name].sha256 == sha256
 
 
 def test_study_uses_the_saliency_weights_that_saa_plus_means(repository):
     """timm's tag racm_in1k, not torchvision's weights of the same architecture."""
     (file,) = study_files(repository, "saliency")
-    known = KNOWN_WEIGHTS[file.official[0]]
+    known = known_files()[file.official[0]]
     assert "timm/wide_resnet50_2.racm_in1k/resolve/" in known.url
     assert known.url.endswith("/model.safetensors")
     assert "/main/" not in known.url
@@ -198,8 +201,8 @@ def test_study_needs_no_bert_weights(repository):
     files = {file.key: file for file in study_files(repository, "grounding_dino")}
     names = files["text_encoder"].official
     assert files["text_encoder"].path == "resources/weights/bert-base-uncased"
-    assert [KNOWN_WEIGHTS[name].file_name for name in names] == ["config.json", "vocab.txt"]
-    assert sum(KNOWN_WEIGHTS[name].size_bytes for name in names) < 1_000_000
+    assert [known_files()[name].file_name for name in names] == ["config.json", "vocab.txt"]
+    assert sum(known_files()[name].size_bytes for name in names) < 1_000_000
 
 
 def study_files(repository: Path, network: str):
@@ -222,20 +225,20 @@ def files(tmp_path_factory):
     whole["model"]["module.bert.embeddings.position_ids"] = torch.arange(512)[None]
     torch.save(whole, written["grounding_dino"])
     return {
-        "sam": (written["sam"], lambda path: load_sam(path, variant="miniature")),
+        "sam": (written["sam"], lambda path: load_sam(path, variant=VARIANTS["sam"])),
         "grounding_dino": (
             written["grounding_dino"],
             lambda path: grounding_dino.load_grounding_dino(
-                path, text_encoder=written["text_encoder"], variant="miniature"
+                path, text_encoder=written["text_encoder"], variant=VARIANTS["grounding_dino"]
             ),
         ),
         "clip": (
             write_miniature_clip(folder),
-            lambda path: clip.load_clip(path, variant="miniature"),
+            lambda path: clip.load_clip(path, variant=VARIANTS["clip"]),
         ),
         "saliency": (
             write_miniature_saliency(folder),
-            lambda path: saliency.load_saliency(path, variant="miniature"),
+            lambda path: saliency.load_saliency(path, variant=VARIANTS["saliency"]),
         ),
     }
 

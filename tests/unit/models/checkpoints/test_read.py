@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from realitycheck.models.checkpoints.known import KNOWN_WEIGHTS, weights_digest
+from realitycheck.models.checkpoints.known import weights_digest
 from realitycheck.models.checkpoints.pickled import CheckpointError
 from realitycheck.models.checkpoints.read import check_keys, check_shapes, load_state
 from realitycheck.models.checkpoints.state_dicts import without_prefixes
+from realitycheck.models.registry import known_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 
@@ -324,10 +325,10 @@ def test_shape_check_names_both_shapes(tensors):
         check_shapes(other, tensors, path="f")
 
 
-@pytest.mark.parametrize("name", KNOWN_WEIGHTS)
+@pytest.mark.parametrize("name", known_files())
 def test_known_files_are_pinned(name):
     """Whatever is fetched is checked against a full sha256 and comes over https."""
-    known = KNOWN_WEIGHTS[name]
+    known = known_files()[name]
     assert len(known.sha256) == 64 and set(known.sha256) <= set("0123456789abcdef")
     assert all(url.startswith("https://") for url in (known.url, *known.mirrors))
     assert known.licence and (known.size_bytes is None or known.size_bytes > 0)

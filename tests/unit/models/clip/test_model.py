@@ -11,10 +11,11 @@ from pycocotools import mask as coco
 from safetensors.torch import save_file
 from torchvision import transforms
 
-from realitycheck.models import miniature_clip
 from realitycheck.models.checkpoints.read import load_state
 from realitycheck.models.clip import model as clip
 from realitycheck.models.clip import surgery as clip_surgery
+from training import miniature_clip
+from training.miniatures import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(weights):
-    return clip.load_clip(weights, variant="miniature")
+    return clip.load_clip(weights, variant=VARIANTS["clip"])
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_variant_is_checked_against_the_file(weights):
     with pytest.raises(ValueError, match="found 'RN50'"):
         clip.known_sizes("RN50")
     with pytest.raises(ValueError, match="multiple of 64, found 100"):
-        clip.build_clip({**clip.MINIATURE_SIZES, "vision_width": 100})
+        clip.build_clip({**clip.EVERYDAY_SIZES, "vision_width": 100})
 
 
 # Images

@@ -6,16 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realitycheck.models import miniature_clip
 from realitycheck.models.clip import model as clip
 from realitycheck.models.clip import surgery as clip_surgery
 from realitycheck.models.grounding_dino.model import IMAGENET_MEAN, IMAGENET_STD
+from training import miniature_clip
+from training.miniatures import VARIANTS
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = miniature_clip.write_miniature_clip(tmp_path_factory.mktemp("surgery"))
-    return clip.load_clip(path, variant="miniature")
+    return clip.load_clip(path, variant=VARIANTS["clip"])
 
 
 @pytest.fixture

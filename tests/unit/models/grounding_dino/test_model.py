@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from realitycheck.models.grounding_dino import model as gd
-from realitycheck.models.miniatures import vocabulary, write_miniatures, write_text_encoder
+from training.miniatures import (
+    DETECTOR_SIZE,
+    vocabulary,
+    write_miniatures,
+    write_text_encoder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +24,9 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(files):
     return gd.load_grounding_dino(
-        files["grounding_dino"], text_encoder=files["text_encoder"], variant="miniature"
+        files["grounding_dino"],
+        text_encoder=files["text_encoder"],
+        variant=DETECTOR_SIZE,
     )
 
 
@@ -90,7 +97,9 @@ def test_projections_of_the_backbones_features_are_made_once(model):
 def test_text_encoder_is_asked_once_about_a_caption(files, model):
     """What a caption means does not depend on the image, nor on the captions beside it."""
     own = gd.load_grounding_dino(
-        files["grounding_dino"], text_encoder=files["text_encoder"], variant="miniature"
+        files["grounding_dino"],
+        text_encoder=files["text_encoder"],
+        variant=DETECTOR_SIZE,
     )
     passes = []
     hook = own.network.bert.encoder.register_forward_hook(lambda *_: passes.append(1))
@@ -111,7 +120,7 @@ def test_reduced_precision_changes_scores_slightly(files, model):
     low = gd.load_grounding_dino(
         files["grounding_dino"],
         text_encoder=files["text_encoder"],
-        variant="miniature",
+        variant=DETECTOR_SIZE,
         precision="bfloat16",
     )
     for near, exact in zip(
@@ -242,7 +251,7 @@ def test_text_encoder_needs_configuration_and_vocabulary_only(tmp_path, files):
     assert gd.read_vocabulary(folder) == vocabulary()
     (folder / "vocab.txt").unlink()
     with pytest.raises(FileNotFoundError, match="vocab.txt and tokenizer.json is missing"):
-        gd.load_grounding_dino(files["grounding_dino"], text_encoder=folder, variant="miniature")
+        gd.load_grounding_dino(files["grounding_dino"], text_encoder=folder, variant=DETECTOR_SIZE)
 
 
 def test_vocabulary_is_read_from_either_file(tmp_path, tokenizer):
@@ -256,7 +265,7 @@ def test_vocabulary_is_read_from_either_file(tmp_path, tokenizer):
 def test_stale_position_ids_are_tolerated_and_nothing_else(tmp_path, files):
     """The released file carries one unused buffer of an older BERT."""
     saved = torch.load(files["grounding_dino"], weights_only=True)["model"]
-    options = {"text_encoder": files["text_encoder"], "variant": "miniature"}
+    options = {"text_encoder": files["text_encoder"], "variant": DETECTOR_SIZE}
     stale = saved | {"module.bert.embeddings.position_ids": torch.arange(512)[None]}
     torch.save({"model": stale}, tmp_path / "stale.pth")
     gd.load_grounding_dino(tmp_path / "stale.pth", **options)
@@ -273,11 +282,11 @@ def test_wrong_variants_are_refused(files):
     """A wrong size must be named, not loaded in part."""
     options = {"text_encoder": files["text_encoder"]}
     path = files["grounding_dino"]
-    with pytest.raises(ValueError, match="one of swint_ogc, miniature, everyday .* found 'swin_b'"):
+    with pytest.raises(ValueError, match="one of swint_ogc, everyday .* found 'swin_b'"):
         gd.load_grounding_dino(path, variant="swin_b", **options)
     with pytest.raises(ValueError, match="unknown dimension 'layers'"):
         gd.load_grounding_dino(path, variant={"layers": 1}, **options)
-    dimensions = gd.GROUNDING_DINO_VARIANTS["miniature"].__dict__ | {"num_queries": 41}
+    dimensions = DETECTOR_SIZE.__dict__ | {"num_queries": 41}
     with pytest.raises(ValueError, match=r"tgt_embed.*expected \(41, 256\), found \(40, 256\)"):
         gd.load_grounding_dino(path, variant=dimensions, **options)
 
@@ -311,7 +320,9 @@ def test_a_bare_text_is_refused_and_no_caption_gives_nothing(model):
 def test_loading_and_detecting_print_nothing(files, capsys, recwarn):
     """Logs are read by people; the package prints and warns about training only."""
     loaded = gd.load_grounding_dino(
-        files["grounding_dino"], text_encoder=files["text_encoder"], variant="miniature"
+        files["grounding_dino"],
+        text_encoder=files["text_encoder"],
+        variant=DETECTOR_SIZE,
     )
     gd.detect(loaded, picture(), ["cat"])
     assert capsys.readouterr().out == ""
@@ -325,7 +336,7 @@ def test_gpu_finds_the_same_boxes(files, model):
     other = gd.load_grounding_dino(
         files["grounding_dino"],
         text_encoder=files["text_encoder"],
-        variant="miniature",
+        variant=DETECTOR_SIZE,
         device="cuda",
     )
     here, there = (gd.detect(each, picture(), ["defect"])[0] for each in (model, other))

@@ -7,10 +7,10 @@ from pycocotools import mask as coco
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
-from realitycheck.models.miniatures import sam_state
 from realitycheck.models.sam import inference as sam
 from realitycheck.models.sam.automatic_masks import MaskGrid, propose_masks
 from realitycheck.models.sam.load import load_sam
+from training.miniatures import sam_state
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from segment_anything.modeling.image_encoder import Attention
 from realitycheck.models.sam import encoder as sam_encoder
 from realitycheck.models.sam import inference as sam
 from realitycheck.models.sam.load import build_parts
-from realitycheck.models.sam.model import SAM_VARIANTS, SamModel
+from realitycheck.models.sam.model import SamModel
+from training.miniatures import SAM_SIZE
 
 
 def random_weights(module):
@@ -73,7 +74,7 @@ def test_reduced_precision_is_as_exact_as_the_packages(is_fused):
 def model():
     """A small SAM whose weights matter."""
     torch.manual_seed(1)
-    size = SAM_VARIANTS["miniature"]
+    size = SAM_SIZE
     parts = build_parts(size, parts=("image_encoder",))
     for parameter in parts["image_encoder"].parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)

@@ -6,10 +6,10 @@ import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
-from realitycheck.models.miniatures import sam_state
 from realitycheck.models.sam import inference as sam
 from realitycheck.models.sam.load import build_parts, load_sam
 from realitycheck.models.sam.model import SAM_VARIANTS, read_dimensions
+from training.miniatures import SAM_SIZE, VARIANTS, sam_state
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(weights):
-    return load_sam(weights, variant="miniature")
+    return load_sam(weights, variant=VARIANTS["sam"])
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_swapped_colours_are_another_embedding(model):
 
 def test_decoding_job_needs_no_encoder(weights, model):
     """The segment stage decodes stored embeddings; it must not load or run the encoder."""
-    decoder = load_sam(weights, variant="miniature", parts={"prompt_encoder", "mask_decoder"})
+    decoder = load_sam(weights, variant=VARIANTS["sam"], parts={"prompt_encoder", "mask_decoder"})
     assert decoder.image_encoder is None
     before = model.n_images_encoded
     embedding = sam.encode_image(model, picture(60, 60))
@@ -143,7 +143,7 @@ def test_decoding_job_needs_no_encoder(weights, model):
 def test_dimensions_are_read_off_the_tensors():
     """Only the decoder's number of heads leaves no trace in a checkpoint."""
     read = read_dimensions(sam_state(seed=1), path="f")
-    assert read == SAM_VARIANTS["miniature"]
+    assert read == SAM_SIZE
 
 
 @pytest.mark.parametrize("variant", ["vit_b", "vit_l", "vit_h"])

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from realitycheck.core.views import YELLOW, draw_overlay
-from realitycheck.report.figures.iou_distribution import iou_notes, plot_iou_distribution
-from realitycheck.report.figures.overlays import choose_images, plot_overlays
+from realitycheck.report.figures.iou_distribution import plot_iou_distribution
+from realitycheck.report.figures.overlays import choose_images, iou_notes, plot_overlays
 from realitycheck.report.figures.style import save_figure
 from realitycheck.report.tables.segmentation import segmentation_table
 
@@ -138,10 +138,10 @@ def _load(image_id):
 
 def test_figure_has_a_cell_an_image_and_column():
     """Two images; image, truth and two methods."""
-    figure = _figure(_load, title="T", banner="untrained miniature", footnote="f" * 300)
+    figure = _figure(_load, title="T", footnote="f" * 300)
     assert len(figure.axes) == 2 * 4
     texts = [text.get_text() for text in figure.texts]
-    assert {"Image", "Ground truth", "Method", "Other", "untrained miniature", "T"} <= set(texts)
+    assert {"Image", "Ground truth", "Method", "Other", "T"} <= set(texts)
     assert sum("void" in text for text in texts) == 2
 
 
@@ -203,12 +203,11 @@ def test_nothing_to_draw_is_refused():
 
 def test_files_are_the_same_each_time_and_have_the_resolution_asked_for(tmp_path):
     """A re-run must not look like a change."""
-    one = save_figure(_figure(_load), tmp_path / "one", stem="f", dpi=100, metadata="note")
-    two = save_figure(_figure(_load), tmp_path / "two", stem="f", dpi=100, metadata="note")
-    for name, path in one.items():
-        assert path.read_bytes() == two[name].read_bytes(), name
-    with Image.open(one["png"]) as png:
-        assert png.info["Description"] == "note"
+    for folder in ("one", "two"):
+        save_figure(_figure(_load), tmp_path / folder, stem="f", dpi=100)
+    for name in ("f.png", "f.svg"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    with Image.open(tmp_path / "one" / "f.png") as png:
         width_inches = _figure(_load).get_size_inches()[0]
         assert png.width == pytest.approx(100 * width_inches, abs=1)
 
@@ -225,6 +224,8 @@ def test_notes_say_iou_and_what_happened():
         ("c", "a"): "nothing found",
         ("d", "a"): "no mask",
     }
+    scores.loc[0, "status"] = "not_comparable"
+    assert iou_notes(scores)["a", "a"] == "not judged: not comparable to the reference", "no IoU"
     with pytest.raises(ValueError, match="a under a has two"):
         iou_notes(pd.concat([scores, scores]))
 
@@ -236,16 +237,17 @@ def test_distribution_has_a_panel_a_data_set_and_a_line_a_method(tmp_path):
     table = segmentation_table(
         scores,
         datasets={"set": {"published_as": "mvtec_ad"}, "other": {}},
-        methods={},
+        methods={"grounded_sam": {"label": "GroundingDINO + SAM"}, "sam_clip": {"name": "Mine"}},
         seed=0,
         n_resamples=50,
     )
-    figure = plot_iou_distribution(scores, table, rng=np.random.default_rng(0), banner="b")
+    figure = plot_iou_distribution(scores, table, rng=np.random.default_rng(0))
     assert len(figure.axes) == 2
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == ["GroundingDINO + SAM (plain)", "SAM + CLIP (plain)"]
+    assert labels == ["GroundingDINO + SAM (plain)", "Mine (plain)"]
     points = figure.axes[0].collections[0].get_offsets()
     assert sorted(points[:, 0]) == [0.5, 0.9]
-    assert save_figure(figure, tmp_path, stem="d")["png"].stat().st_size > 0
+    save_figure(figure, tmp_path, stem="d")
+    assert (tmp_path / "d.png").stat().st_size > 0
     with pytest.raises(ValueError, match="segmentation table is empty"):
         plot_iou_distribution(scores, table.iloc[:0], rng=np.random.default_rng(0))

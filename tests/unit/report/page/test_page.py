@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from realitycheck.report.page.page import DECISIONS
+from realitycheck.report.tables.readiness import DECISIONS
 from realitycheck.stages.page import read_runtimes, write_page
 
 
@@ -110,7 +110,7 @@ def test_each_method_has_a_card_with_decision_reason_and_counts(written):
     assert text.count('<article class="card') == len(readiness) == 4
     for row in readiness.itertuples():
         assert row.reason in said
-        assert DECISIONS[row.decision][0] in said
+        assert DECISIONS[row.decision].word in said
     assert "of 6 defective parts passed" in said
     assert "of 4 good parts rejected" in said
     assert said.index("is ready") < said.index("Decision")

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realitycheck.report.page.gallery import STATUS_NAMES
 from realitycheck.report.tables.base import method_name
+from realitycheck.report.words import STATUS_WORDS
 from realitycheck.stages.page import write_page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -152,7 +152,7 @@ FILTERS = {
     "label": lambda rows: rows["label"].map(LABELS),
     "predicted": lambda rows: rows["label_predicted"].map(LABELS).fillna("nothing"),
     "type": lambda rows: rows["defect_type"].fillna("none, a good part"),
-    "status": lambda rows: rows["status"].map(STATUS_NAMES),
+    "status": lambda rows: rows["status"].map(lambda status: STATUS_WORDS[status].short),
 }
 
 

@@ -6,19 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from realitycheck.core.tables import check_table
 from realitycheck.metrics.classification import confusion, f_beta
 from realitycheck.metrics.intervals import clopper_pearson
-from realitycheck.report.tables.classification import (
-    CLASSIFICATION_COLUMNS,
-    CONFUSION_COLUMNS,
-    classification_table,
-    confusion_table,
-)
-from realitycheck.report.tables.segmentation import SEGMENTATION_COLUMNS, segmentation_table
+from realitycheck.report.tables.classification import CLASSIFICATION, classification_table
+from realitycheck.report.tables.confusion import CONFUSION, confusion_table
+from realitycheck.report.tables.segmentation import SEGMENTATION, segmentation_table
 
 DATASETS = {"tiles": {"name": "Tiles", "published_as": "mvtec_ad"}}
 METHODS = {
-    "saa_plus": {"uses_test_truth": True},
+    "saa_plus": {"label": "SAA+", "uses_test_truth": True},
     "ask": {"kind": "lvlm", "name": "LVLM", "model": "gemini-2.5-pro"},
 }
 SETTINGS = {"datasets": DATASETS, "methods": METHODS, "seed": 0, "n_resamples": 200}
@@ -128,11 +125,9 @@ def test_columns_begin_with_the_contract(masks, verdicts):
         "f2_high f2_floor slip_rate slip_rate_high overkill_rate overkill_rate_high "
         "published_f2"
     )
-    for table, types in (
-        (segmentation, SEGMENTATION_COLUMNS),
-        (classification, CLASSIFICATION_COLUMNS),
-    ):
-        assert {name: str(dtype) for name, dtype in table.dtypes.items()} == types
+    for table, schema in ((segmentation, SEGMENTATION), (classification, CLASSIFICATION)):
+        assert list(table.columns) == schema.columns
+        check_table(table, schema, where=schema.name)
 
 
 def test_defective_image_without_truth_is_named_and_not_scored(masks):
@@ -317,18 +312,21 @@ def test_variant_is_part_of_the_name(masks):
     """Both variants are rows of the same table."""
     other = masks.assign(method="saa_repaired")
     methods = {
-        "saa_plus": {"variant": "published"},
-        "saa_repaired": {"kind": "saa_plus", "variant": "repaired", "note": "untrained miniature"},
+        "saa_plus": {"label": "SAA+", "variant": "published"},
+        "saa_repaired": {
+            **{"kind": "saa_plus", "label": "SAA+", "variant": "repaired"},
+            "note": "weights of sam from the file a.pth",
+        },
     }
     table = segmentation_table(pd.concat([masks, other]), **SETTINGS | {"methods": methods})
     assert table["method_name"].tolist() == ["SAA+", "SAA+ (repaired)"]
     assert table["published_iou"].tolist() == [0.52, 0.52]
-    assert "untrained miniature" in table["note"].iloc[1]
+    assert "weights of sam" in table["note"].iloc[1]
 
 
 def test_no_scores_give_an_empty_table(masks):
     """With all its columns, so that later stages find them."""
-    assert segmentation_table(masks.iloc[:0], **SETTINGS).shape == (0, len(SEGMENTATION_COLUMNS))
+    assert segmentation_table(masks.iloc[:0], **SETTINGS).shape == (0, len(SEGMENTATION.columns))
 
 
 @pytest.mark.parametrize(
@@ -382,7 +380,7 @@ def test_a_verdict_by_area_says_so_and_has_no_counterpart_in_the_study(masks):
     """The name for people follows the method's own."""
     rows = pd.concat([masks, masks.assign(method="saa_plus_area")])
     methods = METHODS | {
-        "saa_plus_area": {"kind": "saa_plus", "uses_test_truth": True, "verdict_by": "area"}
+        "saa_plus_area": METHODS["saa_plus"] | {"kind": "saa_plus", "verdict_by": "area"}
     }
     table = classification_table(rows, **SETTINGS | {"methods": methods}).set_index("method")
     assert table.loc["saa_plus", ["method_name", "verdict_by"]].tolist() == ["SAA+", "any mask"]
@@ -397,7 +395,7 @@ def test_confusion_counts_add_up_with_the_unanswered_by_status(verdicts):
     verdicts.loc[[0, 8], ["label_predicted", "status"]] = [None, "refused"]
     verdicts.loc[1, ["label_predicted", "status"]] = [None, "truncated"]
     table = confusion_table(classification_table(verdicts, **SETTINGS))
-    assert list(table.columns) == CONFUSION_COLUMNS
+    assert list(table.columns) == CONFUSION.columns
     row = table.iloc[0]
     assert (row["tp"], row["fp"], row["fn"], row["tn"]) == (1, 1, 1, 3)
     assert (row["n_unanswered_nok"], row["n_unanswered_ok"]) == (2, 1)

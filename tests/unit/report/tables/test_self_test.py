@@ -46,7 +46,7 @@ def test_score_below_its_band_says_that_the_set_up_is_broken(mean_iou):
     )
     assert list(tested["passed"]) == [True, False]
     assert "the set-up is broken, not the model" in verdict(tested)
-    assert "MINE, plain on Pets" in verdict(tested)
+    assert "MINE (plain) on Pets" in verdict(tested)
     text = self_test_text(tested)
     assert [row[-1] for row in text.rows] == ["passed", "FAILED"]
     assert text.legend == [verdict(tested)]

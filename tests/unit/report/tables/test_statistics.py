@@ -21,12 +21,16 @@ from realitycheck.report.tables.detection_probability import (
 )
 from realitycheck.report.tables.pixel_scores import PIXEL_TABLE, pixel_table, pixel_text
 from realitycheck.report.tables.readiness import READINESS, readiness_table, readiness_text
-from realitycheck.report.text import render_markdown, write_evidence
+from realitycheck.report.text import render_markdown, write_report_table
 
 DATASETS = {"chips": {"name": "Chips"}}
 METHODS = {
-    "grounded_sam": {},
-    "grounded_sam_area": {"kind": "grounded_sam", "verdict_by": "area"},
+    "grounded_sam": {"label": "GroundingDINO + SAM"},
+    "grounded_sam_area": {
+        "kind": "grounded_sam",
+        "label": "GroundingDINO + SAM",
+        "verdict_by": "area",
+    },
     "ask": {"kind": "lvlm", "name": "Gemini", "model": "gemini-2.5-pro"},
     "whole_image": {},
 }
@@ -147,7 +151,7 @@ def test_readiness_reads_as_words_with_their_numbers():
     printed = render_markdown(readiness_text(readiness()))
     assert "| cannot tell |" in printed
     assert "not\\_ready" not in printed
-    assert "Limits: slip rate 2.0\u00a0%, overkill rate 5.0\u00a0%, 5 s a part" in printed
+    assert "Limits: slip rate 2.0\u00a0%, overkill rate 5.0\u00a0%, 5 s per part" in printed
     assert "| 191 / 60 |" in printed
     assert "3 tried. Of all that was tried on the same parts none is wrongly ready" in printed
 
@@ -408,7 +412,7 @@ def test_comparison_text_counts_what_it_leaves_out():
     printed = render_markdown(comparison_text(table))
     assert "Chips, Mean IoU: 1 of 1 differences have a corrected p below 0.05" in printed
     assert "0 further pairs" in printed
-    assert "Gemini, basic" in printed
+    assert "Gemini (basic)" in printed
 
 
 # ----------------------------------------------------------------------------- pixels, audit, files
@@ -469,11 +473,10 @@ def test_tables_are_written_in_four_forms(tmp_path, empty):
     """Rows stay in the order of the settings; no method at all is no error."""
     table = readiness()
     table = table.iloc[:0] if empty else table.iloc[::-1]
-    write_evidence(
+    write_report_table(
         {"readiness": (table, READINESS)},
-        [readiness_text(table)],
+        {"readiness": [readiness_text(table)]},
         tmp_path,
-        stem="readiness",
         facts={"code": "ab"},
     )
     found = pq.read_table(tmp_path / "readiness.parquet").to_pandas()

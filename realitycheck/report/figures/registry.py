@@ -1,0 +1,87 @@
+"""Every figure of the report: its module, by name, and what the workflow must know to plan it.
+
+A figure is one module. It gives
+
+- `TITLE`, `CAPTION`, `ALT`: its heading, what it shows, and what a reader who cannot see it needs;
+  of a figure per data set the name of the data set stands before heading and `ALT`;
+- `plot(results, dataset, title=…)`: the figure, from a
+  `realitycheck.report.results.Results`; `dataset` is None where there is one figure for all.
+
+The page shows figures in the order that they have here. The workflow plans from this module, and
+the page reads the words from theirs, so modules import matplotlib only where they draw.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class FigureEntry:
+    """One figure of the report.
+
+    Attributes:
+        module: Name of its module.
+        title: What Snakemake's report lists it as.
+        needs: What a run must have for it: a kind of files or a fact; nothing if every run has it.
+        per_dataset: Whether each data set with masks has one of its own.
+    """
+
+    module: str
+    title: str
+    needs: str = ""
+    per_dataset: bool = False
+
+
+_HERE = "realitycheck.report.figures"
+
+FIGURES = {
+    "domain_gap": FigureEntry(f"{_HERE}.domain_gap", "Domain gap", needs="domain_gap"),
+    "slip_overkill": FigureEntry(f"{_HERE}.slip_overkill", "Slip against overkill"),
+    "iou_distribution": FigureEntry(f"{_HERE}.iou_distribution", "IoU part by part"),
+    "published_scores": FigureEntry(
+        f"{_HERE}.published_scores", "Beside the study", needs="published"
+    ),
+    "detection_probability": FigureEntry(
+        f"{_HERE}.detection_probability", "Detection probability", per_dataset=True
+    ),
+    "overlays": FigureEntry(f"{_HERE}.overlays", "Overlays", per_dataset=True),
+}
+
+
+def wanted_figures(
+    present: Container[str], datasets: Iterable[str]
+) -> dict[str, tuple[str, str | None]]:
+    """Figures of a run, in their order.
+
+    Args:
+        present: Kinds of files and facts that the run has.
+        datasets: Data sets with masks.
+
+    Returns:
+        Figure and data set (None: all) by the name of the file without ending.
+    """
+    datasets = list(datasets)
+    found: dict[str, tuple[str, str | None]] = {}
+    for name, figure in FIGURES.items():
+        if figure.needs and figure.needs not in present:
+            continue
+        if figure.per_dataset:
+            found |= {f"{name}_{dataset}": (name, dataset) for dataset in datasets}
+        else:
+            found[name] = (name, None)
+    return found
+
+
+def open_figure(name: str) -> ModuleType:
+    """Import a figure's module.
+
+    Raises:
+        ValueError: If there is no such figure; names those that there are.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"there is no figure {name!r}; known are {', '.join(FIGURES)}")
+    return importlib.import_module(FIGURES[name].module)
