@@ -49,7 +49,7 @@ rule detect_boxes:
             wildcards.dataset, wildcards.prompt
         ),
         weights=lambda wildcards: plan.weights_digest("grounding_dino"),
-        code=source_digest("scripts/detect_boxes.py", *caption_code()),
+        code=code_of("detect_boxes", *caption_code()),
     message:
         "Data set {wildcards.dataset}, prompt {wildcards.prompt}: boxes, shard {wildcards.shard}"
     script:
@@ -105,6 +105,7 @@ rule map_anomalies:
         mem_mb=memory_of(SAA_PLUS.maps_job),
         runtime=minutes_of(SAA_PLUS.maps_job),
     params:
+        kind="saa_plus",
         run=lambda wildcards: plan.run_of(
             wildcards.dataset,
             wildcards.method,
@@ -112,7 +113,7 @@ rule map_anomalies:
             SAA_PLUS.maps_job,
             settings=cfg.methods[wildcards.method].maps_settings(),
         ),
-        code=code_of("map_anomalies"),
+        code=code_of("map_anomalies", *code_of_part("saa_plus", "segmenter")),
     message:
         "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}: maps, {wildcards.shard}"
     script:
@@ -156,7 +157,7 @@ for kind, block in segmenters().items():
             run=run_of(block.fits),
             labels=digest_of_images("labels"),
             train_images=digest_of_images("train_images"),
-            code=code_of("fit", kind, "segmenter"),
+            code=code_of("fit", *code_of_part(kind, "segmenter")),
         message:
             "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}: thresholds"
         script:
@@ -196,7 +197,7 @@ for kind, block in segmenters().items():
         params:
             kind=kind,
             run=run_of(block.job),
-            code=code_of("segment", kind, "segmenter"),
+            code=code_of("segment", *code_of_part(kind, "segmenter")),
         message:
             "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}, {wildcards.shard}"
         script:

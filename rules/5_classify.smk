@@ -66,7 +66,7 @@ for kind, block in classifiers().items():
             kind=kind,
             run=run_of(block.job),
             labels=digest_of_images("labels"),
-            code=code_of("classify", kind, "classifier"),
+            code=code_of("classify", *code_of_part(kind, "classifier")),
         message:
             "{wildcards.dataset}: {wildcards.method}"
         script:

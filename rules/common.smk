@@ -129,10 +129,9 @@ def results_folder(wildcards, output):
     return str(Path(output[0]).parents[1])
 
 
-def code_of(script, kind=None, part=None):
-    """Digest of the code that a script runs, of a kind of method alone where it is for any."""
-    own = code_of_part(kind, part) if kind else []
-    return source_digest(f"scripts/{script}.py", *own)
+def code_of(script, *modules):
+    """Digest of the code that a script runs, with that of modules it opens by their names."""
+    return source_digest(f"scripts/{script}.py", *modules)
 
 
 def caption_code():
@@ -143,6 +142,15 @@ def caption_code():
         if block.caption_settings() is not None
     }
     return [entry for kind in sorted(kinds) for entry in code_of_part(kind, "prompts")]
+
+
+def of_dataset(ask):
+    """Function of the wildcards: what `cfg` or `plan` answer for a job's data set."""
+
+    def answer(wildcards):
+        return ask(wildcards.dataset)
+
+    return answer
 
 
 def shown(path, *, caption, category, **labels):
@@ -223,6 +231,21 @@ def more_each_time(first):
 
     def wanted(wildcards, attempt):
         return first * 2 ** (attempt - 1)
+
+    return wanted
+
+
+def minutes(seconds_per_image):
+    """Resource function: time for the images of a job's shard, or of its data set."""
+
+    def wanted(wildcards, attempt):
+        shard = getattr(wildcards, "shard", None)
+        return plan.resources.runtime_min(
+            wildcards.dataset,
+            shard,
+            seconds_per_image=seconds_per_image,
+            attempt=attempt,
+        )
 
     return wanted
 
@@ -333,7 +356,7 @@ def code_of_method(script, part):
     """Params function: digest of a script's code and of a part of the kind of the method."""
 
     def code(wildcards):
-        return code_of(script, kind_of_method(wildcards), part)
+        return code_of(script, *code_of_part(kind_of_method(wildcards), part))
 
     return code
 

@@ -16,14 +16,14 @@ from pydantic import (
 from realitycheck.core.settings import (
     Category,
     FilePath,
-    _Strict,
+    Strict,
 )
 from realitycheck.methods.paths import Paths
 
 # --------------------------------------------------------------------------------- prompts, methods
 
 
-class SaaPlusPrompt(_Strict):
+class SaaPlusPrompt(Strict):
     """SAA+'s prompts for a product; see `realitycheck.methods.saa_plus.prompts.SaaPlusPrompts`."""
 
     class_name: str = Field(min_length=1, description="the product's name in general prompts")
@@ -51,14 +51,14 @@ class SaaPlusPrompt(_Strict):
         return self
 
 
-class LvlmExample(_Strict):
+class LvlmExample(Strict):
     """A labelled image that stands in a question."""
 
     image: FilePath = Field(description="path")
     label: Literal["OK", "NOK"]
 
 
-class PromptSettings(_Strict):
+class PromptSettings(Strict):
     """One named set of prompts. Editing it re-runs what uses it, nothing else."""
 
     segmentation: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
@@ -157,7 +157,7 @@ class TruthUse(NamedTuple):
     remedy: str
 
 
-class MethodBlock(_Strict):
+class MethodBlock(Strict):
     """A method block, and the facts about its kind that planning and tables go by."""
 
     if TYPE_CHECKING:

@@ -12,14 +12,13 @@ import pandas as pd
 
 from realitycheck.core.constants import NO_PROMPT
 from realitycheck.core.files import image_file, write_atomically
-from realitycheck.core.masks import decode_mask
+from realitycheck.core.masks import DEFECT, decode_mask
 from realitycheck.core.pictures import read_aligned, read_warped
 from realitycheck.core.schemas import MASKS, SCORES, TRANSFORMS
 from realitycheck.core.tables import read_table
 from realitycheck.core.views import View, image_view, mask_view
 from realitycheck.methods.base import Inputs, Run
 from realitycheck.methods.registry import open_part
-from realitycheck.metrics.iou import DEFECT
 from realitycheck.report.figures.overlays import shown_images
 from realitycheck.report.panels import plot_panel, result_words, save_panel
 from realitycheck.report.results import read_tables

@@ -13,6 +13,7 @@ import pandas as pd
 
 from realitycheck.core.files import write_atomically
 from realitycheck.core.job import counting
+from realitycheck.core.masks import DEFECT, UNDECIDED
 from realitycheck.core.pictures import read_warped
 from realitycheck.core.schemas import MANIFEST, THRESHOLDS, TRANSFORMS, TRUTH
 from realitycheck.core.tables import check_rows
@@ -29,7 +30,6 @@ from realitycheck.methods.adapted_sam.algorithm import (
 from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.thresholds import segment
 from realitycheck.metrics.folds import assign_folds
-from realitycheck.metrics.iou import DEFECT, UNDECIDED
 from realitycheck.models.sam.load import load_sam
 from realitycheck.models.sam.model import SamDimensions, SamModel
 

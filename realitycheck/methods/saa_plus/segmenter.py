@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.core.files import image_file
-from realitycheck.core.masks import decode_mask, encode_mask
+from realitycheck.core.masks import connected_regions, decode_mask, encode_mask
 from realitycheck.core.pictures import read_aligned, read_warped
 from realitycheck.core.provenance import digest_of
 from realitycheck.core.row_cache import finished_first, image_content
@@ -400,5 +400,4 @@ class SaaPlus:
         status = stored.status
         if status != "no_box":
             status = "ok" if mask.any() else "empty"
-        n_regions = cv2.connectedComponents(mask.astype(np.uint8))[0] - 1
-        return Segmentation(mask, stored.score, n_regions if mask.any() else 0, status)
+        return Segmentation(mask, stored.score, len(connected_regions(mask).sizes), status)
