@@ -179,20 +179,6 @@ rule render_report:
         "../scripts/render_report.py"
 
 
-def exported_masks(dataset, name, caption):
-    """What is written of the masks of each method and prompt, in one form."""
-    return [
-        shown(
-            path,
-            caption=caption,
-            category="Exports",
-            data=f"{Path(path).parts[-3]}, {Path(path).parts[-2]}, {{dataset}}",
-            form="COCO JSON",
-        )
-        for path in of_runs(f"{EXPORTS}/{name}", dataset, cfg.mask_runs())
-    ]
-
-
 for exported in cfg.datasets:
 
     rule:
@@ -226,8 +212,12 @@ for exported in cfg.datasets:
                 data="Every image of {dataset} under every method",
                 form="CSV",
             ),
-            masks=exported_masks(exported, "predictions.coco.json", "predictions_coco"),
-            results=exported_masks(exported, "results.coco.json", "results_coco"),
+            masks=exported_masks(
+                f"{EXPORTS}/predictions.coco.json", exported, "predictions_coco"
+            ),
+            results=exported_masks(
+                f"{EXPORTS}/results.coco.json", exported, "results_coco"
+            ),
         log:
             "logs/export/{dataset}.log",
         benchmark:

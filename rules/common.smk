@@ -11,6 +11,7 @@ from realitycheck.planning.checking import (
     words_are_checked,
 )
 from realitycheck.core.settings import SettingsError
+from realitycheck.datasets.registry import FORMATS
 from realitycheck.methods.registry import (
     block_of,
     classifiers,
@@ -153,6 +154,47 @@ def of_dataset(ask):
     return answer
 
 
+def format_of(dataset):
+    """Format of a data set."""
+    return cfg.datasets[dataset].format
+
+
+def root_of(dataset):
+    """Folder of a data set."""
+    return cfg.datasets[dataset].root
+
+
+def intensity_of(dataset):
+    """How the grey values of a data set become 8-bit."""
+    return cfg.alignment_settings(dataset)["intensity"]
+
+
+def code_of_drawing(dataset):
+    """Digest of the code that draws a data set."""
+    return code_of("generate_dataset", FORMATS.module_of(format_of(dataset)))
+
+
+def code_of_listing(dataset):
+    """Digest of the code that lists and checks a data set."""
+    listed_as = cfg.preparation_settings(dataset)["format"]
+    return code_of("prepare_dataset", FORMATS.module_of(listed_as))
+
+
+def threads_of_shard(wildcards):
+    """Threads that align the images of a shard."""
+    return plan.resources.image_threads(wildcards.dataset, wildcards.shard)
+
+
+def images_of_shard(wildcards):
+    """Digest of the images of a shard, and of their references."""
+    return plan.images_digest(wildcards.dataset, "images", wildcards.shard)
+
+
+def truth_of(dataset):
+    """Digest of the truth masks of a data set."""
+    return plan.images_digest(dataset, "truth")
+
+
 def shown(path, *, caption, category, **labels):
     """Mark a result for Snakemake's own report: where it is listed, and its caption if it has one."""
     has_caption = Path(
@@ -185,6 +227,20 @@ def of_runs(pattern, dataset, runs):
     """Paths of the runs of a data set, whose name stays a wildcard."""
     own = [("{dataset}", method, prompt) for d, method, prompt in runs if d == dataset]
     return plan.paths(pattern, own)
+
+
+def exported_masks(pattern, dataset, caption):
+    """What is written of the masks of each method and prompt, in one form."""
+    return [
+        shown(
+            path,
+            caption=caption,
+            category="Exports",
+            data=f"{Path(path).parts[-3]}, {Path(path).parts[-2]}, {{dataset}}",
+            form="COCO JSON",
+        )
+        for path in of_runs(pattern, dataset, cfg.mask_runs())
+    ]
 
 
 def update_each(paths):
