@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -343,17 +344,73 @@ def write_images(
 
 
 class Clock:
-    """Seconds on the wall and of the processor, over all threads of this process."""
+    """Seconds on the wall and of the processor, over all threads of this process.
+
+    Attributes:
+        counts: Set on the class: count products instead. Counting takes time of its own, so the
+            seconds are then worth nothing.
+        gmac: Multiply-accumulates of matrix products and convolutions, in 10^9, by torch's own
+            counter; None if they were not counted.
+    """
+
+    counts = False
 
     def __enter__(self) -> Clock:
         """Start."""
+        self.gmac: float | None = None
+        if self.counts:
+            self._counter = product_counter()
+            self._counter.__enter__()
         self._started = time.perf_counter(), time.process_time()
         return self
 
-    def __exit__(self, *_fault: object) -> None:
+    def __exit__(self, *fault: object) -> None:
         """Stop."""
         self.wall_s = time.perf_counter() - self._started[0]
         self.processor_s = time.process_time() - self._started[1]
+        if self.counts:
+            self._counter.__exit__(*fault)
+            self.gmac = self._counter.get_total_flops() / 2e9
+
+
+def product_counter() -> Any:
+    """Torch's counter of floating point operations, taught two operations of CPUs that it lacks."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    def attention(
+        query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **_named: Any
+    ) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    def linear(inputs: Sequence[int], weight: Sequence[int], *_: Any, **_named: Any) -> int:
+        return 2 * prod(inputs) * weight[0]
+
+    known = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        known[torch.ops.mkldnn._linear_pointwise] = linear
+    return FlopCounterMode(display=False, custom_mapping=known)
+
+
+def product_speed(device: str, precision: str, *, side: int) -> float:
+    """Measure products of square matrices, in 10^9 multiply-accumulates a second; median of six.
+
+    Args:
+        device: `cpu` or `cuda`.
+        precision: Type of the numbers, a name of torch.
+        side: Rows of a matrix.
+    """
+    import torch
+
+    one = torch.randn(side, side, device=device).to(getattr(torch, precision))
+    rates = []
+    for _ in range(6):
+        started = time.perf_counter()
+        for _ in range(4):
+            product = one @ one
+        float(product[0, 0])  # waits for the device
+        rates.append(4 * side**3 / (time.perf_counter() - started) / 1e9)
+    return median(rates)
 
 
 def print_ratios(

@@ -833,7 +833,7 @@ def _fourier_mellin(fixed: np.ndarray, moving: np.ndarray) -> tuple[float, float
         The angle, in (-pi/2, pi/2], and the factor, above 0.
     """
     side = fixed.shape[0]
-    # Frequencies from 3 cycles an image to what smoothing has left above the noise.
+    # Frequencies from 3 cycles per image to what smoothing has left above the noise.
     low, high = 3.0, side / (2 * np.pi * _SMOOTHING_PX)
     n_angles, n_radii = 1024, 256
     angles = np.arange(n_angles) * (np.pi / n_angles)

@@ -38,7 +38,7 @@ def resize_mask(run):
 
 
 def assert_one_fault(said, *paths):
-    """The message has one line a fault, which begins with the file and goes on with a remedy."""
+    """The message has one line per fault, which begins with the file and goes on with a remedy."""
     lines = re.findall(r"^  \S+\.png: .+; .+$", said, re.MULTILINE)
     assert sorted(line.split(": ")[0].split("/")[-1] for line in lines) == sorted(
         path.name for path in paths
