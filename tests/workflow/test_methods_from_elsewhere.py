@@ -65,4 +65,4 @@ def test_kind_whose_package_is_not_installed_is_refused_with_the_known_ones(new_
     """Never taken for one of those."""
     run = new_run(tmp_path / "parts", json.loads(json.dumps(SETTINGS)))
     said = run.fail("--dry-run")
-    assert "methods.marks: kind is 'red_marks'; use one of" in said and "'few_shot'" in said
+    assert "methods.marks: 'kind' is 'red_marks'; use one of" in said and "'few_shot'" in said
