@@ -204,6 +204,14 @@ class MethodBlock(Strict):
         """The block as plain values, without the name it has in tables."""
         return self.model_dump(mode="json", exclude={"title"})
 
+    def plain_for(self, *, is_aligned: bool) -> dict[str, Any]:
+        """What the jobs of a data set are told: `plain`, with `auto` as what it means there.
+
+        Args:
+            is_aligned: Whether the parts of the data set are aligned.
+        """
+        return self.plain()
+
     def inputs(self, paths: Paths) -> dict[str, str | list[str]]:
         """Files that the method's masks, scores and views, or its verdicts, are made from.
 

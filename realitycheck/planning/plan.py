@@ -90,7 +90,7 @@ class Plan(ReportPlan):
             "dataset": dataset,
             "method": method,
             "prompt": prompt,
-            "settings": block.plain(),
+            "settings": block.plain_for(is_aligned=self._is_aligned(dataset)),
             "told": self.asked(dataset, method, prompt),
             "networks": {name: settings.network_settings(name) for name in job.opens},
             "weights": self.weights_digest(*block.networks),
@@ -249,12 +249,14 @@ class Plan(ReportPlan):
             "needs": self._needs_of(dataset),
         }
 
+    def _is_aligned(self, dataset: str) -> bool:
+        return self.settings.datasets[dataset].alignment.method != "none"
+
     def learners(self, dataset: str) -> dict[str, dict[str, Any]]:
         """Methods that learn from labelled parts; see `realitycheck.methods.needs.lacking`."""
         blocks = {name: self.settings.methods[name] for name in self.settings.methods_of(dataset)}
-        is_aligned = self.settings.datasets[dataset].alignment.method != "none"
         return {
-            name: block.learns_from | {"is_aligned": is_aligned}
+            name: block.learns_from | {"is_aligned": self._is_aligned(dataset)}
             for name, block in blocks.items()
             if block.learns_from
         }
@@ -262,7 +264,7 @@ class Plan(ReportPlan):
     def _needs_of(self, dataset: str) -> dict[str, list[str]]:
         """What else methods need; see `realitycheck.methods.needs.lacking_files`."""
         needs: dict[str, set[str]] = {}
-        if self.settings.datasets[dataset].alignment.method != "none":
+        if self._is_aligned(dataset):
             needs["alignment"] = {"reference"}
         for _, method, prompt in (run for run in self.settings.runs() if run[0] == dataset):
             own = needs.setdefault(method, set())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -21,8 +21,8 @@ class FewShotMethod(MethodBlock):
     kind: Literal["few_shot"]
     n_good: int = Field(16, ge=2, description="good training images of a category remembered")
     input_size_px: int = Field(512, ge=64, le=2048, multiple_of=16, description="of the network")
-    position_weight: float = Field(
-        1.0, ge=0, description="how far a patch's place counts; 0 for parts that are not aligned"
+    position_weight: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
+        "auto", description="how far a patch's place counts; auto: 1 if parts are aligned, else 0"
     )
     max_patches: int = Field(20_000, ge=100, description="of a memory bank; more are thinned out")
     smoothing_sigma_px: float = Field(2.0, ge=0, description="Gaussian smoothing of the score map")
@@ -47,6 +47,13 @@ class FewShotMethod(MethodBlock):
     def learns_from(self) -> dict[str, Any]:
         """Good training parts, of which one at a time is left out."""
         return {"parts": "good training"}
+
+    def plain_for(self, *, is_aligned: bool) -> dict[str, Any]:
+        """The block, with the weight that `auto` means."""
+        block = self.plain()
+        if block["position_weight"] == "auto":
+            block["position_weight"] = float(is_aligned)
+        return block
 
     def inputs(self, paths: Paths) -> dict[str, Any]:
         """Thresholds, and bank and features, or, once they are stored, the scores of patches."""

@@ -366,6 +366,26 @@ def test_job_of_a_shard_reads_its_own_files_and_is_told_what_plays_a_part():
     }
 
 
+@pytest.mark.parametrize(
+    ("weight", "told"), [("auto", {"chips": 1.0, "loose": 0.0}), (2, {"chips": 2.0, "loose": 2.0})]
+)
+def test_place_of_a_patch_counts_where_parts_are_aligned(weight, told):
+    """Jobs are told the number that `auto` means, so that their artifacts record it."""
+    methods = {"chips": "phase", "loose": "none"}
+    raw = {
+        "datasets": {
+            name: {"format": "synthetic_sat", "alignment": {"method": method}}
+            for name, method in methods.items()
+        },
+        "methods": {"few_shot": {"position_weight": weight}},
+    }
+    plan = Plan(load_settings(raw))
+    block = plan.block("few_shot")
+    for job in (block.job, block.fits):
+        runs = {name: plan.run_of(name, "few_shot", "none", job) for name in told}
+        assert {name: run["settings"]["position_weight"] for name, run in runs.items()} == told
+
+
 def test_each_method_is_asked_what_it_understands():
     """Phrases, SAA+'s own prompts, or nothing."""
     settings = load_settings(
