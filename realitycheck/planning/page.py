@@ -79,6 +79,7 @@ class ReportPlan(Facts):
             "evaluation": settings.evaluation.statistics(),
             "detection": settings.evaluation.detection(),
             "requirements": settings.requirements.limits(),
+            "lines": {name: settings.line_of(name) for name in settings.datasets},
             "pixel_pitch_mm": {
                 name: block.pixel_pitch_mm for name, block in settings.datasets.items()
             },
