@@ -7,6 +7,8 @@ as it is meanwhile.
 
 import collections
 import copy
+import functools
+import json
 import os
 import re
 import shutil
@@ -115,25 +117,30 @@ class WorkflowRun:
         return WorkflowRun(folder, code or self.code, copy.deepcopy(self.settings))
 
     def command(self, *arguments, cores=1):
+        return [sys.executable, "-m", "snakemake", *self.arguments(*arguments, cores=cores)]
+
+    def arguments(self, *arguments, cores=1):
+        """Write the settings, and return the arguments of a run with them."""
         text = yaml.safe_dump(self.settings, sort_keys=False)
         (self.folder / "settings.yaml").write_text(text, encoding="utf-8")
-        entry = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "Snakefile")]
         pace = [] if cores is None else ["--cores", str(cores)]
-        return [*entry, "--configfile", "settings.yaml", *pace, *arguments]
+        snakefile = ["--snakefile", str(self.code / "Snakefile")]
+        return [*snakefile, "--configfile", "settings.yaml", *pace, *arguments]
 
     def snakemake(self, *arguments, cores=1):
         """Run Snakemake, whatever comes of it; its stderr ends up in stdout."""
-        return subprocess.run(
-            self.command(*arguments, cores=cores),
-            cwd=self.folder,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        said = self.folder.parent / f"{self.folder.name}-said.txt"
+        order = {
+            "arguments": self.arguments(*arguments, cores=cores),
+            "folder": str(self.folder),
+            "environment": _environment(),
+            "said": str(said),
+        }
+        starter = _starter()
+        print(json.dumps(order), file=starter.stdin, flush=True)
+        returncode = int(starter.stdout.readline())
+        text = said.read_text(encoding="utf-8", errors="replace")
+        return subprocess.CompletedProcess(order["arguments"], returncode, text)
 
     def finish(self, *arguments, cores=1):
         """Run to the end and return what was said."""
@@ -257,6 +264,18 @@ class WorkflowRun:
             process.wait()
             return n_ended(), process.pid
         return None
+
+
+@functools.cache
+def _starter():
+    """Process of this worker that has Snakemake imported; ends with it, as its stdin does."""
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("starter.py"))],
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _environment():
