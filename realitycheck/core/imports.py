@@ -2,9 +2,10 @@
 
 Importing them takes most of the time of a job with a small network, and half of that goes into
 packages that none of our models needs: the compiler's front end, on which torchvision and timm look
-in passing, scikit-learn and SciPy, which transformers take for assisted text generation and losses,
-their tools for debugging, the pictures of GroundingDINO's evaluation, and all architectures of timm
-but the one that is built. All of them stay importable afterwards. Python's search for garbage rests
+in passing, and with it SymPy, scikit-learn and SciPy, which transformers take for assisted text
+generation and losses, their tools for debugging and for training on many machines, the export to
+ONNX, the pictures of GroundingDINO's evaluation, and all architectures of timm, torchvision and
+transformers but what is built; the last would read the source of each of them for its list. All of them stay importable afterwards. Python's search for garbage rests
 meanwhile: it goes over what was imported again and again, and all of that is in use.
 """
 
@@ -14,6 +15,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
+import typing
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from types import ModuleType
@@ -45,25 +47,72 @@ _STAND_INS: dict[str, dict[str, Any]] = {
             "torch._dynamo._trace_wrapped_higher_order_op", "TransformGetItemToIndex"
         ),
     },
+    # Asked for as classes, of tensors on many machines and of masks for the compiler.
+    "torch.distributed.tensor": {"DTensor": type("DTensor", (), {})},
+    "torch.nn.attention.flex_attention": {
+        "_DEFAULT_SPARSE_BLOCK_SIZE": 128,
+        "BlockMask": type("BlockMask", (), {}),
+        **{
+            name: _later("torch.nn.attention.flex_attention", name)
+            for name in ("create_block_mask", "flex_attention")
+        },
+    },
+    "torchvision.ops._register_onnx_ops": {"_register_custom_op": lambda: None},
+    "transformers.integrations.tensor_parallel": {
+        name: _later("transformers.integrations.tensor_parallel", name)
+        for name in (
+            *("_get_parameter_tp_plan", "distribute_model", "initialize_tensor_parallelism"),
+            *("repack_weights", "replace_state_dict_local_with_dtensor"),
+            *("shard_and_distribute_module", "verify_tp_plan"),
+        )
+    },
     "transformers.model_debugging_utils": {
         "model_addition_debugger_context": _later(
             "transformers.model_debugging_utils", "model_addition_debugger_context"
         ),
     },
+    "transformers.processing_utils": {"Unpack": typing.Unpack},
     "groundingdino.util.visualizer": {
         "COCOVisualizer": _later("groundingdino.util.visualizer", "COCOVisualizer"),
     },
 }
 
 
-def _timm_shells() -> dict[str, ModuleType]:
-    """Packages of timm without what they import: only modules that are asked for come."""
-    top = None if "timm" in sys.modules else importlib.util.find_spec("timm")
+#: Packages that stay without what they import, and where the names lie that are taken from them.
+#: The names without a module are called for by other text encoders only.
+_BERT = "transformers.models.bert"
+_SHELLS: dict[str, dict[str, str | None]] = {
+    "timm": {},
+    "torchvision": {},
+    "transformers": {
+        "AddedToken": "tokenizers",
+        "BertConfig": f"{_BERT}.configuration_bert",
+        "BertModel": f"{_BERT}.modeling_bert",
+        "BertPreTrainedModel": f"{_BERT}.modeling_bert",
+        "BertTokenizer": f"{_BERT}.tokenization_bert",
+        "BertTokenizerFast": f"{_BERT}.tokenization_bert_fast",
+        **dict.fromkeys(("AutoTokenizer", "RobertaModel", "RobertaTokenizerFast")),
+    },
+}
+
+
+def _shells(package: str) -> dict[str, ModuleType]:
+    """A package and its models without what they import: only modules that are asked for come."""
+    top = None if package in sys.modules else importlib.util.find_spec(package)
     if top is None:
         return {}
-    inner = importlib.machinery.PathFinder.find_spec("timm.models", top.submodule_search_locations)
+    inner = importlib.machinery.PathFinder.find_spec(
+        f"{package}.models", top.submodule_search_locations
+    )
     shells = {spec.name: importlib.util.module_from_spec(spec) for spec in (top, inner)}
-    shells["timm"].__version__ = metadata.version("timm")
+
+    def find(name: str) -> Any:
+        if name not in _SHELLS[package]:
+            raise AttributeError(f"{package}: {name} was left out here")
+        module = _SHELLS[package][name]
+        return getattr(importlib.import_module(module), name) if module else _later(package, name)
+
+    vars(shells[package]).update(__version__=metadata.version(package), __getattr__=find)
     return shells
 
 
@@ -80,7 +129,10 @@ def lean_imports(*, without: tuple[str, ...] = ("sklearn", "scipy")) -> Iterator
     with without_garbage_collection():
         import torch  # noqa: F401  # in full, before anything stands in for a part of it
 
-        modules: dict[str, ModuleType | None] = {**_timm_shells(), **dict.fromkeys(without)}
+        modules: dict[str, ModuleType | None] = {}
+        for package in _SHELLS:
+            modules |= _shells(package)
+        modules |= dict.fromkeys(without)
         for name, content in _STAND_INS.items():
             modules[name] = ModuleType(name)
             vars(modules[name]).update(content)

@@ -295,8 +295,6 @@ def build_network(
 
     folder = Path(text_encoder)
     _check_text_encoder(folder)
-    with _quiet(), lean_imports():
-        from groundingdino.models import build_model
     # The names are the package's; the values that are no dimensions are those of its Swin-T model.
     options = SimpleNamespace(
         modelname="groundingdino",
@@ -341,8 +339,11 @@ def build_network(
         sub_sentence_present=True,
         device="cpu",
     )
-    with _build_lock, _quiet(), _local_parts(dimensions, folder):
-        network = build_model(options)
+    with _build_lock, _quiet(), lean_imports():
+        from groundingdino.models import build_model
+
+        with _local_parts(dimensions, folder):
+            network = build_model(options)
     network.eval()
     return network
 
