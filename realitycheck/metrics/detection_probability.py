@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from realitycheck.metrics.intervals import clopper_pearson
 
@@ -257,12 +257,22 @@ def _likelihood(levels: np.ndarray, hits: np.ndarray) -> float:
 
 
 def _maximum(x: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
-    """Level and slope of the largest likelihood, x being of mean 0 and spread 1."""
-    import statsmodels.api as sm
+    """Level and slope of the largest likelihood, x being of mean 0 and spread 1.
 
+    Newton's steps are halved while they do not climb.
+    """
     design = np.column_stack([np.ones(len(x)), x])
-    found = sm.Logit(hits.astype(float), design).fit(disp=0, maxiter=100, tol=1e-12)
-    return float(found.params[0]), float(found.params[1])
+    found = np.zeros(2)
+    for _ in range(100):
+        p = special.expit(design @ found)
+        step = np.linalg.solve((design.T * (p * (1 - p))) @ design, design.T @ (hits - p))
+        before = _likelihood(design @ found, hits)
+        while np.abs(step).max() > 1e-12 and _likelihood(design @ (found + step), hits) < before:
+            step /= 2
+        found += step
+        if np.abs(step).max() < 1e-12:
+            break
+    return float(found[0]), float(found[1])
 
 
 def _profile(shifted: np.ndarray, hits: np.ndarray, level: float, start: float) -> float:
@@ -299,6 +309,8 @@ def _upper_log_a90(
     log_a90: float,
     confidence: float,
 ) -> float:
+    from scipy import optimize
+
     best = _likelihood(intercept + slope * logs, hits)
     allowed = _allowed(confidence)
 
@@ -324,6 +336,8 @@ def _upper_log_a90(
 
 def _crossing(excess, level: float, direction: float) -> float:
     """Logit away from the maximum at which the likelihood has fallen as far as allowed."""
+    from scipy import optimize
+
     step = 0.25
     while excess(level + direction * step) <= 0:
         step *= 2

@@ -338,12 +338,25 @@ def with_networks(settings, folder):
 
 
 @pytest.fixture(scope="session")
-def new_run(tmp_path_factory):
+def shared_base(tmp_path_factory):
+    """Folder of all workers of this session."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def code(shared_base):
+    """The copy of the workflow that all workers run and none changes."""
+    with FileLock(shared_base / "code.lock"):
+        copy = shared_base / "code"
+        return copy if copy.exists() else copy_workflow(copy)
+
+
+@pytest.fixture(scope="session")
+def new_run(code):
     """Give an empty folder, settings of a test's own, and the workflow to run there."""
-    home = tmp_path_factory.mktemp("code") / "workflow"
 
     def make(folder, settings):
-        code = home if home.exists() else copy_workflow(home)
         (folder / "run").mkdir(parents=True)
         return WorkflowRun(folder / "run", code, with_networks(settings, folder / "run"))
 
@@ -351,27 +364,37 @@ def new_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory):
+def made_once(shared_base, code):
+    """Make a run that all workers share, and that none is to change."""
+
+    def make(name, settings, *targets, prepare=lambda folder: None):
+        folder, outcome = shared_base / name / "run", shared_base / name / "outcome.txt"
+        with FileLock(shared_base / f"{name}.lock"):
+            if not outcome.exists():
+                run = WorkflowRun(folder, code, with_networks(settings, folder))
+                prepare(folder)
+                done = run.snakemake(*targets, cores=2)
+                said = "" if done.returncode == 0 else done.stdout
+                outcome.write_text(said, encoding="utf-8")
+            failure = outcome.read_text(encoding="utf-8")
+        if failure:
+            pytest.fail(f"{name} did not finish:\n{failure[-6000:]}", pytrace=False)
+        written = (folder / "settings.yaml").read_text(encoding="utf-8")
+        return WorkflowRun(folder, code, yaml.safe_load(written))
+
+    return make
+
+
+def _draw_parts(folder):
+    for label, names in {"OK": "abcd", "NOK": "xyz"}.items():
+        for name in names:
+            add_part(folder / "data" / "parts", label, name)
+
+
+@pytest.fixture(scope="session")
+def finished_run(made_once):
     """A finished run, shared by all workers; not to be changed: see `run`."""
-    base = tmp_path_factory.getbasetemp()
-    shared_base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    home = shared_base / "workflow"
-    with FileLock(shared_base / "workflow.lock"):
-        run = WorkflowRun(home / "run", home / "code", with_networks(SETTINGS, home / "run"))
-        outcome = home / "outcome.txt"
-        if not run.code.exists():
-            copy_workflow(run.code)
-            root = run.folder / "data" / "parts"
-            for label, names in {"OK": "abcd", "NOK": "xyz"}.items():
-                for name in names:
-                    add_part(root, label, name)
-            done = run.snakemake(cores=2)
-            said = "" if done.returncode == 0 else done.stdout
-            outcome.write_text(said, encoding="utf-8")
-        failure = outcome.read_text(encoding="utf-8")
-    if failure:
-        pytest.fail(f"the tiny run did not finish:\n{failure[-6000:]}", pytrace=False)
-    return run
+    return made_once("workflow", SETTINGS, prepare=_draw_parts)
 
 
 @pytest.fixture
@@ -392,9 +415,7 @@ def unstarted_run(finished_run, tmp_path):
 @pytest.fixture
 def run_with_own_code(finished_run, tmp_path):
     """A copy of the finished run and of the code behind it, to edit both."""
-    code = shutil.copytree(
-        finished_run.code, tmp_path / "code", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    code = shutil.copytree(finished_run.code, tmp_path / "code")
     return finished_run.copy_to(tmp_path / "run", code)
 
 

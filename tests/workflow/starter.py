@@ -11,7 +11,9 @@ import runpy
 import signal
 import sys
 
+import smart_open  # noqa: F401  # as all that follows, only so that it is there
 import snakemake.cli
+import snakemake_logger_plugin_rich  # noqa: F401
 
 #: Seconds after which a run is ended.
 LIMIT_S = 600
