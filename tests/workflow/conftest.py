@@ -43,6 +43,8 @@ WORKFLOW = (
 )
 #: Rules without a job of their own.
 TARGETS = ("all", "tables", "figures", "exports", "detections")
+#: Python's start for jobs whose imports are noted, in the folder `imports` beside their run.
+RECORDER = Path(__file__).with_name("recorder")
 N_SHARDS = 2
 PART_SIZE = (96, 80)
 
@@ -127,13 +129,13 @@ class WorkflowRun:
         snakefile = ["--snakefile", str(self.code / "Snakefile")]
         return [*snakefile, "--configfile", "settings.yaml", *pace, *arguments]
 
-    def snakemake(self, *arguments, cores=1):
+    def snakemake(self, *arguments, cores=1, **environment):
         """Run Snakemake, whatever comes of it; its stderr ends up in stdout."""
         said = self.folder.parent / f"{self.folder.name}-said.txt"
         order = {
             "arguments": self.arguments(*arguments, cores=cores),
             "folder": str(self.folder),
-            "environment": _environment(),
+            "environment": {**_environment(), **environment},
             "said": str(said),
         }
         starter = _starter()
@@ -373,7 +375,15 @@ def made_once(shared_base, code):
             if not outcome.exists():
                 run = WorkflowRun(folder, code, with_networks(settings, folder))
                 prepare(folder)
-                done = run.snakemake(*targets, cores=2)
+                noted = folder.parent / "imports"
+                noted.mkdir(exist_ok=True)
+                path = [str(RECORDER), *filter(None, [os.environ.get("PYTHONPATH")])]
+                done = run.snakemake(
+                    *targets,
+                    cores=2,
+                    REALITYCHECK_IMPORTS=str(noted),
+                    PYTHONPATH=os.pathsep.join(path),
+                )
                 said = "" if done.returncode == 0 else done.stdout
                 outcome.write_text(said, encoding="utf-8")
             failure = outcome.read_text(encoding="utf-8")
