@@ -1,12 +1,13 @@
 """The published packages, imported without what they bring along for uses that are not ours.
 
 Importing them takes most of the time of a job with a small network, and half of that goes into
-packages that none of our models needs: the compiler's front end, on which torchvision and timm look
-in passing, and with it SymPy, scikit-learn and SciPy, which transformers take for assisted text
-generation and losses, their tools for debugging and for training on many machines, the export to
-ONNX, the pictures of GroundingDINO's evaluation, and all architectures of timm, torchvision and
-transformers but what is built; the last would read the source of each of them for its list. All of them stay importable afterwards. Python's search for garbage rests
-meanwhile: it goes over what was imported again and again, and all of that is in use.
+packages that none of our models needs: the compiler's front end, on which torchvision, timm and
+transformers look in passing, and with it SymPy; scikit-learn and SciPy, which transformers take for
+assisted text generation and losses; their tools for debugging, for training on many machines, and
+for the export to ONNX; the pictures of GroundingDINO's evaluation; and all architectures of timm,
+torchvision and transformers but what is built, the last of which read the source of each of them
+for a list. All of them stay importable afterwards. Python's search for garbage rests meanwhile: it
+goes over what was imported again and again, and all of that is in use.
 """
 
 import contextlib
@@ -78,9 +79,10 @@ _STAND_INS: dict[str, dict[str, Any]] = {
 }
 
 
-#: Packages that stay without what they import, and where the names lie that are taken from them.
-#: The names without a module are called for by other text encoders only.
 _BERT = "transformers.models.bert"
+
+#: Packages that stay without what they import, and where the names lie that are taken from them.
+#: The names without a module are called by other text encoders only.
 _SHELLS: dict[str, dict[str, str | None]] = {
     "timm": {},
     "torchvision": {},

@@ -72,7 +72,7 @@ TABLE_COLUMNS = {
 SAM = {"torch", "torchvision", "segment_anything"}
 MAY_IMPORT = {
     "detect_boxes": {"torch", "torchvision", "groundingdino", "transformers", "timm", "requests"},
-    "encode sam_rgb": SAM,
+    "encode sam_embeddings": SAM,
     "segment grounded_sam": SAM,
     "plot": {"matplotlib", "scipy.optimize"},
     "render_report": {"jinja2", "scipy.optimize"},

@@ -34,8 +34,7 @@ def test_what_was_left_out_can_be_imported_afterwards():
 
 def test_what_is_there_stays():
     shown = run(
-        "import sklearn\n" + DETECTOR + "\nimport sys\n"
-        "print(sys.modules['sklearn'] is sklearn)"
+        "import sklearn\n" + DETECTOR + "\nimport sys\nprint(sys.modules['sklearn'] is sklearn)"
     )
     assert shown.split() == ["True"]
 
