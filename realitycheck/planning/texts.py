@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from realitycheck.methods.saa_plus.prompts import used_captions
 from realitycheck.models.checkpoints.known import SHIPPED_FOLDER, network_files
-from realitycheck.models.clip.model import known_sizes
-from realitycheck.models.grounding_dino.model import MAX_TOKENS, normalise_caption
+from realitycheck.models.clip.sizes import known_sizes
+from realitycheck.models.grounding_dino.captions import MAX_TOKENS, normalise_caption
 from realitycheck.models.tokens import BertWords, clip_sentences, n_clip_tokens
 from realitycheck.settings.run import Settings
 
