@@ -54,7 +54,7 @@ LOOKED_FOR = {
     *("sklearn", "skimage", "sympy", "timm", "torchvision", "transformers", "statsmodels"),
     *("timm.models.vision_transformer", "torchvision.datasets", "torchvision.models.resnet"),
     *("torch._dynamo", "torch._inductor", "torch.distributed.tensor", "torch.onnx"),
-    *("transformers.models.auto.modeling_auto", "transformers.processing_utils"),
+    "transformers.processing_utils",
 }
 
 
