@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
 
 from realitycheck.metrics.folds import assign_folds
 
@@ -58,3 +59,17 @@ def test_too_few_parts_are_refused_with_what_to_do():
     groups = [f"good {i}" for i in range(10)] + ["bad 1"] * 6 + ["bad 2"] * 6
     with pytest.raises(ValueError, match="at least 5 independent NOK parts, found 2.*n_folds"):
         deal(labels, groups)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_deal_is_that_of_scikit_learn(seed):
+    """Its import takes longer than most jobs that deal folds."""
+    rng = np.random.default_rng(seed)
+    n_folds, n_groups = int(rng.integers(2, 6)), int(rng.integers(20, 60))
+    groups = rng.integers(0, n_groups, 3 * n_groups).astype(str)
+    of_group = {group: rng.random() < 0.4 for group in groups}
+    labels = np.array(["NOK" if of_group[g] or rng.random() < 0.1 else "OK" for g in groups])
+    splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    folds = assign_folds(labels, groups, n_folds=n_folds, seed=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
+        np.testing.assert_array_equal(np.flatnonzero(folds == fold), held_out)
