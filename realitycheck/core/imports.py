@@ -15,6 +15,7 @@ import gc
 import importlib
 import importlib.machinery
 import importlib.util
+import pkgutil
 import sys
 import typing
 from collections.abc import Callable, Iterator
@@ -82,24 +83,27 @@ _STAND_INS: dict[str, dict[str, Any]] = {
 _BERT = "transformers.models.bert"
 
 #: Packages that stay without what they import, and where the names lie that are taken from them.
-#: The names without a module are called by other text encoders only.
+#: The names without a place are called by other text encoders only.
 _SHELLS: dict[str, dict[str, str | None]] = {
     "timm": {},
-    "torchvision": {},
+    "torchvision": {"_is_tracing": "torch.jit:is_tracing"},
     "transformers": {
-        "AddedToken": "tokenizers",
-        "BertConfig": f"{_BERT}.configuration_bert",
-        "BertModel": f"{_BERT}.modeling_bert",
-        "BertPreTrainedModel": f"{_BERT}.modeling_bert",
-        "BertTokenizer": f"{_BERT}.tokenization_bert",
-        "BertTokenizerFast": f"{_BERT}.tokenization_bert_fast",
+        "AddedToken": "tokenizers:AddedToken",
+        "BertConfig": f"{_BERT}.configuration_bert:BertConfig",
+        "BertModel": f"{_BERT}.modeling_bert:BertModel",
+        "BertPreTrainedModel": f"{_BERT}.modeling_bert:BertPreTrainedModel",
+        "BertTokenizer": f"{_BERT}.tokenization_bert:BertTokenizer",
+        "BertTokenizerFast": f"{_BERT}.tokenization_bert_fast:BertTokenizerFast",
         **dict.fromkeys(("AutoTokenizer", "RobertaModel", "RobertaTokenizerFast")),
     },
 }
 
 
 def _shells(package: str) -> dict[str, ModuleType]:
-    """A package and its models without what they import: only modules that are asked for come."""
+    """A package and its models without what they import: only modules that are asked for come.
+
+    What else is asked for when nothing stands in any more is taken from the package itself.
+    """
     top = None if package in sys.modules else importlib.util.find_spec(package)
     if top is None:
         return {}
@@ -109,10 +113,12 @@ def _shells(package: str) -> dict[str, ModuleType]:
     shells = {spec.name: importlib.util.module_from_spec(spec) for spec in (top, inner)}
 
     def find(name: str) -> Any:
-        if name not in _SHELLS[package]:
+        if name in _SHELLS[package]:
+            place = _SHELLS[package][name]
+            return pkgutil.resolve_name(place) if place else _later(package, name)
+        if sys.modules.get(package) is shells[package] or name.startswith("__"):
             raise AttributeError(f"{package}: {name} was left out here")
-        module = _SHELLS[package][name]
-        return getattr(importlib.import_module(module), name) if module else _later(package, name)
+        return getattr(importlib.import_module(package), name)
 
     vars(shells[package]).update(__version__=metadata.version(package), __getattr__=find)
     return shells
