@@ -18,7 +18,7 @@ import importlib.util
 import pkgutil
 import sys
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -40,7 +40,10 @@ def _later(module: str, name: str) -> Callable[..., Any]:
 
 # What the packages look at while they are imported, by module, and what they find there.
 _STAND_INS: dict[str, dict[str, Any]] = {
-    "torch._dynamo": {"__path__": [], "disable": _unchanged, "allow_in_graph": _unchanged},
+    "torch._dynamo": {
+        **{"__path__": [], "disable": _unchanged, "allow_in_graph": _unchanged},
+        "graph_break": lambda: None,
+    },
     "torch._dynamo.utils": {
         "is_compile_supported": _later("torch._dynamo.utils", "is_compile_supported"),
     },
@@ -141,16 +144,34 @@ def lean_imports(*, without: tuple[str, ...] = ("sklearn", "scipy")) -> Iterator
         for package in _SHELLS:
             modules |= _shells(package)
         modules |= dict.fromkeys(without)
-        for name, content in _STAND_INS.items():
-            modules[name] = ModuleType(name)
-            vars(modules[name]).update(content)
-        modules = {name: module for name, module in modules.items() if name not in sys.modules}
-        sys.modules.update(modules)  # type: ignore[arg-type]
-        try:
+        modules |= {name: _stand_in(name) for name in _STAND_INS}
+        with _standing_in(modules):
             yield
-        finally:
-            for name in modules:
-                sys.modules.pop(name, None)
+
+
+@contextlib.contextmanager
+def without_compiler() -> Iterator[None]:
+    """Let optimisers work without the compiler's front end, which each step asks for in passing."""
+    with _standing_in({"torch._dynamo": _stand_in("torch._dynamo")}):
+        yield
+
+
+def _stand_in(name: str) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update(_STAND_INS[name])
+    return module
+
+
+@contextlib.contextmanager
+def _standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
+    """Put modules where nothing was imported yet, and take them away again."""
+    modules = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(modules)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in modules:
+            sys.modules.pop(name, None)
 
 
 @contextlib.contextmanager

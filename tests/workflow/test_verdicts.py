@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "encode resnet_features": {"torch", "torchvision", "timm"},
     "classify clip_zero_shot": {"torch", "torchvision", "open_clip"},
     "classify resnet_mlp": {"sklearn", "scipy.stats", "scipy.optimize"},
-    "classify tuned_clip": {"torch", "torchvision", "open_clip", "sklearn", "scipy.stats"},
+    "classify tuned_clip": {"torch", "torchvision", "open_clip"},
 }
 
 
