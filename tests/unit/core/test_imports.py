@@ -52,7 +52,7 @@ HEAVY = {
 LOOKED_FOR = {
     *("groundingdino", "matplotlib", "open_clip", "requests", "scipy", "segment_anything"),
     *("sklearn", "skimage", "sympy", "timm", "torchvision", "transformers", "statsmodels"),
-    *("timm.models.vision_transformer", "torchvision.datasets", "torchvision.models.resnet"),
+    *("timm.models.vision_transformer", "torchvision.models.resnet"),
     *("torch._dynamo", "torch._inductor", "torch.distributed.tensor", "torch.onnx"),
     "transformers.processing_utils",
 }
