@@ -21,22 +21,18 @@ def run(code: str) -> str:
     return done.stdout
 
 
-def test_what_was_left_out_can_be_imported_afterwards():
+def test_what_was_left_out_can_be_imported_afterwards_and_what_is_there_stays():
     shown = run(
-        DETECTOR
+        "import sys, scipy\n"
+        + DETECTOR
         + "\nimport timm; timm.create_model('resnet18')"
         + "\nimport torch._dynamo, sklearn, groundingdino.util.visualizer as visualizer\n"
+        "import torchvision.datasets, transformers\n"
         "print(torch._dynamo.explain(lambda x: x + 1)(torch.ones(2)).graph_count,"
-        " visualizer.COCOVisualizer.__name__)"
+        " visualizer.COCOVisualizer.__name__, sys.modules['scipy'] is scipy,"
+        " torchvision.datasets.ImageFolder.__name__, transformers.GPT2Config.__name__)"
     )
-    assert shown.split() == ["1", "COCOVisualizer"]
-
-
-def test_what_is_there_stays():
-    shown = run(
-        "import sklearn\n" + DETECTOR + "\nimport sys\nprint(sys.modules['sklearn'] is sklearn)"
-    )
-    assert shown.split() == ["True"]
+    assert shown.split() == ["1", "COCOVisualizer", "True", "ImageFolder", "GPT2Config"]
 
 
 #: Packages that a job may import besides torch and its tables, by what it loads.
