@@ -63,7 +63,7 @@ def test_rules_that_depend_on_digests_wait_for_the_check(repository):
     texts = [
         path.read_text(encoding="utf-8") for path in sorted((repository / "rules").glob("*.smk"))
     ]
-    looks = r"(?<!source)_digests?\b|audited_images"
+    looks = r"(?<!source)_digests?\b|audited_images|run_of\(|digest_of_images\("
     functions = [text for each in texts for text in re.split(r"^(?=\w)", each, flags=re.MULTILINE)]
     names = [f[4 : f.index("(")] for f in functions if f.startswith("def ") and re.search(looks, f)]
     looks = "|".join([looks, *(rf"\b{name}\b" for name in names)])
