@@ -175,6 +175,8 @@ class MethodBlock(Strict):
     gives_score_map: ClassVar[bool] = False
     #: Whether that map is kept, as small as it was computed, when the masks are made.
     keeps_score_grid: ClassVar[bool] = False
+    #: Settings whose `auto` means another value for each data set; see `plain_for`.
+    resolved: ClassVar[tuple[str, ...]] = ()
     needs_reference: ClassVar[bool] = False
     #: Whether it is told what the images show and which defects there are.
     names_object: ClassVar[bool] = False

@@ -40,7 +40,7 @@ def make_masks(
     block = block_of(kind)
     segmenter = open_part(kind, "segmenter").open(inputs, run, device)
     transforms = inputs.table("transforms", TRANSFORMS)
-    facts = job_facts(inputs, run, block.job, device=device, code=code)
+    facts = job_facts(inputs, run, block.job, device=device, code=code) | _resolved(kind, run)
     finished, grids = None, []
     if block.job.opens:
         finished = finished_rows(
@@ -73,7 +73,7 @@ def fit_method(
     """Let a method set its thresholds, or learn; arguments as for `make_masks`."""
     rows = open_part(kind, "segmenter").fit(inputs, run, device, outputs)
     job = block_of(kind).fits
-    facts = job_facts(inputs, run, job, device=device, code=code)
+    facts = job_facts(inputs, run, job, device=device, code=code) | _resolved(kind, run)
     write_table(list(rows), outputs["thresholds"], schema=THRESHOLDS, facts=facts)
 
 
@@ -95,6 +95,11 @@ def job_facts(inputs: Inputs, run: Run, job: Job, *, device: str, code: str) -> 
         device=device if job.network else None,
         distributions=job.packages,
     ) | {"seconds": timed_steps({step: inputs.paths(name) for step, name in job.steps.items()})}
+
+
+def _resolved(kind: str, run: Run) -> dict[str, Any]:
+    """What settings whose `auto` depends on the data set mean here."""
+    return {name: run.settings[name] for name in block_of(kind).resolved}
 
 
 def _grid_row(row: Any, grid: np.ndarray, run: Run) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class FewShotMethod(MethodBlock):
     gives_score_map: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("resnet",)
     keeps_score_grid: ClassVar[bool] = True
+    resolved: ClassVar[tuple[str, ...]] = ("position_weight",)
     label: ClassVar[str] = "PatchCore-style few-shot"
     job: ClassVar[Job] = Job(
         memory_mb=4_000, seconds_per_image=2, steps={"image features": "features"}

@@ -1,5 +1,7 @@
 """One mask an image, as a table and as PNG."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -7,10 +9,10 @@ import pytest
 
 from realitycheck.core.masks import decode_mask, masks_of
 from realitycheck.core.schemas import MASKS
-from realitycheck.core.tables import check_rows, read_table, write_table
-from realitycheck.methods.base import Segmentation
+from realitycheck.core.tables import check_rows, read_facts, read_table, write_table
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.whole_image.segmenter import WholeImage
-from realitycheck.stages.segment import segment_shard, write_mask_images
+from realitycheck.stages.segment import fit_method, segment_shard, write_mask_images
 
 TRANSFORMS = pd.DataFrame(
     {
@@ -93,3 +95,16 @@ def test_mask_images_of_images_that_are_gone_are_removed(tmp_path):
     write_mask_images([("p/OK/1", mask)], tmp_path / "masks")
     left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
     assert left == {"masks.parquet", "masks/note.txt", "masks/p/OK/1.png"}
+
+
+def test_artifacts_record_what_auto_means(monkeypatch, tmp_path):
+    """Else a reader could not tell which weight made them."""
+    rows = [{"dataset": "chips", "image_id": "a", "threshold": 0.5, "fold": None}]
+    part = SimpleNamespace(fit=lambda *_: rows)
+    monkeypatch.setattr("realitycheck.stages.segment.open_part", lambda *_: part)
+    path = tmp_path / "thresholds.parquet"
+    settings = {"kind": "few_shot", "position_weight": 0.0}
+    run = Run("chips", "few_shot", "none", settings)
+    outputs = {"thresholds": str(path)}
+    fit_method(Inputs({}), run, outputs, kind="few_shot", device="cpu", code="now")
+    assert read_facts(path)["position_weight"] == 0.0
