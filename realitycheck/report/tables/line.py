@@ -228,7 +228,8 @@ def figure_text(row: Mapping[str, Any], name: str, *, is_share: bool = False) ->
     if low == high:
         return printed(low)
     ends = (printed(low).removesuffix("\u00a0%"), printed(high))
-    return "–".join(ends) if pd.isna(value) else f"{printed(value)} [{', '.join(ends)}]"
+    interval = f"[{ends[0]},\u00a0{ends[1]}]"  # on a card it stands on a line of its own
+    return "–".join(ends) if pd.isna(value) else f"{printed(value)} {interval}"
 
 
 def number_text(value: float) -> str:
