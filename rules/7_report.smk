@@ -33,6 +33,7 @@ rule tabulate:
         folder=results_folder,
         tables=plan.report_tables(),
         facts=plan.table_facts(),
+        tries=lambda wildcards: {name: tries_of(plan, name) for name in cfg.datasets},
         images=lambda wildcards: plan.audited_images(),
         code=source_digest(
             "realitycheck.stages.tabulate",

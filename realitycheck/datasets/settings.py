@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -158,6 +158,17 @@ class _DatasetSettings(_Strict):
         description="how masks lie on images with an EXIF orientation that they lack. shown: on "
         "the image as viewers show it; stored: on its pixels as they are stored; auto: as sizes "
         "tell, else a fault",
+    )
+
+    preregistered: bool = Field(
+        False,
+        description="all methods and prompts of this data set were fixed before any was scored, and "
+        "share the error among themselves only. Recorded with its date when the first is scored, "
+        "and refused after that",
+    )
+    tries_elsewhere: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="tries on the same parts that tries_file did not see: {why or where: how many}",
     )
 
     #: Archives that can be fetched for this format (names in `realitycheck.datasets.download`).

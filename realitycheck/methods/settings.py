@@ -110,8 +110,12 @@ class _MethodSettings(_Strict):
     #: Whether its masks come from a map with a value for each pixel.
     gives_score_map: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
+    #: Whether it is told what the images show and which defects there are.
+    names_object: ClassVar[bool] = False
     #: Whether what it says of an image was learned from the labelled images of other folds.
     learns_in_folds: ClassVar[bool] = False
+    #: Whether a paid service is asked, and may cost money.
+    asks_service: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
 
@@ -128,6 +132,10 @@ class _MethodSettings(_Strict):
     def plain(self) -> dict[str, Any]:
         """The block as plain values, without the name it has in tables."""
         return self.model_dump(mode="json", exclude={"title"})
+
+    def tried(self) -> dict[str, Any]:
+        """The part of the block that what it says depends on: another value is another try."""
+        return self.plain()
 
 
 class _VariantMethod(_MethodSettings):

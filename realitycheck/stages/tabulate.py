@@ -14,11 +14,13 @@ from realitycheck.core.constants import AREA_SUFFIX
 from realitycheck.core.job import run_facts
 from realitycheck.core.parquet import read_frame
 from realitycheck.core.schemas import MANIFEST
+from realitycheck.core.tries_file import NOTE_NAME, Tried
 from realitycheck.report.results import KEYS, Results, Run
 from realitycheck.report.tables.base import weights_notes
 from realitycheck.report.tables.registry import open_table
 from realitycheck.report.text import write_report_table
 from realitycheck.stages.timing import part_time
+from realitycheck.stages.tries import tried_so_far
 
 log = logging.getLogger("realitycheck")
 
@@ -58,7 +60,11 @@ def _write_table(results: Results, name: str, *, code: str) -> None:
 
 
 def results_of(
-    folder: Path, files: Mapping[str, Sequence[str | Path]], facts: Mapping[str, Any]
+    folder: Path,
+    files: Mapping[str, Sequence[str | Path]],
+    facts: Mapping[str, Any],
+    *,
+    tries: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Results:
     """Give tables what a run left, with what only this stage finds out: times and captions.
 
@@ -66,6 +72,7 @@ def results_of(
         folder: Folder of all results.
         files: Files by kind.
         facts: What the settings say; see `Results`.
+        tries: Runs of each data set, as `realitycheck.planning.tries.tries_of` gives them.
     """
     results = Results(folder, files, facts)
 
@@ -76,7 +83,21 @@ def results_of(
     def audited() -> list[dict[str, Any]]:
         return with_captions(facts["audited_runs"], results.by_dataset("manifests", MANIFEST))
 
-    return replace(results, handed={"part_times": times, "audited_runs": audited})
+    def tried() -> dict[str, Tried]:
+        table = results.table("classification")
+        judged = table.loc[table["n_answered"] > 0, KEYS].itertuples(index=False, name=None)
+        return tried_so_far(
+            tries,
+            dict(zip(results.datasets, files["manifests"], strict=True)),
+            dict(zip(results.datasets, files["references"], strict=True)),
+            judged=set(judged),
+            note=folder / NOTE_NAME,
+            **facts["tries"],
+        )
+
+    return replace(
+        results, handed={"part_times": times, "audited_runs": audited, "tried": tried}
+    )
 
 
 def part_times(paths: Sequence[str | Path], area_runs: Sequence[Run]) -> pd.DataFrame:

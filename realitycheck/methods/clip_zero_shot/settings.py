@@ -20,4 +20,5 @@ class ClipZeroShotMethod(_MethodSettings):
     )
     prompt_key: ClassVar[str | None] = None
     gives_masks: ClassVar[bool] = False
+    names_object: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("clip",)

@@ -91,6 +91,7 @@ class LvlmMethod(_MethodSettings):
     )
     prompt_key: ClassVar[str | None] = "lvlm"
     gives_masks: ClassVar[bool] = False
+    asks_service: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _check_parameters(self) -> LvlmMethod:
@@ -122,6 +123,12 @@ class LvlmMethod(_MethodSettings):
     def plain(self) -> dict[str, Any]:
         """The block as plain values; where its key lies, never the key."""
         return {**super().plain(), "service": self.service}
+
+    def tried(self) -> dict[str, Any]:
+        """Who is asked, and how; not what it may cost, nor where keys and answers lie."""
+        names = ("service", "model", "model_revision", "parameters", "n_samples")
+        block = self.plain()
+        return {name: block[name] for name in (*names, "max_side_px", "base_url")}
 
     def has_key(self) -> bool:
         """Whether questions can be asked: the key is there, or none is needed."""

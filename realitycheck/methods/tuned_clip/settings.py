@@ -25,5 +25,6 @@ class TunedClipMethod(_MethodSettings):
     seed: int = Field(0, ge=0, description="of the folds; that of resnet_mlp: same folds")
     prompt_key: ClassVar[str | None] = None
     gives_masks: ClassVar[bool] = False
+    names_object: ClassVar[bool] = True
     learns_in_folds: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("clip",)

@@ -236,7 +236,7 @@ def test_no_damage_gives_a_smaller_count(tmp_path_factory, data):
 def test_damaged_count_beside_the_file_is_a_fault(file, content):
     """It is the witness against a cut file."""
     file.seen_path.write_text(content)
-    with pytest.raises(TriesError, match="expected the number of records of tries.jsonl"):
+    with pytest.raises(TriesError, match="jsonl.seen: expected the number of recorded tries"):
         file.read()
 
 

@@ -420,8 +420,9 @@ def test_unwritable_folders_are_a_fault(folder, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     changes = [("results_dir", "deep/er"), ("methods.ask.ledger", "deep/a.sqlite")]
     why = f"{folder} cannot be written (Read-only file system); name a f"
-    results, ledger = faults_of(*changes)
+    results, tries, ledger = faults_of(*changes)
     assert results.startswith(f"results_dir: {why}")
+    assert tries.startswith(f"evaluation.tries_file: {why}")
     assert ledger.startswith(f"methods.ask.ledger: {why}")
 
 
