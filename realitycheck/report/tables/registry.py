@@ -50,6 +50,7 @@ TABLES = {
     ),
     "confusion": Table(f"{_HERE}.confusion", "Confusion counts"),
     "readiness": Table(f"{_HERE}.readiness", "Readiness"),
+    "best_of": Table(f"{_HERE}.best_of", "Best of several"),
     "domain_gap": Table(f"{_HERE}.domain_gap", "Domain gap", needs="domain_gap"),
     "self_test": Table(f"{_HERE}.self_test", "Self-test", needs="self_test"),
     "detection_probability": Table(
