@@ -159,7 +159,9 @@ class Count:
         if self.n_elsewhere:
             told += f", {self.n_elsewhere} of them declared as made elsewhere"
         if self.family:
-            told += f"; {len(self.family)} were named on {self.family_date[:10]}, before any was scored"
+            told += (
+                f"; {len(self.family)} were named on {self.family_date[:10]}, before any was scored"
+            )
         if self.n_before:
             tries = "one try" if self.n_before == 1 else f"{self.n_before} tries"
             told += f"; the count began anew when images or truth were edited, after {tries}"

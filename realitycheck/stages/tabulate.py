@@ -95,9 +95,7 @@ def results_of(
             **facts["tries"],
         )
 
-    return replace(
-        results, handed={"part_times": times, "audited_runs": audited, "tried": tried}
-    )
+    return replace(results, handed={"part_times": times, "audited_runs": audited, "tried": tried})
 
 
 def part_times(paths: Sequence[str | Path], area_runs: Sequence[Run]) -> pd.DataFrame:

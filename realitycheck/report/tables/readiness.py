@@ -201,7 +201,10 @@ def _decide_among(
         told = {"n_tries": max(1, count.n_tries)}
         if is_named:
             date = str(count.family_date)[:10]
-            told = {"n_tries": len(count.family), "among": f"named on {date}, before any was scored"}
+            told = {
+                "n_tries": len(count.family),
+                "among": f"named on {date}, before any was scored",
+            }
         found = decide_all(
             [evidence[place] for place in places],
             limits,

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from realitycheck.core.tables import check_table
+from realitycheck.core.tries_file import Count, Tried
 from realitycheck.metrics.paired import holm
 from realitycheck.report.tables.audit import AUDIT, audit_text
 from realitycheck.report.tables.breakdown import BREAKDOWN, breakdown_table, breakdown_text
@@ -20,7 +21,6 @@ from realitycheck.report.tables.detection_probability import (
     detection_texts,
 )
 from realitycheck.report.tables.pixel_scores import PIXEL_TABLE, pixel_table, pixel_text
-from realitycheck.core.tries_file import Count, Tried
 from realitycheck.report.tables.readiness import READINESS, readiness_table, readiness_text
 from realitycheck.report.text import render_markdown, write_report_table
 
