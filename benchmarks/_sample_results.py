@@ -178,7 +178,7 @@ def write_sample(
             "results_dir": "results",
             "intervals": "95 % confidence, 200 bootstrap resamples, seed 0",
             "networks": {"sam": "vit_b"} if has_masks else {},
-            "formats": {DATASET: "folder"},
+            "licences": {DATASET: "drawn here"},
             "asked": [[DATASET, "plain", "text-prompted segmenters", "defect"]],
         },
         "benchmarks_folder": folder / "benchmarks",

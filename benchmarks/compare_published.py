@@ -5,7 +5,9 @@ in each precision. Each runs in a process of its own, so that its peak memory ca
 turns within one run, so that what else the machine does falls on all. Prints, for each step and in
 total, the time (on the wall and of the processor; the loading of weights is left out everywhere) as
 medians over the repeats, each on images of its own; the ratios to the published way; and, for each
-method, the IoU of its masks with the published ones. Ends with 1 if float32 changes masks.
+method, the IoU of its masks with the published ones. With `--count`, each step's
+multiply-accumulates are counted before, in a run of its own, and set against the speed of matrix
+products that is measured here. Ends with 1 if float32 changes masks.
 
 Usage: python benchmarks/compare_published.py --size vit_b --n-images 1 --repeats 3
 """
@@ -23,7 +25,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-from _full_size import peak_memory_mb, write_networks
+from _full_size import Clock, peak_memory_mb, product_speed, write_networks
 from _our_way import METHODS, OurWay, Run, add_run_arguments, drawn_run
 from _published_way import PublishedWay
 
@@ -32,18 +34,19 @@ AIMS = {"float32": (0.33, 0.995), "bfloat16": (0.18, 0.97)}
 PUBLISHED = "published"
 
 
-def work(conn: Connection, *, side: str, run: Run, folder: str, threads: int) -> None:
+def work(conn: Connection, *, side: str, run: Run, folder: str, threads: int, counts: bool) -> None:
     """Run steps in this process as they are called for; the answer to None ends it."""
     import torch
 
     torch.set_num_threads(threads)
+    Clock.counts = counts
     try:
         way = PublishedWay(run) if side == PUBLISHED else OurWay(run, folder)
         steps = way.steps()
         while (name := conn.recv()) is not None:
             clock = steps[name][1]()
             gc.collect()
-            conn.send((clock.wall_s, clock.processor_s))
+            conn.send(clock.gmac if counts else (clock.wall_s, clock.processor_s))
         conn.send((way.masks, peak_memory_mb(), getattr(way, "n_boxes", 0)))
     except Exception:
         conn.send(traceback.format_exc())
@@ -53,10 +56,10 @@ def work(conn: Connection, *, side: str, run: Run, folder: str, threads: int) ->
 class Side:
     """One of the two ways, in a process of its own."""
 
-    def __init__(self, side: str, run: Run, *, folder: str, threads: int):
+    def __init__(self, side: str, run: Run, *, folder: str, threads: int, counts: bool = False):
         context = multiprocessing.get_context("spawn")
         self._conn, theirs = context.Pipe()
-        options = {"side": side, "run": run, "folder": folder, "threads": threads}
+        options = {"side": side, "run": run, "folder": folder, "threads": threads, "counts": counts}
         self._process = context.Process(target=work, args=(theirs,), kwargs=options, daemon=True)
         self._process.start()
         theirs.close()
@@ -64,7 +67,7 @@ class Side:
         self.names = list(way.steps())
 
     def ask(self, name: str | None) -> Any:
-        """Run a step and return its seconds, or, for None, end and return what was found."""
+        """Run a step and give its seconds, or products; for None, end and give what was found."""
         try:
             self._conn.send(name)
             answer = self._conn.recv()
@@ -97,6 +100,36 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / union) if union else 1.0
 
 
+def counted(run: Run, folder: str, *, threads: int) -> dict[tuple[str, str], float]:
+    """Multiply-accumulates of each step of both ways, in 10^9: the same on every machine."""
+    found = {}
+    for way in (PUBLISHED, "float32"):
+        side = Side(way, run, folder=f"{folder}/counted_{way}", threads=threads, counts=True)
+        found |= {(way, name): side.ask(name) for name in side.names}
+        side.ask(None)
+    return found
+
+
+def print_products(
+    gmac: dict[tuple[str, str], float], seconds: dict[tuple[str, str], Any], *, options: Any
+) -> None:
+    """Print each step's products, and the share of the machine's speed of products it reaches."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    sides = {"cpu": 2048, "cuda": 8192}
+    for way in (PUBLISHED, *options.precisions):
+        precision = "float32" if way == PUBLISHED else way
+        speed = product_speed(options.device, precision, side=sides[options.device])
+        print(f"{way:9} products of matrices in {precision}: {speed:.1f} GMAC/s")
+        alike = PUBLISHED if way == PUBLISHED else "float32"
+        steps = {name: n for (side, name), n in gmac.items() if side == alike}
+        for name, n in [*steps.items(), ("all", sum(steps.values()))]:
+            names = steps if name == "all" else [name]
+            wall = sum(np.median(seconds[way, each], axis=0)[0] for each in names)
+            print(f"{way:9} {name:26} {n:10.1f} GMAC   share of that speed {n / wall / speed:.2f}")
+
+
 def main() -> None:
     """Run both ways in turns and print their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -106,6 +139,7 @@ def main() -> None:
     parser.add_argument(
         "--precisions", nargs="+", default=list(AIMS), choices=AIMS, help="of our way"
     )
+    parser.add_argument("--count", action="store_true", help="count multiply-accumulates as well")
     options = parser.parse_args()
 
     others = options.others or ("miniature" if options.size == "miniature" else "full")
@@ -122,6 +156,10 @@ def main() -> None:
             seed=options.seed,
             device=options.device,
         )
+        gmac = {}
+        if options.count:
+            run = drawn_run(options, networks, folder, repeat=0)
+            gmac = counted(run, folder, threads=options.threads)
         for repeat in range(options.repeats):
             run = drawn_run(options, networks, folder, repeat=repeat)
             sides = {
@@ -156,6 +194,8 @@ def main() -> None:
     for (way, name), found in seconds.items():
         wall, processor = np.median(found, axis=0)
         print(f"{way:9} {name:26} wall {wall:9.2f} s   processor {processor:9.2f} s")
+    if gmac:
+        print_products(gmac, seconds, options=options)
     for method in METHODS:
         print(f"{method:18} masks as published: mean area {np.mean(areas[method]):.0f} px")
     is_close = True

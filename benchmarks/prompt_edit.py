@@ -107,10 +107,8 @@ def main() -> None:
                     seconds.setdefault((name, step), []).append(clock.processor_s)
                 n_boxes += 0 if change else ours.n_boxes
             n_masks += ours.n_masks
-            for edit, row in found:
-                found[edit, row].append(
-                    shares(row, before=clocks["first run"], after=clocks[edit], of=steps)
-                )
+            for (edit, row), values in found.items():
+                values.append(shares(row, before=clocks["first run"], after=clocks[edit], of=steps))
     hook.remove()
     print(
         f"SAM {options.size}, other networks {others}, {options.variant}, {options.n_images} "
@@ -121,8 +119,8 @@ def main() -> None:
         print(f"{name:22} {step:26} {np.median(spent):9.2f} s (processor)")
     for name, times in passes.items():
         print(f"{name:22} passes of SAM's image encoder: {times}")
-    for edit, row in found:
-        own, wall, processor = np.median(found[edit, row], axis=0)
+    for (edit, row), values in found.items():
+        own, wall, processor = np.median(values, axis=0)
         aim = f"   (aim {AIMS[edit, row]:.2f})" if (edit, row) in AIMS else ""
         print(
             f"{edit:22} {row:18} share of its own first run {own:.3f}   of all: wall {wall:.3f}   "

@@ -29,7 +29,6 @@ from scipy import fft
 
 ALIGNMENT_METHODS = ("none", "phase", "ecc", "features")
 ALIGNMENT_MOTIONS = ("translation", "euclidean", "similarity", "affine", "homography")
-ALIGNMENT_STATUSES = ("aligned", "kept_original", "not_requested")
 
 _SMOOTHING_PX = 1.6  # of the gradient, at every pyramid level: speckle is finer, edges survive
 _COARSEST_LEVEL_PX = 128  # the level on which starts are compared is no longer than this
@@ -43,8 +42,8 @@ class Alignment:
     """How an image lies on the reference.
 
     Attributes:
-        status: One of `ALIGNMENT_STATUSES`: `aligned`; `kept_original` where no transform made
-            the match better or none was found; `not_requested` with method `none`.
+        status: `aligned`; `kept_original` where no transform made the match better or none was
+            found; `not_requested` with method `none`.
         matrix: reference ← image, float64, shape (3, 3); the identity unless `aligned`.
         residual_before: 1 - r of the untouched image, 0 to 2, where r is the correlation of edge
             strength with the reference over their common pixels; 1 where that is undefined, as
@@ -834,7 +833,7 @@ def _fourier_mellin(fixed: np.ndarray, moving: np.ndarray) -> tuple[float, float
         The angle, in (-pi/2, pi/2], and the factor, above 0.
     """
     side = fixed.shape[0]
-    # Frequencies from 3 cycles an image to what smoothing has left above the noise.
+    # Frequencies from 3 cycles per image to what smoothing has left above the noise.
     low, high = 3.0, side / (2 * np.pi * _SMOOTHING_PX)
     n_angles, n_radii = 1024, 256
     angles = np.arange(n_angles) * (np.pi / n_angles)

@@ -6,11 +6,39 @@ Writes  <results>/raw/{dataset}/, <results>/manifests/, <results>/weights/, reso
 Network is used here and nowhere else, by local rules.
 """
 
+from realitycheck.datasets.registry import FORMATS
+
 
 localrules:
     fetch_dataset,
     fetch_weights,
     check_inputs,
+
+
+def format_of(dataset):
+    """Format of a data set."""
+    return cfg.datasets[dataset].format
+
+
+def root_of(dataset):
+    """Folder of a data set."""
+    return cfg.datasets[dataset].root
+
+
+def intensity_of(dataset):
+    """How the grey values of a data set become 8-bit."""
+    return cfg.alignment_settings(dataset)["intensity"]
+
+
+def code_of_drawing(dataset):
+    """Digest of the code that draws a data set."""
+    return code_of("generate_dataset", FORMATS.module_of(format_of(dataset)))
+
+
+def code_of_listing(dataset):
+    """Digest of the code that lists and checks a data set."""
+    listed_as = cfg.preparation_settings(dataset)["format"]
+    return code_of("prepare_dataset", FORMATS.module_of(listed_as))
 
 
 rule fetch_dataset:
@@ -29,8 +57,8 @@ rule fetch_dataset:
         mem_mb=1_000,
         runtime=240,
     params:
-        format=lambda wildcards: cfg.datasets[wildcards.dataset].format,
-        root=lambda wildcards: cfg.datasets[wildcards.dataset].root,
+        format=of_dataset(format_of),
+        root=of_dataset(root_of),
     message:
         "Data set {wildcards.dataset}: fetch"
     script:
@@ -52,9 +80,9 @@ rule generate_dataset:
         mem_mb=more_each_time(1_000),
         runtime=more_each_time(60),
     params:
-        format=lambda wildcards: cfg.datasets[wildcards.dataset].format,
-        settings=lambda wildcards: cfg.generator_settings(wildcards.dataset),
-        code=code_of("generate_dataset"),
+        format=of_dataset(format_of),
+        settings=of_dataset(cfg.generator_settings),
+        code=of_dataset(code_of_drawing),
     message:
         "Data set {wildcards.dataset}: generate"
     script:
@@ -81,14 +109,14 @@ rule prepare_dataset:
         "benchmarks/prepare_dataset/{dataset}.tsv"
     conda:
         "../envs/base.yaml"
-    threads: lambda wildcards: plan.resources.image_threads(wildcards.dataset)
+    threads: of_dataset(plan.resources.image_threads)
     resources:
         mem_mb=more_each_time(2_000),
         runtime=more_each_time(120),
     params:
-        settings=lambda wildcards: cfg.preparation_settings(wildcards.dataset),
-        inventory=lambda wildcards: plan.inventory(wildcards.dataset),
-        code=code_of("prepare_dataset"),
+        settings=of_dataset(cfg.preparation_settings),
+        inventory=of_dataset(plan.inventory),
+        code=of_dataset(code_of_listing),
     message:
         "Data set {wildcards.dataset}: check images and masks"
     script:
@@ -96,7 +124,7 @@ rule prepare_dataset:
 
 
 rule audit_dataset:
-    """Look for what would void a data set's numbers, and stop before anything costs time."""
+    """Check a data set for leakage, duplicates and label faults, before anything costs time."""
     input:
         manifest="<results>/manifests/{dataset}.parquet",
         train="<results>/manifests/{dataset}/train.parquet",
@@ -109,15 +137,13 @@ rule audit_dataset:
         "benchmarks/audit_dataset/{dataset}.tsv"
     conda:
         "../envs/base.yaml"
-    threads: lambda wildcards: plan.resources.image_threads(wildcards.dataset)
+    threads: of_dataset(plan.resources.image_threads)
     resources:
         mem_mb=2_000,
         runtime=120,
     params:
-        audited=lambda wildcards: plan.audited(wildcards.dataset),
-        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
-            "intensity"
-        ],
+        audited=of_dataset(plan.audited),
+        intensity=of_dataset(intensity_of),
         code=code_of("audit_dataset"),
     message:
         "Data set {wildcards.dataset}: audit"

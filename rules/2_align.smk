@@ -5,6 +5,21 @@ Writes  <results>/aligned/{dataset}/, <results>/truth/{dataset}/
 """
 
 
+def threads_of_shard(wildcards):
+    """Threads that align the images of a shard."""
+    return plan.resources.image_threads(wildcards.dataset, wildcards.shard)
+
+
+def images_of_shard(wildcards):
+    """Digest of the images of a shard, and of their references."""
+    return plan.images_digest(wildcards.dataset, "images", wildcards.shard)
+
+
+def truth_of(dataset):
+    """Digest of the truth masks of a data set."""
+    return plan.images_digest(dataset, "truth")
+
+
 rule align_images:
     """Register the images of a shard to the reference of their category."""
     input:
@@ -19,17 +34,13 @@ rule align_images:
         "benchmarks/align_images/{dataset}/{shard}.tsv"
     conda:
         "../envs/base.yaml"
-    threads: lambda wildcards: plan.resources.image_threads(wildcards.dataset, wildcards.shard)
+    threads: threads_of_shard
     resources:
         mem_mb=more_each_time(2_000),
-        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
-            wildcards.dataset, wildcards.shard, seconds_per_image=3, attempt=attempt
-        ),
+        runtime=minutes(seconds_per_image=3),
     params:
-        settings=lambda wildcards: cfg.alignment_settings(wildcards.dataset),
-        images=lambda wildcards: plan.images_digest(
-            wildcards.dataset, "images", wildcards.shard
-        ),
+        settings=of_dataset(cfg.alignment_settings),
+        images=images_of_shard,
         code=code_of("align_images"),
     message:
         "Data set {wildcards.dataset}: align shard {wildcards.shard}"
@@ -38,7 +49,7 @@ rule align_images:
 
 
 rule gather_transforms:
-    """Put the shards' transforms together, one row an image of the manifest."""
+    """Gather the transforms of all shards: one row per image of the manifest."""
     input:
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         shards=shards_of("<results>/aligned/{dataset}/shards/{shard}.parquet"),
@@ -79,11 +90,9 @@ rule align_masks:
     threads: 1
     resources:
         mem_mb=more_each_time(2_000),
-        runtime=lambda wildcards, attempt: plan.resources.runtime_min(
-            wildcards.dataset, seconds_per_image=1, attempt=attempt
-        ),
+        runtime=minutes(seconds_per_image=1),
     params:
-        truth=lambda wildcards: plan.images_digest(wildcards.dataset, "truth"),
+        truth=of_dataset(truth_of),
         code=code_of("align_masks"),
     message:
         "Data set {wildcards.dataset}: align masks"

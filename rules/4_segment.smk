@@ -1,4 +1,4 @@
-"""Stage 4, segment: from encodings and text prompts to one mask an image.
+"""Stage 4, segment: from encodings and text prompts to one mask per image.
 
 Reads   <results>/aligned/{dataset}/, <results>/encodings/{dataset}/
 Writes  <results>/detections/{dataset}/{prompt}/, <results>/predictions/{dataset}/{method}/{prompt}/
@@ -612,7 +612,7 @@ rule segment_whole_image:
 
 
 rule gather_masks:
-    """Put the shards' masks together, one row an image, and write each as PNG."""
+    """Put the shards' masks together, one row per image, and write each as PNG."""
     input:
         transforms="<results>/aligned/{dataset}/transforms.parquet",
         shards=shards_of(

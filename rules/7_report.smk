@@ -191,6 +191,20 @@ rule render_report:
         "../scripts/render_report.py"
 
 
+def exported_masks(dataset, name, caption):
+    """What is written of the masks of each method and prompt, in one form."""
+    return [
+        shown(
+            path,
+            caption=caption,
+            category="Exports",
+            data=f"{Path(path).parts[-3]}, {Path(path).parts[-2]}, {{dataset}}",
+            form="COCO JSON",
+        )
+        for path in of_runs(f"{EXPORTS}/{name}", dataset, cfg.mask_runs())
+    ]
+
+
 for exported in cfg.datasets:
 
     rule:
@@ -224,18 +238,8 @@ for exported in cfg.datasets:
                 data="Every image of {dataset} under every method",
                 form="CSV",
             ),
-            masks=[
-                shown(
-                    path,
-                    caption="predictions_coco",
-                    category="Exports",
-                    data=f"{Path(path).parts[-3]}, {Path(path).parts[-2]}, {{dataset}}",
-                    form="COCO JSON",
-                )
-                for path in of_runs(
-                    f"{EXPORTS}/predictions.coco.json", exported, cfg.mask_runs()
-                )
-            ],
+            masks=exported_masks(exported, "predictions.coco.json", "predictions_coco"),
+            results=exported_masks(exported, "results.coco.json", "results_coco"),
         log:
             "logs/export/{dataset}.log",
         benchmark:
@@ -267,3 +271,4 @@ rule exports:
             file=["truth.coco.json", "images.csv"],
         ),
         plan.paths(f"{EXPORTS}/predictions.coco.json", cfg.mask_runs()),
+        plan.paths(f"{EXPORTS}/results.coco.json", cfg.mask_runs()),

@@ -125,9 +125,18 @@ def results_folder(wildcards, output):
     return str(Path(output[0]).parents[1])
 
 
-def code_of(script):
-    """Digest of the code that a script runs."""
-    return source_digest(f"scripts/{script}.py")
+def code_of(script, *modules):
+    """Digest of the code that a script runs, with that of modules it opens by their names."""
+    return source_digest(f"scripts/{script}.py", *modules)
+
+
+def of_dataset(ask):
+    """Function of the wildcards: what `cfg` or `plan` answer for a job's data set."""
+
+    def answer(wildcards):
+        return ask(wildcards.dataset)
+
+    return answer
 
 
 def shown(path, *, caption, category, **labels):
@@ -218,6 +227,21 @@ def more_each_time(first):
 
     def wanted(wildcards, attempt):
         return first * 2 ** (attempt - 1)
+
+    return wanted
+
+
+def minutes(seconds_per_image):
+    """Resource function: time for the images of a job's shard, or of its data set."""
+
+    def wanted(wildcards, attempt):
+        shard = getattr(wildcards, "shard", None)
+        return plan.resources.runtime_min(
+            wildcards.dataset,
+            shard,
+            seconds_per_image=seconds_per_image,
+            attempt=attempt,
+        )
 
     return wanted
 

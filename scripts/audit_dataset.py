@@ -1,4 +1,4 @@
-"""Look through a data set for what would void its numbers, and stop the run if there is any."""
+"""Check a data set for leakage, duplicates and label faults, and stop the run if there are any."""
 
 from functools import partial
 

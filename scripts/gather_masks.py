@@ -1,4 +1,4 @@
-"""Put the shards' masks together, one row an image, and write each as PNG."""
+"""Put the shards' masks together, one row per image, and write each as PNG."""
 
 from itertools import chain
 from pathlib import Path

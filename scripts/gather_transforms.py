@@ -1,4 +1,4 @@
-"""Put the shards' transforms together, one row an image of the manifest."""
+"""Gather the transforms of all shards: one row per image of the manifest."""
 
 from realitycheck.core.job import job_log
 from realitycheck.core.schemas import MANIFEST, TRANSFORMS

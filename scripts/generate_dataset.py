@@ -3,14 +3,9 @@
 from pathlib import Path
 
 from realitycheck.core.job import counting, job_log
-from realitycheck.datasets.synthetic.generators import generate
+from realitycheck.datasets.registry import FORMATS
 
 with job_log(snakemake.log[0]):
-    folder = Path(snakemake.output.truth).parent
+    params, folder = snakemake.params, Path(snakemake.output.truth).parent
     with counting(f"{snakemake.wildcards.dataset}: images drawn") as count:
-        generate(
-            folder,
-            snakemake.params.settings,
-            format=snakemake.params.format,
-            progress=count,
-        )
+        FORMATS.open(params.format).generate(folder, params.settings, progress=count)

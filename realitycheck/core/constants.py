@@ -18,7 +18,7 @@ OWN_WEIGHTS = "weights of "
 OUT_OF_FOLD_NOTE = "trained on labelled images of the other folds"
 
 #: What the audit looks for. `group_in_two_folds` has no setting: folds are ours, and a group that
-#: lies in two of them is a fault of this program. Nor have the last two: they void no number.
+#: lies in two of them is a bug of this program. Nor have the last two: they invalidate no score.
 AUDIT_CHECKS = (
     "reference_is_scored",
     "group_in_two_splits",
@@ -32,9 +32,21 @@ AUDIT_CHECKS = (
     "defects_lost",
 )
 
+#: Verdicts, and what they are compared with: a good part, and a defective one.
+LABELS = ("OK", "NOK")
+
+#: What images are for: to be learned from, and to be scored.
+SPLITS = ("train", "test")
+
+#: What became of an image in alignment; see `realitycheck.alignment.Alignment`.
+ALIGNMENT_STATUSES = ("aligned", "kept_original", "not_requested")
+
 #: Default of the largest image that is decoded, in MB (10^6 bytes) of its samples: some 14,000 x
 #: 14,000 pixels in colour. A small file can unpack to fill the memory.
 MAX_DECODED_MB = 600
+
+#: File name endings, in lower case, that the listings of data sets take for images.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 #: What can become of a question to a vision language model. Only `answered` has a label.
 VERDICT_STATUSES = (

@@ -13,7 +13,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -24,12 +23,6 @@ from realitycheck.core.decoding.decode import decode
 from realitycheck.core.decoding.decoded import COPY_AGAIN, Decoded, ImageError
 from realitycheck.core.files import write_atomically
 from realitycheck.core.special_files import special_kind
-
-if TYPE_CHECKING:
-    pass
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-"""File name endings, in lower case, that the data set listings take for images."""
 
 IDENTITY = {"mapping": "identity"}
 

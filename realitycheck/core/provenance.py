@@ -237,7 +237,7 @@ def bucket_digests(rows: Mapping[str, Any]) -> dict[str, str]:
         rows: What there is to know of each image, by image id.
 
     Returns:
-        One digest a bucket that holds an image, by the bucket's number as text.
+        One digest per bucket that holds an image, by the bucket's number as text.
     """
     buckets: dict[int, list[Any]] = {}
     for image_id in sorted(rows):

@@ -194,7 +194,9 @@ class SettingsError(ValueError):
         )
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A frozen block of the settings that refuses unknown keys and reads values as meant."""
+
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
     )

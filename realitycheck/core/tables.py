@@ -1,4 +1,10 @@
-"""Tables."""
+"""Tables between stages: how they are checked, written, read and put together.
+
+A table is Parquet, keys first, one observation per row. It is checked against its schema when it is
+written, appears in one step, is read only as it was written (`parquet`), holds no time stamp, and
+carries in its metadata the package version and the digests of what it was computed from. So the
+same inputs give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +12,8 @@ import contextlib
 import heapq
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +45,7 @@ class Schema:
     name: str
     fields: tuple[tuple[str, pa.DataType], ...]
     keys: tuple[str, ...]
-    allowed: Mapping[str, frozenset[str]] = None  # type: ignore[assignment]
+    allowed: Mapping[str, Collection[str]] = field(default_factory=dict)
     unit_interval: tuple[str, ...] = ()
 
     @property
@@ -53,7 +59,7 @@ class Schema:
         return pa.schema([pa.field(n, t) for n, t in self.fields])
 
 
-_text, _int, _real, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+TEXT, INTEGER, REAL, BOOLEAN = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 
 def write_table(
@@ -178,7 +184,7 @@ def check_table(table: pd.DataFrame, schema: Schema, *, where: str | Path) -> No
             f"{where}: each {', '.join(schema.keys)} may occur once, but {int(repeated.sum())} of "
             f"{len(table)} rows repeat one (first: {first})"
         )
-    for column, values in (schema.allowed or {}).items():
+    for column, values in schema.allowed.items():
         bad = ~table[column].isin(values) & table[column].notna()
         _refuse(bad, table, column, f"one of {', '.join(sorted(values))}", schema, where)
     for column in schema.unit_interval:
@@ -225,13 +231,13 @@ def read_parts(
 
 
 def read_together(*tables: tuple[str | Path, Schema]) -> Iterator[tuple[pd.DataFrame, ...]]:
-    """Read tables with one row an image side by side, some images at a time.
+    """Read tables with one row per image side by side, some images at a time.
 
     Args:
         tables: Path and schema of each.
 
     Raises:
-        ArtifactError: If they have different numbers of rows, which one row an image never gives.
+        ArtifactError: If they have different numbers of rows.
     """
     numbers = {}
     for path, schema in tables:

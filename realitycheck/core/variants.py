@@ -1,4 +1,4 @@
-"""Variants as switches: every slip of the published code is one, a variant is a preset of all."""
+"""Variants as switches: each bug of the published code is a switch, a variant a preset of all."""
 
 from __future__ import annotations
 

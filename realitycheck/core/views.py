@@ -39,7 +39,7 @@ def draw_overlay(
     Raises:
         ValueError: If the image is not uint8 RGB or the mask is not bool of the same size.
     """
-    check_image(image, mask)
+    check_drawable(image, mask)
     height, width = size_px or image.shape[:2]
     small = _resize(image, height, width)
     if not mask.any():
@@ -63,8 +63,8 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=method)
 
 
-def check_image(image: np.ndarray, mask: np.ndarray) -> None:
-    """Refuse what is no uint8 RGB image (H, W, 3) with a bool mask (H, W)."""
+def check_drawable(image: np.ndarray, mask: np.ndarray) -> None:
+    """Refuse an image that is not uint8 RGB, and a mask that is not bool of its size."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
             f"an image must be uint8 RGB (H, W, 3), but is {image.dtype} {image.shape}"
@@ -79,7 +79,7 @@ def check_image(image: np.ndarray, mask: np.ndarray) -> None:
 #: Candidates that a list names one by one; the others are counted.
 N_LISTED = 12
 
-_YELLOW = tuple(channel / 255 for channel in YELLOW)
+PLOT_YELLOW = tuple(channel / 255 for channel in YELLOW)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def mask_view(image: np.ndarray, mask: np.ndarray, *, title: str, note: str = ""
         note: Text below.
     """
     height, width = image.shape[:2]
-    picture = draw_overlay(image, mask_like(image, mask), size_px=_display_size((height, width)))
+    picture = draw_overlay(image, mask_like(image, mask), size_px=display_size((height, width)))
     return View(title, picture, (height, width), note)
 
 
@@ -213,22 +213,22 @@ def masks_view(
         title: Heading.
         note: Text below.
     """
-    size = _display_size(image.shape[:2])
+    size = display_size(image.shape[:2])
     height, width = size
     grey = cv2.cvtColor(_display(image), cv2.COLOR_RGB2GRAY)
     painted = np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
     # Large ones first, so that small ones lie on top.
     for index in sorted(range(len(masks)), key=lambda i: -int(masks[i].sum())):
         colour = np.array(colorsys.hsv_to_rgb(index * 0.618034 % 1.0, 0.75, 1.0)) * 255
-        covered = _covered(masks[index], size)
+        covered = covered_mask(masks[index], size)
         painted[covered] += 0.5 * (colour - painted[covered])
     scale = image.shape[0] / height, image.shape[1] / width
     labels, contours = [], []
     for mask, name, selected in zip(masks, names, is_selected, strict=True):
-        covered = _covered(mask, size)
+        covered = covered_mask(mask, size)
         if selected:
             legend = "" if contours else "selected"
-            contours.append((covered, _YELLOW, legend))
+            contours.append((covered, PLOT_YELLOW, legend))
         if name and covered.any():
             x, y = _inside(covered)
             labels.append(((x + 0.5) * scale[1], (y + 0.5) * scale[0], name))
@@ -265,11 +265,11 @@ def map_view(
     """
     contours = []
     if truth is not None and truth.any():
-        size = _display_size(image_size_hw)
+        size = display_size(image_size_hw)
         # A little wider than the defect, so as to surround a small one and not to cover it.
         reach = 2 * round(max(size) / 130) + 1
         around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-        widened = cv2.dilate(_covered(truth, size).astype(np.uint8), around).astype(bool)
+        widened = cv2.dilate(covered_mask(truth, size).astype(np.uint8), around).astype(bool)
         contours.append((widened, "#ff4fd8", "around the true defect"))
     if above is not None and above.any():
         contours.append((above, "white", "above the threshold"))
@@ -324,7 +324,7 @@ def list_view(
     )
 
 
-def _display_size(size_hw: tuple[int, int]) -> tuple[int, int]:
+def display_size(size_hw: tuple[int, int]) -> tuple[int, int]:
     """Height and width in which a picture is drawn: enough for its place, and no more."""
     height, width = size_hw
     longer = 1600 if height / width < 0.45 else 640
@@ -334,11 +334,11 @@ def _display_size(size_hw: tuple[int, int]) -> tuple[int, int]:
 
 def _display(image: np.ndarray) -> np.ndarray:
     return draw_overlay(
-        image, np.zeros(image.shape[:2], bool), size_px=_display_size(image.shape[:2])
+        image, np.zeros(image.shape[:2], bool), size_px=display_size(image.shape[:2])
     )
 
 
-def _covered(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+def covered_mask(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     """Resize a mask so that what it touches stays."""
     height, width = size_hw
     shrinks = height * width < mask.size
@@ -348,7 +348,7 @@ def _covered(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
 def _smaller_map(values: np.ndarray) -> np.ndarray:
     height, width = values.shape
-    target = _display_size((height, width))
+    target = display_size((height, width))
     if target[0] >= height:
         return values
     return cv2.resize(values, target[::-1], interpolation=cv2.INTER_AREA)

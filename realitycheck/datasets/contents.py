@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from realitycheck.core.images import IMAGE_SUFFIXES
+from realitycheck.core.constants import IMAGE_SUFFIXES
 from realitycheck.datasets.groups import GROUPS, looks_like_groups
 from realitycheck.datasets.mask_names import is_mask_folder
 from realitycheck.datasets.records import (

@@ -1,4 +1,4 @@
-"""Fetch files whose digest is known, and unpack archives that nobody has to trust.
+"""Fetch files whose digest is known, and unpack archives without trusting what they hold.
 
 What is fetched is checked before it gets its name, so a file under its final name is whole. A run
 that was cut off goes on where it stopped. Without network the message says which file to put where.
@@ -12,8 +12,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import requests
@@ -21,6 +20,7 @@ import tenacity
 import urllib3
 from tqdm import tqdm
 
+from realitycheck.core.remote import RemoteFile
 from realitycheck.core.room import explained
 
 MAX_UNPACKED_BYTES = 100_000_000_000
@@ -31,60 +31,6 @@ MAX_MEMBERS = 1_000_000
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = (15, 60)  # to connect, and between two chunks
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file to fetch.
-
-    Attributes:
-        name: File name.
-        url: Address, http or https.
-        sha256: Digest of the content, hexadecimal.
-        size_bytes: Size; None if it was not published.
-        mirrors: Other addresses of the same content, tried in turn.
-    """
-
-    name: str
-    url: str
-    sha256: str
-    size_bytes: int | None = None
-    mirrors: tuple[str, ...] = ()
-
-
-DATASET_FILES: dict[str, tuple[RemoteFile, ...]] = {
-    "mvtec_ad": (
-        RemoteFile(
-            name="mvtec_anomaly_detection.tar.xz",
-            url="https://www.mydrive.ch/shares/150996/b52ecdcbf521176e9db9c731f2304b27/download/"
-            "420938113-1629960298/mvtec_anomaly_detection.tar.xz",
-            sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
-            size_bytes=5_264_982_680,
-            mirrors=(
-                "https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f282/download/"
-                "420938113-1629952094/mvtec_anomaly_detection.tar.xz",
-            ),
-        ),
-    ),
-    "oxford_iiit_pet": (
-        RemoteFile(
-            name="images.tar.gz",
-            url="https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
-            sha256="67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d",
-            size_bytes=791_918_971,
-        ),
-        RemoteFile(
-            name="annotations.tar.gz",
-            url="https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
-            sha256="52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91",
-            size_bytes=19_173_078,
-        ),
-    ),
-}
-"""The archives of each public data set, all to be unpacked into one folder.
-
-MVTec AD is under CC BY-NC-SA 4.0, Oxford-IIIT-Pet under CC BY-SA 4.0.
-"""
 
 
 class DownloadError(OSError):
@@ -112,12 +58,9 @@ class _Refused(Exception):
 
 
 def fetch(
-    url: str,
+    file: RemoteFile,
     destination: Path,
     *,
-    sha256: str,
-    size_bytes: int | None = None,
-    mirrors: Sequence[str] = (),
     progress: bool = True,
     n_attempts: int = 5,
     backoff_s: float = 1.0,
@@ -126,14 +69,12 @@ def fetch(
 
     A file at `destination` with the right digest is accepted without any network. One with another
     digest is set aside as `<name>.bad`. While it arrives, the file is called `<name>.part`, and a
-    later call goes on at its end if the server can.
+    later call goes on at its end if the server can. No library does all of this: pooch begins
+    anew, and fsspec does not check size and digest together.
 
     Args:
-        url: Address, http or https.
+        file: What to fetch.
         destination: Path of the file; folders are made.
-        sha256: Expected digest, 64 hexadecimal digits.
-        size_bytes: Expected size, if it is known.
-        mirrors: Other addresses of the same content, tried in turn when one fails.
         progress: Whether to show a bar on standard error.
         n_attempts: Attempts per address.
         backoff_s: Pause after the first failed attempt, in seconds; it doubles, up to 60.
@@ -144,22 +85,20 @@ def fetch(
     Raises:
         OfflineError: If no address could be reached.
         DownloadError: If a server refuses, the content is wrong, or the disk is too small.
-        ValueError: If an address is not http(s) or `sha256` is no digest.
+        ValueError: If an address is not http(s) or the digest is none.
     """
     destination = Path(destination)
-    addresses = (url, *mirrors)
+    addresses = (file.url, *file.mirrors)
     for address in addresses:
         if not address.lower().startswith(("http://", "https://")):
             raise ValueError(f"expected an http or https address, found {address!r}")
-    sha256 = sha256.lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise ValueError(f"{destination.name}: expected a sha256 of 64 digits, found {sha256!r}")
-    file = RemoteFile(destination.name, url, sha256, size_bytes, tuple(mirrors))
+    if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
+        raise ValueError(f"{file.name}: expected a sha256 of 64 digits, found {file.sha256!r}")
 
     troubles = []
     if destination.exists():
         found = _digest(destination)
-        if found == sha256:
+        if found == file.sha256:
             return destination
         troubles.append(_set_aside(destination, destination, found))
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -176,53 +115,40 @@ def fetch(
         except _Refused as error:
             troubles.append(f"{address}: {error}")
             is_offline = False
-    kind = OfflineError if is_offline else DownloadError
-    raise kind(_by_hand(file, destination, troubles))
+    raise _failure(is_offline, _by_hand(file, destination, troubles))
 
 
-def fetch_dataset(name: str, root: Path, *, archives: Path, progress: bool = True) -> Path:
-    """Fetch and unpack a public data set.
+def _failure(is_offline: bool, message: str) -> DownloadError:
+    return OfflineError(message) if is_offline else DownloadError(message)
+
+
+def fetch_archives(
+    files: Sequence[RemoteFile], root: Path, *, archives: Path, progress: bool = True
+) -> None:
+    """Fetch and unpack the archives of a public data set.
 
     Args:
-        name: A key of `DATASET_FILES`.
+        files: The archives.
         root: Folder of the data set; what the archives hold is put there.
         archives: Folder in which the archives are kept, and looked for.
         progress: Whether to show bars on standard error.
 
-    Returns:
-        `root`.
-
     Raises:
-        OfflineError: If an archive is not there and no server can be reached.
-        DownloadError: If an archive cannot be fetched or has the wrong content.
+        DownloadError: If archives cannot be fetched; names all of them.
         ArchiveError: If an archive cannot be unpacked safely.
-        ValueError: If `name` is unknown.
     """
-    if name not in DATASET_FILES:
-        raise ValueError(
-            f"expected one of the data sets {', '.join(sorted(DATASET_FILES))}, found {name!r}"
-        )
     # All are fetched first: a set without network should name all missing files after one run.
     failures = []
-    for file in DATASET_FILES[name]:
+    for file in files:
         try:
-            fetch(
-                file.url,
-                Path(archives) / file.name,
-                sha256=file.sha256,
-                size_bytes=file.size_bytes,
-                mirrors=file.mirrors,
-                progress=progress,
-            )
+            fetch(file, Path(archives) / file.name, progress=progress)
         except DownloadError as error:
             failures.append(error)
     if failures:
         is_offline = all(isinstance(error, OfflineError) for error in failures)
-        kind = OfflineError if is_offline else DownloadError
-        raise kind("\n".join(str(error) for error in failures))
-    for file in DATASET_FILES[name]:
+        raise _failure(is_offline, "\n".join(map(str, failures)))
+    for file in files:
         unpack(Path(archives) / file.name, root)
-    return Path(root)
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Path:
@@ -445,26 +371,34 @@ def _by_hand(file: RemoteFile, destination: Path, troubles: Sequence[str]) -> st
     return "\n".join(lines)
 
 
-class _Budget:
-    """Counts members and bytes of an archive, and stops a bomb."""
+class _Gate:
+    """Lets members of an archive pass: files and folders below it, up to a number and a size."""
 
     def __init__(self, archive: Path, max_bytes: int):
-        self.archive, self.max_bytes = archive, max_bytes
-        self.n_bytes = self.n_members = 0
+        self.archive = archive
+        self.limits = {"bytes when unpacked": max_bytes, "members": MAX_MEMBERS}
+        self.found = dict.fromkeys(self.limits, 0)
 
-    def take(self, n_bytes: int, *, n_members: int = 0) -> None:
-        self.n_bytes += n_bytes
-        self.n_members += n_members
-        if self.n_bytes > self.max_bytes:
+    def let_in(self, name: str, *, n_bytes: int, trouble: str | None) -> None:
+        """Count a member; refuse one with a trouble, or whose name leaves the folder."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or re.match(r"[A-Za-z]:", name):
+            trouble = trouble or "an absolute path"
+        elif ".." in path.parts:
+            trouble = trouble or "a path that leaves the folder"
+        if trouble:
             raise ArchiveError(
-                f"{self.archive}: expected at most {self.max_bytes} bytes when unpacked, found "
-                "more; if the archive can be trusted, unpack it by hand"
+                f"{self.archive}: expected only files and folders below one place, but {name!r} is "
+                f"{trouble}; nothing was unpacked: fetch the archive from its publisher"
             )
-        if self.n_members > MAX_MEMBERS:
-            raise ArchiveError(
-                f"{self.archive}: expected at most {MAX_MEMBERS} members, found more; if the "
-                "archive can be trusted, unpack it by hand"
-            )
+        self.found["bytes when unpacked"] += n_bytes
+        self.found["members"] += 1
+        for what, limit in self.limits.items():
+            if self.found[what] > limit:
+                raise ArchiveError(
+                    f"{self.archive}: expected at most {limit} {what}, found more; if the archive "
+                    "can be trusted, unpack it by hand"
+                )
 
 
 class _Member(tarfile.TarInfo):
@@ -483,19 +417,17 @@ class _Member(tarfile.TarInfo):
 
 
 def _unpack_tar(archive: Path, folder: Path, max_bytes: int) -> None:
-    budget = _Budget(archive, max_bytes)
-    n_members = 0
+    gate = _Gate(archive, max_bytes)
     try:
         # As a stream: a compressed archive is read once, not once for its table and once more.
         with tarfile.open(archive, "r|*", tarinfo=_Member) as tar:
             for member in tar:
-                n_members += 1
+                trouble = None
                 if member.issym() or member.islnk():
-                    raise _refusal(archive, member.name, f"a link to {member.linkname}")
-                if not (member.isfile() or member.isdir()):
-                    raise _refusal(archive, member.name, "a device or another special file")
-                _check_name(archive, member.name)
-                budget.take(member.size, n_members=1)
+                    trouble = f"a link to {member.linkname}"
+                elif not (member.isfile() or member.isdir()):
+                    trouble = "a device or another special file"
+                gate.let_in(member.name, n_bytes=member.size, trouble=trouble)
                 tar.extract(member, folder, set_attrs=False, filter="data")
             if not getattr(tar, "has_end", False):
                 raise tarfile.ReadError("the end is missing")
@@ -508,60 +440,31 @@ def _unpack_tar(archive: Path, folder: Path, max_bytes: int) -> None:
         if isinstance(error, ArchiveError) or type(error).__module__ not in ("_lzma", "zlib"):
             raise
         raise _damaged(archive, error) from error
-    if n_members == 0:
+    if not gate.found["members"]:
         raise _damaged(archive, "it is empty")
 
 
 def _unpack_zip(archive: Path, folder: Path, max_bytes: int) -> None:
-    budget = _Budget(archive, max_bytes)
+    gate = _Gate(archive, max_bytes)
     try:
         with zipfile.ZipFile(archive) as container:
-            members = container.infolist()
-            for member in members:
+            for member in container.infolist():
                 # The upper half of the attributes is the Unix mode, 0 where the archiver had none.
                 kind = stat.S_IFMT(member.external_attr >> 16)
+                trouble = None
                 if kind == stat.S_IFLNK:
-                    raise _refusal(archive, member.filename, "a link")
-                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise _refusal(archive, member.filename, "a device or another special file")
-                if member.flag_bits & 1:
-                    raise _refusal(archive, member.filename, "an encrypted file")
-                _check_name(archive, member.filename)
-                budget.take(0, n_members=1)
-            for member in members:
-                target = folder / member.filename
-                if member.is_dir():
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with container.open(member) as source, target.open("wb") as file:
-                    for chunk in _chunks(source):
-                        budget.take(len(chunk))
-                        file.write(chunk)
+                    trouble = "a link"
+                elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    trouble = "a device or another special file"
+                elif member.flag_bits & 1:
+                    trouble = "an encrypted file"
+                # No more than the size it is said to have is ever read of a member.
+                gate.let_in(member.filename, n_bytes=member.file_size, trouble=trouble)
+            container.extractall(folder)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise _damaged(archive, error) from error
-    if not members:
+    if not gate.found["members"]:
         raise _damaged(archive, "it is empty")
-
-
-def _chunks(source) -> Iterator[bytes]:
-    while chunk := source.read(_CHUNK):
-        yield chunk
-
-
-def _check_name(archive: Path, name: str) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or re.match(r"[A-Za-z]:", name):
-        raise _refusal(archive, name, "an absolute path")
-    if ".." in path.parts:
-        raise _refusal(archive, name, "a path that leaves the folder")
-
-
-def _refusal(archive: Path, name: str, what: str) -> ArchiveError:
-    return ArchiveError(
-        f"{archive}: expected only files and folders below one place, but {name!r} is {what}; "
-        "nothing was unpacked: fetch the archive from its publisher"
-    )
 
 
 def _damaged(archive: Path, reason: object) -> ArchiveError:

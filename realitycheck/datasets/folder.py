@@ -21,24 +21,20 @@ without a single good image is refused: most often it is a defect type in the wr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from realitycheck.core.images import IMAGE_SUFFIXES
+from realitycheck.core.constants import IMAGE_SUFFIXES, LABELS, SPLITS
 from realitycheck.core.settings import FilePath
 from realitycheck.datasets.groups import GROUPS, attach_groups, check_groups
 from realitycheck.datasets.mask_names import MASK_FOLDERS, image_stems, is_mask_folder
 from realitycheck.datasets.records import (
-    LABELS,
-    SPLITS,
     Fault,
+    Faults,
     Listing,
     Record,
     Unused,
@@ -49,11 +45,41 @@ from realitycheck.datasets.records import (
     nfc,
     with_unique_ids,
 )
-from realitycheck.datasets.settings import _DatasetSettings
+from realitycheck.datasets.settings import DatasetBlock
 
+LICENCE = "your own images, under your own terms; this page shows all of them"
 DEFAULT_CATEGORY = "product"
 
 _LAYOUT = "OK/ and NOK/, or images/OK/ and images/NOK/"
+
+
+class FolderDataset(DatasetBlock):
+    """Images of one's own: `OK/` and `NOK/[defect type]/`, with `masks/` beside them."""
+
+    format: Literal["folder"]
+    root: FilePath = Field(description="folder that holds the images")
+
+    layout: ClassVar[str] = "OK/ and NOK/"
+    draws_train: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _check_split(self) -> FolderDataset:
+        if self.split.kind == "paper":
+            raise ValueError(
+                "split kind 'paper' is defined for the study's data sets only; use all"
+            )
+        return self
+
+
+Settings = FolderDataset
+
+
+def list_images(root: Path, settings: Mapping[str, Any]) -> Listing:
+    """List the images by a block's settings; see `list_folder`."""
+    split = settings["split"]
+    return list_folder(
+        root, split=split["kind"], train_fraction=split["train_fraction"], seed=split["seed"]
+    )
 
 
 @dataclass(frozen=True)
@@ -114,7 +140,7 @@ def list_folder(
     fault = missing_root(root, _LAYOUT)
     if fault:
         return Listing([], [fault])
-    faults: list[Fault] = []
+    faults = Faults()
     unused: list[Unused] = []
     base = _one_of(root, ("images",), faults) or root
     found = _find_images(base, root, split == "official", faults, unused)
@@ -132,37 +158,33 @@ def list_folder(
     return Listing(with_unique_ids(records), faults, unused, read)
 
 
-def _one_of(root: Path, names: tuple[str, ...], faults: list[Fault]) -> Path | None:
+def _one_of(root: Path, names: tuple[str, ...], faults: Faults) -> Path | None:
     """Find the one folder below `root` with one of these names, whatever the case."""
     folders = [name for name in list_names(root)[0] if name.lower() in names]
     found = [root / name for name in sorted(folders, key=lambda name: names.index(name.lower()))]
     if len(found) > 1:
-        faults.append(
-            Fault(
-                found[1],
-                f"expected one such folder, found {', '.join(path.name for path in found)}",
-                f"put everything into {found[0].name}/, or move the others out of the data set",
-            )
+        faults.add(
+            found[1],
+            f"expected one such folder, found {', '.join(path.name for path in found)}",
+            f"put everything into {found[0].name}/, or move the others out of the data set",
         )
     return found[0] if found else None
 
 
 def _find_images(
-    base: Path, root: Path, is_official: bool, faults: list[Fault], unused: list[Unused]
+    base: Path, root: Path, is_official: bool, faults: Faults, unused: list[Unused]
 ) -> list[_Found]:
     """Walk the split and label levels; report what does not belong there."""
     folders, files = list_names(base)
     if remedy := _mvtec_remedy(base):
-        faults.append(Fault(base, f"expected the folders {_LAYOUT}, found train/good", remedy))
+        faults.add(base, f"expected the folders {_LAYOUT}, found train/good", remedy)
         return []
     splits = {name: name.lower() for name in folders if name.lower() in SPLITS}
     if is_official and set(splits.values()) != set(SPLITS):
-        faults.append(
-            Fault(
-                base,
-                f"split 'official' expects the folders train and test, found {_listed(folders)}",
-                "make both, or use split 'all'",
-            )
+        faults.add(
+            base,
+            f"split 'official' expects the folders train and test, found {_listed(folders)}",
+            "make both, or use split 'all'",
         )
         return []
     places = [(base / name, name, split) for name, split in splits.items()] or [(base, None, None)]
@@ -173,12 +195,10 @@ def _find_images(
         folders, files = list_names(place)
         labels = {name: name.upper() for name in folders if name.upper() in LABELS}
         if not labels:
-            faults.append(
-                Fault(
-                    place,
-                    f"expected the folders OK and NOK, found {_listed(folders)}",
-                    "rename or make OK and NOK: good parts belong into OK, defective ones into NOK",
-                )
+            faults.add(
+                place,
+                f"expected the folders OK and NOK, found {_listed(folders)}",
+                "rename or make OK and NOK: good parts belong into OK, defective ones into NOK",
             )
         faults += _strangers(place, root, folders, files, allowed=labels)
         for name, label in labels.items():
@@ -193,9 +213,7 @@ def _find_images(
             reason = f"there are no {'good' if folder.name.upper() == 'OK' else 'defective'} parts"
             unused.append(Unused(folder, reason, put))
         else:
-            faults.append(
-                Fault(folder, "expected images, found none", f"{put}, or remove the folder")
-            )
+            faults.add(folder, "expected images, found none", f"{put}, or remove the folder")
     return found
 
 
@@ -213,7 +231,7 @@ def _mvtec_remedy(place: Path) -> str | None:
 
 
 def _part_masks(
-    found: list[_Found], faults: list[Fault]
+    found: list[_Found], faults: Faults
 ) -> tuple[list[_Found], dict[tuple[Path, str], list[Path]]]:
     """Part images from masks that lie beside them under `name_mask`, `name_GT` or the like.
 
@@ -237,14 +255,12 @@ def _part_masks(
     for folder, inside in folders.items():
         others = {i.stem for i in found if i.path.parent != folder and i.label == inside[0].label}
         if all(others.intersection(image_stems(image.stem)) for image in inside):
-            faults.append(
-                Fault(
-                    folder,
-                    f"expected images of parts below {inside[0].label}, found {len(inside)} that "
-                    "are named as the masks of others",
-                    "move them into masks/ beside images/, with the same folders and names as "
-                    "their images",
-                )
+            faults.add(
+                folder,
+                f"expected images of parts below {inside[0].label}, found {len(inside)} that "
+                "are named as the masks of others",
+                "move them into masks/ beside images/, with the same folders and names as "
+                "their images",
             )
     return images, beside
 
@@ -252,7 +268,7 @@ def _part_masks(
 def _strangers(
     place: Path, root: Path, folders: list[str], files: list[str], *, allowed: Iterable[str]
 ) -> list[Fault]:
-    """Report images and folders at a level where nobody would look at them.
+    """Report images and folders at a level that is not read.
 
     At the root itself only images are reported: other things, such as notes, may lie there.
     """
@@ -278,38 +294,30 @@ def _strangers(
     return faults
 
 
-def _walk_label(
-    folder: Path, label: str, faults: list[Fault]
-) -> Iterable[tuple[tuple[str, ...], Path]]:
+def _walk_label(folder: Path, label: str, faults: Faults) -> Iterable[tuple[tuple[str, ...], Path]]:
     """Yield the folders below a label folder, and the path, of each image."""
     deepest = 1 if label == "OK" else 2
 
     def walk(place: Path, parts: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Path]]:
         folders, files = list_names(place)
         if parts and not folders and not files:
-            faults.append(
-                Fault(place, "expected images, found an empty folder", "fill it, or remove it")
-            )
+            faults.add(place, "expected images, found an empty folder", "fill it, or remove it")
         for name in files:
             if _is_image(name):
                 yield parts, place / name
             else:
-                faults.append(
-                    Fault(
-                        place / name,
-                        f"expected an image ({', '.join(IMAGE_SUFFIXES)}), found another file",
-                        "convert it, or move it out of the data set",
-                    )
+                faults.add(
+                    place / name,
+                    f"expected an image ({', '.join(IMAGE_SUFFIXES)}), found another file",
+                    "convert it, or move it out of the data set",
                 )
         for name in folders:
             if len(parts) == deepest:
                 shape = "OK/[category]" if label == "OK" else "NOK/[category]/[defect_type]"
-                faults.append(
-                    Fault(
-                        place / name,
-                        f"expected at most {shape}, found a folder below it",
-                        "move its images one level up",
-                    )
+                faults.add(
+                    place / name,
+                    f"expected at most {shape}, found a folder below it",
+                    "move its images one level up",
                 )
             else:
                 yield from walk(place / name, (*parts, nfc(name)))
@@ -317,7 +325,7 @@ def _walk_label(
     yield from walk(folder, ())
 
 
-def _name_records(found: list[_Found], faults: list[Fault]) -> list[Record]:
+def _name_records(found: list[_Found], faults: Faults) -> list[Record]:
     """Read the folders as category and defect type; one record for each entry of `found`."""
     good = [image.parts for image in found if image.label == "OK"]
     categories = {parts[0] for parts in good if parts}
@@ -356,13 +364,11 @@ def _name_records(found: list[_Found], faults: list[Fault]) -> list[Record]:
             )
         )
     for folder, category in sorted(misplaced):
-        faults.append(
-            Fault(
-                folder,
-                f"expected a category, because it holds folders, but OK has no folder {category}",
-                f"put the good images of {category} into OK/{category}, or move the images one "
-                "level up",
-            )
+        faults.add(
+            folder,
+            f"expected a category, because it holds folders, but OK has no folder {category}",
+            f"put the good images of {category} into OK/{category}, or move the images one "
+            "level up",
         )
     return records
 
@@ -372,7 +378,7 @@ def _attach_masks(
     found: list[_Found],
     beside: dict[tuple[Path, str], list[Path]],
     records: list[Record],
-    faults: list[Fault],
+    faults: Faults,
 ) -> list[Record]:
     """Give each record its mask; report masks without image, and masks or images with two."""
     masks = _find_masks(folder, faults) if folder else {}
@@ -396,12 +402,10 @@ def _attach_masks(
         # a.png beside a.jpg is reported as two images with one id; not here once more.
         if len({(found[index].path.parent, found[index].stem) for index in indices}) > 1:
             names = ", ".join(str(found[index].path) for index in indices)
-            faults.append(
-                Fault(
-                    path,
-                    f"expected the mask of one image, found {len(indices)}: {names}",
-                    f"repeat the levels train|test and OK|NOK below {folder.name}/",
-                )
+            faults.add(
+                path,
+                f"expected the mask of one image, found {len(indices)}: {names}",
+                f"repeat the levels train|test and OK|NOK below {folder.name}/",
             )
             continue
         for index in indices:
@@ -409,30 +413,25 @@ def _attach_masks(
     for paths in masks.values():
         for path in paths:
             if path not in claims:
-                faults.append(
-                    Fault(
-                        path,
-                        "expected an image in the same place below OK or NOK for this mask, found "
-                        "none",
-                        "restore the image, correct the mask's name, or remove the mask",
-                    )
+                faults.add(
+                    path,
+                    "expected an image in the same place below OK or NOK for this mask, found none",
+                    "restore the image, correct the mask's name, or remove the mask",
                 )
     attached = []
     for index, record in enumerate(records):
         paths = mask_of.get(index, [])
         if len(paths) > 1:
-            faults.append(
-                Fault(
-                    record.image_path,
-                    f"expected one mask, found {len(paths)}: {', '.join(map(str, paths))}",
-                    "remove all but one",
-                )
+            faults.add(
+                record.image_path,
+                f"expected one mask, found {len(paths)}: {', '.join(map(str, paths))}",
+                "remove all but one",
             )
         attached.append(replace(record, mask_path=paths[0]) if paths else record)
     return attached
 
 
-def _find_masks(folder: Path, faults: list[Fault]) -> dict[tuple[str, ...], list[Path]]:
+def _find_masks(folder: Path, faults: Faults) -> dict[tuple[str, ...], list[Path]]:
     """List the mask files by their folders and stem below `folder`."""
     masks: dict[tuple[str, ...], list[Path]] = defaultdict(list)
 
@@ -443,24 +442,20 @@ def _find_masks(folder: Path, faults: list[Fault]) -> dict[tuple[str, ...], list
             if _is_image(name):
                 masks[(*parts, nfc(path.stem))].append(path)
             else:
-                faults.append(
-                    Fault(
-                        path,
-                        f"expected a mask ({', '.join(IMAGE_SUFFIXES)}), found another file",
-                        "convert it to PNG, or move it out of the data set",
-                    )
+                faults.add(
+                    path,
+                    f"expected a mask ({', '.join(IMAGE_SUFFIXES)}), found another file",
+                    "convert it to PNG, or move it out of the data set",
                 )
         for name in folders:
             if len(parts) < 4:  # split, label, category, defect type
                 walk(place / name, (*parts, nfc(name)))
             else:
-                faults.append(
-                    Fault(
-                        place / name,
-                        "expected at most split, label, category and defect type below masks/, "
-                        "found a folder below them",
-                        "move its masks up",
-                    )
+                faults.add(
+                    place / name,
+                    "expected at most split, label, category and defect type below masks/, "
+                    "found a folder below them",
+                    "move its masks up",
                 )
 
     walk(folder, ())
@@ -515,19 +510,17 @@ def _draw_train(records: list[Record], fraction: float, seed: int) -> list[Recor
     ]
 
 
-def _check_categories(records: list[Record], faults: list[Fault]) -> None:
+def _check_categories(records: list[Record], faults: Faults) -> None:
     good = {record.category for record in records if record.label == "OK"}
     if not good:
         return  # Reported as a set without OK images.
     for category in sorted({record.category for record in records} - good):
         first = next(record for record in records if record.category == category)
-        faults.append(
-            Fault(
-                first.image_path.parent,
-                f"expected good images of the category {category!r}, because OK has "
-                f"{_listed(sorted(good))}, found none",
-                "add them; or, if it is a defect type, put it into NOK/[category]/[defect_type]",
-            )
+        faults.add(
+            first.image_path.parent,
+            f"expected good images of the category {category!r}, because OK has "
+            f"{_listed(sorted(good))}, found none",
+            "add them; or, if it is a defect type, put it into NOK/[category]/[defect_type]",
         )
 
 
@@ -537,18 +530,3 @@ def _is_image(name: str) -> bool:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "nothing"
-
-
-class FolderDataset(_DatasetSettings):
-    """Images of one's own: `OK/` and `NOK/[defect type]/`, with `masks/` beside them."""
-
-    format: Literal["folder"]
-    root: FilePath = Field(description="folder that holds the images")
-
-    @model_validator(mode="after")
-    def _check_split(self) -> FolderDataset:
-        if self.split.kind == "paper":
-            raise ValueError(
-                "split kind 'paper' is defined for the study's data sets only; use all"
-            )
-        return self

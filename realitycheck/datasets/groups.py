@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from realitycheck.datasets.records import Fault, Record, nfc
+from realitycheck.datasets.records import Faults, Record, nfc
 
 GROUPS = "groups.csv"
 
@@ -24,7 +24,7 @@ _HEAD_BYTES = 400
 
 
 def attach_groups(
-    root: Path, base: Path, records: list[Record], faults: list[Fault], path: Path
+    root: Path, base: Path, records: list[Record], faults: Faults, path: Path
 ) -> tuple[list[Record], str]:
     """Give each record the group that the table names; others are groups of their own.
 
@@ -54,7 +54,7 @@ def attach_groups(
                 problem = f"expected a group for {image}, found none"
             else:
                 problem = f"expected one group for {image}, found {groups[index]!r} and {group!r}"
-            faults.append(Fault(path, f"line {line}: {problem}", "correct the line, or remove it"))
+            faults.add(path, f"line {line}: {problem}", "correct the line, or remove it")
             continue
         groups[index] = group
     return [
@@ -63,7 +63,7 @@ def attach_groups(
     ], encoding
 
 
-def check_groups(path: Path, records: Iterable[Record], faults: list[Fault]) -> None:
+def check_groups(path: Path, records: Iterable[Record], faults: Faults) -> None:
     """Report groups that lie in train and in test."""
     splits_of: dict[str, set[str]] = defaultdict(set)
     for record in records:
@@ -71,12 +71,10 @@ def check_groups(path: Path, records: Iterable[Record], faults: list[Fault]) -> 
             splits_of[record.group].add(record.split)
     for group, splits in sorted(splits_of.items()):
         if len(splits) > 1:
-            faults.append(
-                Fault(
-                    path,
-                    f"expected each group in one of train and test, found {group!r} in both",
-                    "move its images into one of them, or the part is learned and then tested",
-                )
+            faults.add(
+                path,
+                f"expected each group in one of train and test, found {group!r} in both",
+                "move its images into one of them, or the part is learned and then tested",
             )
 
 
@@ -118,9 +116,7 @@ def _unicode(data: bytes) -> tuple[str | None, str]:
         return None, "unknown"
 
 
-def _decoded(
-    path: Path, index_of: Mapping[str, int], faults: list[Fault]
-) -> tuple[str | None, str]:
+def _decoded(path: Path, index_of: Mapping[str, int], faults: Faults) -> tuple[str | None, str]:
     """Decode the table; in an old encoding only if every name in it that shows which is a file.
 
     Returns:
@@ -129,9 +125,7 @@ def _decoded(
     try:
         data = path.read_bytes()
     except OSError as error:
-        faults.append(
-            Fault(path, f"expected a table, but it cannot be read ({error.strerror})", "check it")
-        )
+        faults.add(path, f"expected a table, but it cannot be read ({error.strerror})", "check it")
         return None, "unknown"
     text, encoding = _unicode(data)
     if text is not None:
@@ -149,13 +143,11 @@ def _decoded(
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        faults.append(
-            Fault(
-                path,
-                f"line {line}: expected UTF-8, found the byte 0x{data[error.start]:02x}, which may "
-                "stand for several letters, and no file's name shows for which",
-                "save it as UTF-8 (in Excel: 'CSV UTF-8')",
-            )
+        faults.add(
+            path,
+            f"line {line}: expected UTF-8, found the byte 0x{data[error.start]:02x}, which may "
+            "stand for several letters, and no file's name shows for which",
+            "save it as UTF-8 (in Excel: 'CSV UTF-8')",
         )
     return None, "unknown"
 
@@ -171,19 +163,17 @@ def _delimiter(lines: list[str]) -> str | None:
     return None
 
 
-def _rows(path: Path, text: str, faults: list[Fault]) -> list[tuple[int, str, str]] | None:
+def _rows(path: Path, text: str, faults: Faults) -> list[tuple[int, str, str]] | None:
     """Line, image and group of each row that is not blank."""
     lines = text.splitlines()
     n_skipped = 1 if lines and lines[0].lower().startswith("sep=") else 0
     delimiter = _delimiter([line.lower() for line in lines[:2]])
     if delimiter is None:
         first = lines[n_skipped] if len(lines) > n_skipped else "nothing"
-        faults.append(
-            Fault(
-                path,
-                f"expected the columns image and group, found {first}",
-                "correct its first line",
-            )
+        faults.add(
+            path,
+            f"expected the columns image and group, found {first}",
+            "correct its first line",
         )
         return None
     body = "\n".join(lines[n_skipped:])
@@ -197,7 +187,5 @@ def _rows(path: Path, text: str, faults: list[Fault]) -> list[tuple[int, str, st
         ]
     except csv.Error as error:
         place = reader.line_num + n_skipped
-        faults.append(
-            Fault(path, f"line {place}: expected a table, but {error}", "save it as CSV again")
-        )
+        faults.add(path, f"line {place}: expected a table, but {error}", "save it as CSV again")
         return None

@@ -12,31 +12,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from realitycheck.core.constants import MAX_DECODED_MB
+from realitycheck.core.constants import LABELS, MAX_DECODED_MB
 from realitycheck.core.decoding.decoded import ImageError
 from realitycheck.core.images import IDENTITY, ImageFacts, image_facts, intensity_problem
 from realitycheck.core.masks import MaskFacts, MaskReading, look_at_mask, shape_turned
-from realitycheck.datasets.mask_rules import Mask, MaskValues, decide_readings, threshold_of
-from realitycheck.datasets.records import LABELS, Fault, Record
-
-COLUMNS = (
-    "image_id",
-    "category",
-    "label",
-    "defect_type",
-    "split",
-    "group",
-    "image_path",
-    "mask_path",
-    "width_px",
-    "height_px",
-    "bit_depth",
-    "n_channels",
-    "sha256",
-    "mask_sha256",
-    "mask_reading",
+from realitycheck.core.schemas import MANIFEST
+from realitycheck.datasets.mask_rules import (
+    Mask,
+    MaskValues,
+    Readings,
+    decide_readings,
+    threshold_of,
 )
-"""Columns of a manifest without its key `dataset`; the digests are of the files' bytes."""
+from realitycheck.datasets.records import Fault, Faults, Record
+
+#: Columns of a manifest without its key `dataset`; the digests are of the files' bytes.
+COLUMNS = tuple(name for name in MANIFEST.columns if name != "dataset")
 
 _INTEGERS = ("width_px", "height_px", "bit_depth", "n_channels")
 
@@ -147,15 +138,15 @@ def _look_at(
 ) -> _Looked:
     """Decode an image and its mask."""
     facts, mask = None, None
-    faults = []
+    faults = Faults()
     try:
         facts = image_facts(record.image_path, max_decoded_mb=max_decoded_mb)
     except ImageError as error:
-        faults.append(Fault(error.path, error.problem, error.remedy))
+        faults.add(error.path, error.problem, error.remedy)
     else:
         problem = intensity_problem(facts.sample_type, intensity)
         if problem:
-            faults.append(Fault(record.image_path, *problem))
+            faults.add(record.image_path, *problem)
     if record.mask_path is not None:
         try:
             mask = look_at_mask(
@@ -165,7 +156,7 @@ def _look_at(
             problem = error.problem
             if not record.mask_path.exists():
                 problem = f"expected the mask of {record.image_path}, found no file"
-            faults.append(Fault(error.path, problem, error.remedy))
+            faults.add(error.path, problem, error.remedy)
     return _Looked(facts, mask, tuple(faults))
 
 
@@ -184,42 +175,36 @@ def _masks_of(records: Sequence[Record], looked: Sequence[_Looked]) -> Iterator[
             )
 
 
-def _compare(record: Record, found: _Looked, reading: MaskReading) -> list[Fault]:
-    """Compare a mask with the size and the label of its image."""
-    faults = []
+def _compare(record: Record, found: _Looked, readings: Sequence[MaskReading]) -> list[Fault]:
+    """Compare a mask with the size and the label of its image, as far as each reading agrees."""
+    faults = Faults()
     facts, mask = found.facts, found.mask
-    height, width = shape_turned(mask.height_px, mask.width_px, reading.orientation)
+    height, width = shape_turned(mask.height_px, mask.width_px, readings[0].orientation)
     if facts is not None and (height, width) != (facts.height_px, facts.width_px):
         swapped = (width, height) == (facts.height_px, facts.width_px)
-        faults.append(
-            Fault(
-                record.mask_path,
-                f"expected a mask of {facts.width_px} x {facts.height_px} px (width x height) as "
-                f"its image {record.image_path} is shown, found {width} x {height} px",
-                "turn the mask as the image is turned (EXIF orientation)"
-                if swapped
-                else "draw or export the mask at the size of the image",
-            )
+        faults.add(
+            record.mask_path,
+            f"expected a mask of {facts.width_px} x {facts.height_px} px (width x height) as "
+            f"its image {record.image_path} is shown, found {width} x {height} px",
+            "turn the mask as the image is turned (EXIF orientation)"
+            if swapped
+            else "draw or export the mask at the size of the image",
         )
-    n_defect_px = mask.count(reading)
-    if record.label == "NOK" and not n_defect_px:
-        faults.append(
-            Fault(
-                record.mask_path,
-                f"expected defect pixels, because {record.image_path} is NOK, found an empty mask "
-                f"(the values {', '.join(mask.values)} are read as background or undecided)",
-                "draw the defect, or move the image to OK; or delete the file and set "
-                "missing_masks: label_only, so that the image counts by its label alone",
-            )
+    n_defect_px = [mask.count(reading) for reading in readings]
+    if record.label == "NOK" and not any(n_defect_px):
+        faults.add(
+            record.mask_path,
+            f"expected defect pixels, because {record.image_path} is NOK, found an empty mask "
+            f"(the values {', '.join(mask.values)} are read as background or undecided)",
+            "draw the defect, or move the image to OK; or delete the file and set "
+            "missing_masks: label_only, so that the image counts by its label alone",
         )
-    if record.label == "OK" and n_defect_px:
-        faults.append(
-            Fault(
-                record.mask_path,
-                f"expected an empty mask or none, because {record.image_path} is OK, found "
-                f"{n_defect_px} defect pixels",
-                "remove the mask, or move the image to NOK",
-            )
+    if record.label == "OK" and all(n_defect_px):
+        faults.add(
+            record.mask_path,
+            f"expected an empty mask or none, because {record.image_path} is OK, found "
+            f"{min(n_defect_px)} defect pixels",
+            "remove the mask, or move the image to NOK",
         )
     return faults
 
@@ -325,20 +310,18 @@ def _duplicate_faults(records: Sequence[Record], looked: Sequence[_Looked]) -> l
     for record, found in zip(records, looked, strict=True):
         if found.facts is not None:
             by_picture[found.facts.pixel_digest].append((record, found.facts.sha256))
-    faults = []
+    faults = Faults()
     for same in by_picture.values():
         if len(same) < 2:
             continue
         kind = "the same file" if len({digest for _, digest in same}) == 1 else "the same picture"
         others = [record for record, _ in same[1:]]
         both = {record.label for record, _ in same} == set(LABELS)
-        faults.append(
-            Fault(
-                same[0][0].image_path,
-                f"expected a picture of its own, found {kind} also in {_names(others)}"
-                + (", once as OK and once as NOK" if both else ""),
-                "remove all but one, or set allow_duplicates",
-            )
+        faults.add(
+            same[0][0].image_path,
+            f"expected a picture of its own, found {kind} also in {_names(others)}"
+            + (", once as OK and once as NOK" if both else ""),
+            "remove all but one, or set allow_duplicates",
         )
     return faults
 
@@ -348,11 +331,11 @@ def _names(records: Sequence[Record]) -> str:
 
 
 def _manifest(
-    records: Sequence[Record], looked: Sequence[_Looked], readings: Mapping[Path, MaskReading]
+    records: Sequence[Record], looked: Sequence[_Looked], readings: Mapping[Path, Readings]
 ) -> pd.DataFrame:
     rows = []
     for record, found in zip(records, looked, strict=True):
-        facts, reading = found.facts, readings.get(record.mask_path)
+        facts, (reading, *_) = found.facts, readings.get(record.mask_path, (None,))
         rows.append(
             {
                 "image_id": record.image_id,

@@ -39,6 +39,7 @@ _TURNS = {
 }
 
 MaskValues = str | Mapping[str, str | float]
+Readings = tuple[MaskReading, ...]
 
 
 class Mask(NamedTuple):
@@ -66,7 +67,7 @@ def threshold_of(values: MaskValues) -> float | None:
 
 def decide_readings(
     masks: Sequence[Mask], *, values: MaskValues, background: str, orientation: str
-) -> tuple[dict[Path, MaskReading], list[Fault]]:
+) -> tuple[dict[Path, Readings], list[Fault]]:
     """Decide how the masks of a data set are read, over all of them.
 
     Masks of one form (grey, palette, colour, with transparent pixels) are read alike.
@@ -80,21 +81,27 @@ def decide_readings(
             stored pixels lie on the stored pixels of its image, whose orientation turns both.
 
     Returns:
-        The reading of each mask by its path, and what is in doubt.
+        By the path of each mask the one way to read it, or, where that is in doubt, the two that
+        call most and least of it a defect; and the doubts.
     """
-    readings: dict[Path, MaskReading] = {}
+    readings: dict[Path, Readings] = {}
     faults = []
     for form in dict.fromkeys(mask.facts.form for mask in masks):
         own = [mask for mask in masks if mask.facts.form == form]
-        found = _decide_values(form, own, values, background)
-        if isinstance(found, Fault):
-            faults.append(found)
-        else:
-            readings |= dict.fromkeys((mask.facts.path for mask in own), found)
+        found, fault = _decide_values(form, own, values, background)
+        readings |= found
+        if fault is not None:
+            faults.append(fault)
     turns, told, turn_faults = _decide_turns(masks, orientation)
-    for path, reading in readings.items():
-        both = "; ".join(filter(None, (reading.told, told.get(path))))
-        readings[path] = replace(reading, orientation=turns[path], told=both)
+    for path, possible in readings.items():
+        readings[path] = tuple(
+            replace(
+                reading,
+                orientation=turns[path],
+                told="; ".join(filter(None, (reading.told, told.get(path)))),
+            )
+            for reading in possible
+        )
     return readings, [*faults, *turn_faults]
 
 
@@ -103,62 +110,92 @@ def decide_readings(
 
 def _decide_values(
     form: str, masks: Sequence[Mask], values: MaskValues, background: str
-) -> MaskReading | Fault:
+) -> tuple[dict[Path, Readings], Fault | None]:
     total = _sum(masks)
     conventional = masks[0].facts.ground
     threshold = threshold_of(values)
     if threshold is None and not isinstance(values, str):
-        return _mapped(form, masks, total, {str(k): str(v) for k, v in values.items()})
-    if values == "auto":
-        soft = [mask for mask in masks if _is_soft(mask.facts)]
-        if soft:
-            level = _middle(soft[0].facts)
-            return _fault(
-                soft,
-                f"expected regions of one value each, found soft edges or "
-                f"stray values in {_shown(soft[0])} (from a smooth brush, resizing, JPEG, or a "
-                "border of its own value)",
-                f"set mask_values: {{threshold: {level}}} to take {level} and above for the "
-                "defect, mask_values: nonzero for all but the background, or mask_values: {255: "
-                "defect, 128: ignore} to say what each value is",
-            )
+        return _mapped(masks, total, {str(k): str(v) for k, v in values.items()})
     ground, told, fault = (conventional,), "", None
     if background != "auto":
         ground = _said_ground(form, total, conventional, background)
     elif values != "nonzero":
         ground, told, fault = _found_ground(form, masks, total, conventional)
-    if fault is not None:
-        return fault
     voc = total.get(_VOC_BORDER[0])
     is_voc = form == "palette" and voc is not None and voc.colour == _VOC_BORDER[1]
-    return MaskReading(
+    reading = MaskReading(
         background=ground,
         ignore=_VOC_BORDER[:1] if is_voc else (),
         threshold=threshold,
         told=told,
     )
+    soft = [mask for mask in masks if _is_soft(mask.facts)] if values == "auto" else []
+    if soft:
+        fault = _soft_fault(soft)
+    if fault is None:
+        return {mask.facts.path: (reading,) for mask in masks}, None
+    return {
+        mask.facts.path: _possible(mask, total, reading, is_soft=bool(soft)) for mask in masks
+    }, fault
+
+
+def _possible(
+    mask: Mask, total: Mapping[str, ValueFacts], usual: MaskReading, *, is_soft: bool
+) -> Readings:
+    """How a mask can be read while its form is in doubt.
+
+    Of soft edges the value that is farthest from the background may alone be defect. Else the value
+    that holds most of the other borders may be the background, save of a mask that holds nothing
+    but the usual one.
+    """
+    ground = usual.background
+    others = [name for name in total if name not in (*ground, *usual.ignore)]
+    if not others or set(mask.facts.values) <= set(ground):
+        return (usual,)
+    if not is_soft:
+        other = max(others, key=lambda name: total[name].n_frame_px)
+        return usual, replace(usual, background=(other,))
+    level = total[ground[0]].brightness if ground[0] in total else 0.0
+    farthest = max(others, key=lambda name: abs(total[name].brightness - level))
+    between = tuple(name for name in others if name != farthest)
+    return usual, replace(usual, background=(*ground, *between))
+
+
+def _soft_fault(soft: Sequence[Mask]) -> Fault:
+    level = _middle(soft[0].facts)
+    return _fault(
+        soft,
+        f"expected regions of one value each, found soft edges or stray values in "
+        f"{_shown(soft[0])} (from a smooth brush, resizing, JPEG, or a border of its own value)",
+        f"set mask_values: {{threshold: {level}}} to take {level} and above for the defect, "
+        "mask_values: nonzero for all but the background, or mask_values: {255: defect, 128: "
+        "ignore} to say what each value is",
+    )
 
 
 def _mapped(
-    form: str, masks: Sequence[Mask], total: Mapping[str, ValueFacts], meanings: Mapping[str, str]
-) -> MaskReading | Fault:
+    masks: Sequence[Mask], total: Mapping[str, ValueFacts], meanings: Mapping[str, str]
+) -> tuple[dict[Path, Readings], Fault | None]:
     known = {masks[0].facts.ground: "background"} | meanings
-    strange = [mask for mask in masks if set(mask.facts.values) - set(known)]
-    if strange:
-        names = [name for name in total if name not in known]
-        return _fault(
-            strange,
-            f"expected only the values that mask_values names ({', '.join(meanings)}), found also "
-            f"{', '.join(names[:_N_SHOWN])}{', …' if len(names) > _N_SHOWN else ''} in "
-            f"{_shown(strange[0])}",
-            "say in mask_values whether each is defect, background or ignore, or set "
-            "mask_values: {threshold: …} if they are soft edges",
-        )
-    by_meaning = {
-        meaning: tuple(name for name, said in known.items() if said == meaning)
+    background, ignore = (
+        tuple(name for name, said in known.items() if said == meaning)
         for meaning in ("background", "ignore")
-    }
-    return MaskReading(**by_meaning)
+    )
+    reading = MaskReading(background, ignore)
+    strange = [mask for mask in masks if set(mask.facts.values) - set(known)]
+    if not strange:
+        return {mask.facts.path: (reading,) for mask in masks}, None
+    names = [name for name in total if name not in known]
+    fault = _fault(
+        strange,
+        f"expected only the values that mask_values names ({', '.join(meanings)}), found also "
+        f"{', '.join(names[:_N_SHOWN])}{', …' if len(names) > _N_SHOWN else ''} in "
+        f"{_shown(strange[0])}",
+        "say in mask_values whether each is defect, background or ignore, or set "
+        "mask_values: {threshold: …} if they are soft edges",
+    )
+    both = (reading, replace(reading, background=(*background, *names)))
+    return {mask.facts.path: both for mask in masks}, fault
 
 
 def _said_ground(

@@ -9,20 +9,20 @@ Source: Bergmann et al. (2019), "MVTec AD"; the subset of the study, section 3.1
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
-from realitycheck.core.images import IMAGE_SUFFIXES
+from realitycheck.core.constants import IMAGE_SUFFIXES
+from realitycheck.core.remote import RemoteFile
 from realitycheck.core.settings import FilePath
 from realitycheck.datasets.mask_names import image_stems
 from realitycheck.datasets.records import (
     Fault,
+    Faults,
     Listing,
     Record,
     Unused,
@@ -33,7 +33,23 @@ from realitycheck.datasets.records import (
     nfc,
     with_unique_ids,
 )
-from realitycheck.datasets.settings import _DatasetSettings
+from realitycheck.datasets.settings import DatasetBlock, unknown_category
+
+LICENCE = "CC BY-NC-SA 4.0: not for commercial use; cite MVTec AD"
+ARCHIVES = (
+    RemoteFile(
+        name="mvtec_anomaly_detection.tar.xz",
+        url="https://www.mydrive.ch/shares/150996/b52ecdcbf521176e9db9c731f2304b27/download/"
+        "420938113-1629960298/mvtec_anomaly_detection.tar.xz",
+        sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
+        licence="CC-BY-NC-SA-4.0",
+        size_bytes=5_264_982_680,
+        mirrors=(
+            "https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f282/download/"
+            "420938113-1629952094/mvtec_anomaly_detection.tar.xz",
+        ),
+    ),
+)
 
 TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
 """The five texture categories, which the study uses."""
@@ -53,6 +69,39 @@ _AGAIN = (
     "unpack the archive again; a product of your own may also have format: folder, with OK/, NOK/ "
     "and masks/"
 )
+
+
+class MvtecAdDataset(DatasetBlock):
+    """MVTec AD in its own layout."""
+
+    format: Literal["mvtec_ad"]
+    root: FilePath = Field(
+        "resources/datasets/mvtec_ad", description="folder with one folder a category"
+    )
+    categories: tuple[str, ...] = Field(TEXTURES, min_length=1, description="categories used")
+    fetchable: ClassVar[bool] = True
+
+    def category_names(self) -> list[str]:
+        """The categories that the settings name."""
+        return list(self.categories)
+
+    def folder_faults(self, key: str, root: Path) -> Iterator[str]:
+        """Yield the categories that are not there; before they are fetched, that do not exist."""
+        inside = root.iterdir() if root.is_dir() else ()
+        there = sorted(each.name for each in inside if each.is_dir())
+        for category in self.categories:
+            yield from unknown_category(f"{key}.categories", category, there or CATEGORIES)
+
+
+Settings = MvtecAdDataset
+
+
+def list_images(root: Path, settings: Mapping[str, Any]) -> Listing:
+    """List the images by a block's settings; see `list_mvtec_ad`."""
+    split = settings["split"]
+    return list_mvtec_ad(
+        root, categories=settings["categories"], split=split["kind"], seed=split["seed"]
+    )
 
 
 def list_mvtec_ad(
@@ -90,7 +139,7 @@ def list_mvtec_ad(
         return Listing([], [fault])
     folders, _ = list_names(root)
     found = [name for name in folders if (root / name / "train").is_dir()]
-    records, faults = [], []
+    records, faults = [], Faults()
     wanted = found if categories is None else categories
     unused = [
         Unused(root / name, "not among `categories`", "add it there")
@@ -100,14 +149,12 @@ def list_mvtec_ad(
     for category in wanted:
         name = next((name for name in folders if nfc(name) == nfc(category)), None)
         if name is None:
-            faults.append(
-                Fault(
-                    root / category,
-                    f"expected the category's folder, found {', '.join(found) or 'no category'}",
-                    f"set root: {root.parent}, categories: [{root.name}]"
-                    if (root / "train").is_dir()
-                    else "correct `root` or `categories`, or unpack the archive again",
-                )
+            faults.add(
+                root / category,
+                f"expected the category's folder, found {', '.join(found) or 'no category'}",
+                f"set root: {root.parent}, categories: [{root.name}]"
+                if (root / "train").is_dir()
+                else "correct `root` or `categories`, or unpack the archive again",
             )
             continue
         listed = _list_category(root / name, nfc(name), faults)
@@ -120,56 +167,48 @@ def list_mvtec_ad(
             listed = kept
         records += listed
     if categories is None and not found:
-        faults.append(
-            Fault(
-                root,
-                f"expected folders with train/ in them, found {', '.join(folders) or 'no folder'}",
-                "correct `root`",
-            )
+        faults.add(
+            root,
+            f"expected folders with train/ in them, found {', '.join(folders) or 'no folder'}",
+            "correct `root`",
         )
     return Listing(with_unique_ids(records), faults, unused)
 
 
-def _list_category(folder: Path, category: str, faults: list[Fault]) -> list[Record]:
+def _list_category(folder: Path, category: str, faults: Faults) -> list[Record]:
     """List all images of a category in the official split."""
     records = []
     for part in ("train", "test"):
         if not (folder / part).is_dir():
-            faults.append(Fault(folder / part, "expected a folder, found nothing", _AGAIN))
+            faults.add(folder / part, "expected a folder, found nothing", _AGAIN)
             continue
         types, strays = list_names(folder / part)
         faults += [_stray(folder / part / name) for name in strays]
         if part == "train" and _GOOD not in types:
-            faults.append(
-                Fault(
-                    folder / part / _GOOD,
-                    f"expected a folder, found {', '.join(types) or 'nothing'}",
-                    _AGAIN,
-                )
+            faults.add(
+                folder / part / _GOOD,
+                f"expected a folder, found {', '.join(types) or 'nothing'}",
+                _AGAIN,
             )
         for kind in types:
             if part == "train" and kind != _GOOD:
-                faults.append(
-                    Fault(
-                        folder / part / kind,
-                        "expected only good parts in train/, found another folder",
-                        "move it to test/, or out of the data set",
-                    )
+                faults.add(
+                    folder / part / kind,
+                    "expected only good parts in train/, found another folder",
+                    "move it to test/, or out of the data set",
                 )
                 continue
             records += _list_type(folder, category, part, kind, faults)
     return _attach_masks(folder, records, faults)
 
 
-def _list_type(
-    folder: Path, category: str, part: str, kind: str, faults: list[Fault]
-) -> list[Record]:
+def _list_type(folder: Path, category: str, part: str, kind: str, faults: Faults) -> list[Record]:
     inner, files = list_names(folder / part / kind)
     faults += [_stray(folder / part / kind / name) for name in inner]
     images = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES)]
     faults += [_stray(folder / part / kind / name) for name in files if name not in images]
     if not images:
-        faults.append(Fault(folder / part / kind, "expected images, found none", _AGAIN))
+        faults.add(folder / part / kind, "expected images, found none", _AGAIN)
     is_good = kind == _GOOD
     return [
         Record(
@@ -186,12 +225,12 @@ def _list_type(
     ]
 
 
-def _attach_masks(folder: Path, records: list[Record], faults: list[Fault]) -> list[Record]:
+def _attach_masks(folder: Path, records: list[Record], faults: Faults) -> list[Record]:
     """Give each record its mask; report masks without an image, and images with two."""
     truth = folder / "ground_truth"
     if not truth.is_dir():
         empty = "; or make it, empty, if nothing is drawn yet"
-        faults.append(Fault(truth, "expected a folder, found nothing", _AGAIN + empty))
+        faults.add(truth, "expected a folder, found nothing", _AGAIN + empty)
         return records
     owners = {
         (nfc(record.image_path.parent.name), nfc(record.image_path.stem)): record
@@ -211,22 +250,18 @@ def _attach_masks(folder: Path, records: list[Record], faults: list[Fault]) -> l
             if owner is not None:
                 masks[owner.image_path].append(path)
                 continue
-            faults.append(
-                Fault(
-                    path,
-                    f"expected the mask, NNN_mask or NNN, of an image in test/{kind}/, found no "
-                    "such image",
-                    "restore the image, correct the mask's name, or remove the mask",
-                )
+            faults.add(
+                path,
+                f"expected the mask, NNN_mask or NNN, of an image in test/{kind}/, found no "
+                "such image",
+                "restore the image, correct the mask's name, or remove the mask",
             )
     for image, paths in masks.items():
         if len(paths) > 1:
-            faults.append(
-                Fault(
-                    image,
-                    f"expected one mask, found {len(paths)}: {', '.join(map(str, paths))}",
-                    "remove all but one",
-                )
+            faults.add(
+                image,
+                f"expected one mask, found {len(paths)}: {', '.join(map(str, paths))}",
+                "remove all but one",
             )
     return [
         replace(record, mask_path=masks[record.image_path][0])
@@ -258,16 +293,3 @@ def _stray(path: Path) -> Fault:
     return Fault(
         path, "expected nothing but the set's own files, found this", "move it out of the data set"
     )
-
-
-class MvtecAdDataset(_DatasetSettings):
-    """MVTec AD in its own layout."""
-
-    format: Literal["mvtec_ad"]
-    root: FilePath = Field(
-        "resources/datasets/mvtec_ad", description="folder with one folder a category"
-    )
-    categories: tuple[str, ...] = Field(
-        ("carpet", "grid", "leather", "tile", "wood"), min_length=1, description="categories used"
-    )
-    fetchable: ClassVar[bool] = True

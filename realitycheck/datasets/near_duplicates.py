@@ -45,24 +45,6 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return _standard(small.reshape(1, -1)).reshape(small.shape).astype(np.float16)
 
 
-def perceptual_hashes(pictures: np.ndarray) -> np.ndarray:
-    """Hash pictures by the signs of their lowest frequencies.
-
-    A bit is whether a coefficient of the discrete cosine transform is above the picture's median
-    coefficient; the constant takes no part.
-
-    Source: Zauner (2010), "Implementation and benchmarking of perceptual image hash functions",
-    section 3.2, here with 16 x 16 coefficients.
-
-    Args:
-        pictures: float, (N, S, S) with S at least 16.
-
-    Returns:
-        uint64, (N, 4).
-    """
-    return _bits(_low_frequencies(pictures))
-
-
 def _low_frequencies(pictures: np.ndarray) -> np.ndarray:
     """The lowest coefficients of the cosine transform, (N, 16, 16)."""
     from scipy.fft import dct
@@ -73,7 +55,11 @@ def _low_frequencies(pictures: np.ndarray) -> np.ndarray:
 
 
 def _bits(low: np.ndarray) -> np.ndarray:
-    """Which coefficients, (N, 16, 16), are above the median of their picture; uint64, (N, 4)."""
+    """Hash pictures: which coefficients, (N, 16, 16), are above their median; uint64, (N, 4).
+
+    The constant takes no part. Source: Zauner (2010), "Implementation and benchmarking of
+    perceptual image hash functions", section 3.2, here with 16 x 16 coefficients.
+    """
     low = low.reshape(len(low), -1)[:, 1:]
     bits = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(np.pad(bits, ((0, 0), (1, 0))), axis=1).view(np.uint64)
@@ -100,7 +86,7 @@ def near_duplicates(thumbnails: np.ndarray) -> list[Pair]:
 
     Pairs whose hashes differ in at most 40 of 255 bits are confirmed by the correlation of their
     thumbnails, which must be 0.97 or more; both after the mean thumbnail is taken away. So two
-    images alone are never a pair: nobody can tell what they share as pictures of one product.
+    images alone are never a pair: what all pictures of the product share cannot be told.
 
     Each image is compared with the others in all eight poses. A pair in another pose is confirmed
     once more after the mean is taken of all images, each in the pose in which it is most like the

@@ -14,9 +14,6 @@ from typing import NamedTuple
 
 from realitycheck.core.special_files import special_kind
 
-LABELS = ("OK", "NOK")
-SPLITS = ("train", "test")
-
 #: Names, in lower case, of what systems and programs leave in folders; so are those that begin
 #: with a point or with `~$`.
 _SYSTEM_NAMES = frozenset(
@@ -68,6 +65,14 @@ class Fault:
 
     def __str__(self) -> str:
         return printable(f"{self.path}: {self.problem}; {self.remedy}")
+
+
+class Faults(list[Fault]):
+    """Faults as they are found."""
+
+    def add(self, path: Path, problem: str, remedy: str) -> None:
+        """Note a fault; see `Fault`."""
+        self.append(Fault(path, problem, remedy))
 
 
 class Unused(NamedTuple):

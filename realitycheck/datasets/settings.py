@@ -1,34 +1,26 @@
-"""Settings."""
+"""The block of a data set in the settings: what every format has; each adds its own."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from realitycheck.core.constants import (
-    MAX_DECODED_MB,
-)
-from realitycheck.core.settings import (
-    Category,
-    FilePath,
-    Name,
-    _Strict,
-)
+from realitycheck.core.constants import MAX_DECODED_MB
+from realitycheck.core.settings import Category, FilePath, Name, Strict
 
 #: What a value of a truth mask can mean.
 MASK_MEANINGS = ("defect", "background", "ignore")
 
+#: `LICENCE` of a format whose images are drawn.
+DRAWN_LICENCE = "drawn here, free of others' rights"
 
-# ---------------------------------------------------------------------------------------- data sets
 
-
-class IntensitySettings(_Strict):
+class IntensitySettings(Strict):
     """How grey values become 8-bit RGB."""
 
     mapping: Literal["identity", "window", "fixed"] = Field(
@@ -58,7 +50,7 @@ class IntensitySettings(_Strict):
         return self
 
 
-class AlignmentSettings(_Strict):
+class AlignmentSettings(Strict):
     """Registration of every image to the reference."""
 
     method: Literal["none", "phase", "ecc", "features"] = Field(
@@ -83,7 +75,7 @@ class AlignmentSettings(_Strict):
         return self
 
 
-class SplitSettings(_Strict):
+class SplitSettings(Strict):
     """Which images are scored, and which good ones are kept for thresholds and references."""
 
     kind: Literal["official", "paper", "all"] = Field(
@@ -95,7 +87,12 @@ class SplitSettings(_Strict):
     )
 
 
-class _DatasetSettings(_Strict):
+class DatasetBlock(Strict):
+    """What every data set can be told; the base of a format's `Settings`.
+
+    Beside the fields, a format says by class variables and methods how its images come to be.
+    """
+
     title: str | None = Field(None, description="the product's name for people; default: the key")
     intensity: IntensitySettings = IntensitySettings()
     reference: FilePath | dict[Category, FilePath] = Field(
@@ -162,8 +159,8 @@ class _DatasetSettings(_Strict):
 
     preregistered: bool = Field(
         False,
-        description="all methods and prompts of this data set were fixed before any was scored, and "
-        "share the error among themselves only. Recorded with its date when the first is scored, "
+        description="all methods and prompts of this data set were fixed before any was scored, "
+        "and share the error among themselves only. Recorded with its date when the first is scored, "
         "and refused after that",
     )
     tries_elsewhere: dict[str, Annotated[int, Field(ge=1)]] = Field(
@@ -171,16 +168,39 @@ class _DatasetSettings(_Strict):
         description="tries on the same parts that tries_file did not see: {why or where: how many}",
     )
 
-    #: Archives that can be fetched for this format (names in `realitycheck.datasets.download`).
+    #: Whether the images are fetched, or drawn; if neither, the user's folder must be there.
     fetchable: ClassVar[bool] = False
     generated: ClassVar[bool] = False
+    #: What lies in that folder, in words.
+    layout: ClassVar[str] = "the images"
+    #: Whether `split.train_fraction` draws the training images from the good ones.
+    draws_train: ClassVar[bool] = False
+    #: Whether the networks of drawn everyday scenes must find its defects, if the set-up is right.
+    is_easy: ClassVar[bool] = False
 
     def keeps_back(self, name: str) -> str | None:
         """Key path of what says how many good parts become training images; None: folders do."""
         if self.generated:
             return f"datasets.{name}.n_train"
-        is_drawn = self.format == "folder" and self.split.kind == "all"
+        is_drawn = self.draws_train and self.split.kind == "all"
         return f"datasets.{name}.split.train_fraction" if is_drawn else None
+
+    def category_names(self) -> list[str] | None:
+        """Names of the categories, as far as the settings say; None: only the folder does."""
+        return None
+
+    def folder_faults(self, key: str, root: Path) -> Iterator[str]:
+        """Yield what the settings and a first look at the folder do not agree on.
+
+        Args:
+            key: Key path of the block, with which every fault begins.
+            root: Its folder, which need not be there.
+        """
+        yield from ()
+
+    def listing_settings(self) -> dict[str, Any]:
+        """What a format adds and its listing depends on, `root` among it, as plain values."""
+        return self.model_dump(mode="json", exclude=set(DatasetBlock.model_fields))
 
     @field_validator("mask_values", mode="after")
     @classmethod
@@ -208,10 +228,30 @@ class _DatasetSettings(_Strict):
         return {value.lower(): meaning for value, meaning in found.items()}
 
     @model_validator(mode="after")
-    def _check_alignment(self) -> _DatasetSettings:
+    def _check_alignment(self) -> DatasetBlock:
         if self.reference == "none" and self.alignment.method != "none":
             raise ValueError(
                 f"alignment method '{self.alignment.method}' needs a reference, but reference is "
                 "'none'; set reference: auto or a path, or alignment: {method: none}"
             )
         return self
+
+
+class DrawnDataset(DatasetBlock):
+    """What every data set has whose images are drawn: `n_ok`, `n_nok` and `n_train` images."""
+
+    split: SplitSettings = SplitSettings(kind="official")
+    generated: ClassVar[bool] = True
+
+    def category_names(self) -> list[str]:
+        """The one product that is drawn."""
+        return ["product"]
+
+
+def unknown_category(key: str, name: str, known: Sequence[str]) -> Iterator[str]:
+    """Yield a fault if there is no category of this name, with the one that is nearest."""
+    if name in known:
+        return
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"categories: {', '.join(known)}"
+    yield f"{key}: there is no category '{name}'; {hint}"

@@ -105,7 +105,7 @@ class Watch:
         place, pid, started = owner.rsplit("|", 2)
         if place == _place():
             found = start_of(int(pid))
-            return found is None or (found != "unknown" and found != started)
+            return found is None or found not in ("unknown", started)
         row = db.execute("select beat from owner where name=?", [owner]).fetchone()
         beat = None if row is None else row[0]
         now = time.monotonic()

@@ -16,13 +16,13 @@ from pydantic import (
 from realitycheck.core.settings import (
     Category,
     FilePath,
-    _Strict,
+    Strict,
 )
 
 # --------------------------------------------------------------------------------- prompts, methods
 
 
-class SaaPlusPrompt(_Strict):
+class SaaPlusPrompt(Strict):
     """SAA+'s prompts for a product; see `realitycheck.methods.saa_plus.prompts.SaaPlusPrompts`."""
 
     class_name: str = Field(min_length=1, description="the product's name in general prompts")
@@ -50,14 +50,14 @@ class SaaPlusPrompt(_Strict):
         return self
 
 
-class LvlmExample(_Strict):
+class LvlmExample(Strict):
     """A labelled image that stands in a question."""
 
     image: FilePath = Field(description="path")
     label: Literal["OK", "NOK"]
 
 
-class PromptSettings(_Strict):
+class PromptSettings(Strict):
     """One named set of prompts. Editing it re-runs what uses it, nothing else."""
 
     segmentation: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
@@ -100,7 +100,7 @@ class PromptSettings(_Strict):
         return phrases
 
 
-class _MethodSettings(_Strict):
+class _MethodSettings(Strict):
     title: str | None = Field(None, description="name in tables; default: the method's usual name")
 
     #: Key of a prompt set that the method needs; None: it needs no prompt.

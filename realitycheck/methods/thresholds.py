@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from realitycheck.core.masks import connected_regions
 from realitycheck.methods.base import Segmentation
 
 
@@ -155,17 +156,8 @@ def peak_level(difference: np.ndarray, *, min_area_px: int = 1) -> float:
     return float(levels[bottom])
 
 
-def _regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Label 8-connected regions; labels (H, W) and the size of each, label 0 being background."""
-    import cv2
-
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return labels, stats[:, cv2.CC_STAT_AREA]
-
-
 def _largest_region_px(mask: np.ndarray) -> int:
-    sizes = _regions(mask)[1][1:]
-    return int(sizes.max()) if len(sizes) else 0
+    return int(connected_regions(mask).sizes.max(initial=0))
 
 
 def segment(difference: np.ndarray, threshold: float, *, min_area_px: int = 1) -> Segmentation:
@@ -181,8 +173,7 @@ def segment(difference: np.ndarray, threshold: float, *, min_area_px: int = 1) -
         connected ones. Status `empty` where no region is left.
     """
     score = peak_level(difference, min_area_px=min_area_px)
-    labels, sizes = _regions(difference > threshold)
-    kept = sizes >= min_area_px
-    kept[0] = False
+    labels, _, sizes = connected_regions(difference > threshold)
+    kept = np.append(False, sizes >= min_area_px)
     mask = kept[labels]
     return Segmentation(mask, min(1.0, score), int(kept.sum()), "ok" if kept.any() else "empty")

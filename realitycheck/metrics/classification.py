@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-LABELS = ("OK", "NOK")
+from realitycheck.core.constants import LABELS
 
 Counts = float | np.ndarray
 

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-BACKGROUND = 0
-UNDECIDED = 128
-DEFECT = 255
+from realitycheck.core.masks import BACKGROUND, DEFECT, UNDECIDED
+
 BORDER_RULES = ("ignore", "foreground", "background")
 
 

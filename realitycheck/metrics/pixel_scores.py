@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realitycheck.metrics.iou import DEFECT, UNDECIDED
+from realitycheck.core.masks import DEFECT, UNDECIDED, connected_regions
 
 #: Levels between the lowest and the highest value: 8 MB for each kind of count.
 N_LEVELS = 1 << 20
@@ -131,8 +131,6 @@ def _decided(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]], ignore_border: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Values and region numbers (0: good) of the pixels that count, flat, image by image."""
-    import cv2
-
     for values, truth in pairs:
         if values.shape != truth.shape:
             raise ValueError(
@@ -148,6 +146,5 @@ def _decided(
         defect = truth == DEFECT
         if ignore_border == "foreground":
             defect |= undecided
-        _, regions = cv2.connectedComponents(defect.astype(np.uint8), connectivity=8)
         kept = ~undecided if ignore_border == "ignore" else np.ones(truth.shape, bool)
-        yield values[kept], regions[kept]
+        yield values[kept], connected_regions(defect).labels[kept]

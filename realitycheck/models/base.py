@@ -6,28 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from realitycheck.core.settings import _Strict
-
-
-@dataclass(frozen=True)
-class KnownFile:
-    """One published file that the project knows how to fetch and to check.
-
-    Attributes:
-        file_name: Name under which the file is kept.
-        url: Where the authors publish it.
-        mirrors: Other places that serve the very same bytes.
-        size_bytes: Its size, or None where the authors did not publish it.
-        sha256: Its digest, hexadecimal, lower case.
-        licence: Licence of the weights, as an SPDX identifier where there is one.
-    """
-
-    file_name: str
-    url: str
-    sha256: str
-    licence: str
-    size_bytes: int | None = None
-    mirrors: tuple[str, ...] = ()
+from realitycheck.core.remote import RemoteFile
+from realitycheck.core.settings import Strict
 
 
 @dataclass(frozen=True)
@@ -47,11 +27,11 @@ class Network:
         shipped: Files and folders in `SHIPPED_FOLDER` by key, for the variant `everyday`.
     """
 
-    settings: type[_Strict]
+    settings: type[Strict]
     load: Callable[..., Any]
     compute: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
-    known: dict[str, KnownFile] = field(default_factory=dict)
+    known: dict[str, RemoteFile] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
     shipped: Mapping[str, str] = field(default_factory=dict)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pkgutil
 from functools import cache
 
-from realitycheck.models.base import KnownFile, Network
+from realitycheck.core.remote import RemoteFile
+from realitycheck.models.base import Network
 
 #: Module and object of each network, in the order of the settings.
 NETWORKS = {
@@ -36,6 +37,6 @@ def module_of(name: str) -> str:
 
 
 @cache
-def known_files() -> dict[str, KnownFile]:
+def known_files() -> dict[str, RemoteFile]:
     """Published files of all networks by name."""
     return {key: file for name in NETWORKS for key, file in network(name).known.items()}

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from realitycheck.core.settings import FilePath, _Strict
-from realitycheck.models.base import KnownFile, Network
+from realitycheck.core.remote import RemoteFile
+from realitycheck.core.settings import FilePath, Strict
+from realitycheck.models.base import Network
 
 if TYPE_CHECKING:
     import torch
 
 
-class SaliencyModel(_Strict):
+class SaliencyModel(Strict):
     """The residual network behind SAA+'s saliency."""
 
     variant: Literal["wide_resnet50_2", "everyday"] | dict[str, list[int]] = Field(
@@ -53,8 +54,8 @@ SALIENCY = Network(
     load=_load,
     packages=("timm",),
     known={
-        "wide_resnet50_2_racm": KnownFile(
-            file_name="wide_resnet50_2.racm_in1k.safetensors",
+        "wide_resnet50_2_racm": RemoteFile(
+            name="wide_resnet50_2.racm_in1k.safetensors",
             url=(
                 "https://huggingface.co/timm/wide_resnet50_2.racm_in1k/resolve/"
                 f"{_REVISION}/model.safetensors"
@@ -63,8 +64,8 @@ SALIENCY = Network(
             size_bytes=275_835_296,
             licence="Apache-2.0",
         ),
-        "wide_resnet50_2_torchvision_v1": KnownFile(
-            file_name="wide_resnet50_2-95faca4d.pth",
+        "wide_resnet50_2_torchvision_v1": RemoteFile(
+            name="wide_resnet50_2-95faca4d.pth",
             url="https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth",
             sha256="95faca4d11227dddf8633dbb5ff6c8a9003c1aa5b8945c73834b8007b10950b8",
             licence="BSD-3-Clause",

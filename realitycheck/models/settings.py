@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import create_model
 
-from realitycheck.core.settings import _Strict
+from realitycheck.core.settings import Strict
 from realitycheck.models.registry import NETWORKS, network
 
 #: Lowest detector score that is stored. Thresholds at or above it cost no detector run.
@@ -19,5 +19,5 @@ def _blocks() -> dict[str, Any]:
 
 
 ModelsSettings = create_model(
-    "ModelsSettings", __base__=_Strict, __doc__="The networks, one block each.", **_blocks()
+    "ModelsSettings", __base__=Strict, __doc__="The networks, one block each.", **_blocks()
 )

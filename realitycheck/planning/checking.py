@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from realitycheck.core.files import unwritable
 from realitycheck.core.settings import SettingsError
 from realitycheck.core.tries_file import NOTE_NAME, TriesError, TriesFile, read_note
+from realitycheck.datasets.registry import FORMATS, list_records
+from realitycheck.datasets.settings import unknown_category
 from realitycheck.methods.saa_plus.prompts import DEFAULT_PROMPTS
 from realitycheck.models.checkpoints.known import network_files
 from realitycheck.planning.plan import Plan
@@ -135,7 +137,7 @@ def _generated_rows(block: Any) -> list[tuple[str, str, str, None, str]]:
     )
     return [
         (f"{category}/{split}/{label}/{number}", category, label, None, split)
-        for category in getattr(block, "categories", ("product",))
+        for category in block.category_names()
         for label, n, split in kinds
         for number in range(n)
     ]
@@ -150,8 +152,6 @@ def _record_rows(settings: Settings, name: str, folder: str | Path) -> list[tupl
 
 def _records(settings: Settings, name: str, folder: Path) -> list[Record]:
     """Images of a data set by their names; none where the folder is not there or has faults."""
-    from realitycheck.datasets.registry import list_records  # with OpenCV, which planning spares
-
     known = settings.preparation_settings(name)
     root = folder / known["root"]
     if not root.is_dir():
@@ -165,13 +165,8 @@ def _records(settings: Settings, name: str, folder: Path) -> list[Record]:
 
 def _categories(settings: Settings, name: str, folder: Path) -> list[str] | None:
     """Categories of a data set; None where they are not known before it is there."""
-    block = settings.datasets[name]
-    if block.generated:
-        return list(getattr(block, "categories", ("product",)))
-    if block.format == "mvtec_ad":
-        return list(block.categories)
-    if block.format == "oxford_iiit_pet":
-        return ["cat", "dog"]
+    if (named := settings.datasets[name].category_names()) is not None:
+        return named
     return sorted({each.category for each in _records(settings, name, folder)}) or None
 
 
@@ -214,11 +209,12 @@ def _dataset_faults(
     root = None if block.generated else folder / block.root
     if block.fetchable and root.exists() and not root.is_dir():
         yield f"{key}.root: {block.root} is a file, expected a folder; name the folder"
-    if block.split.train_fraction and (block.generated or block.format != "folder"):
+    if block.split.train_fraction and not block.draws_train:
         instead = "n_train" if block.generated else "the data set's own training images"
+        drawing = [each for each in FORMATS.modules if FORMATS.open(each).Settings.draws_train]
         yield (
-            f"{key}.split.train_fraction: means something with format folder only; remove it, "
-            f"{instead} takes its place"
+            f"{key}.split.train_fraction: means something with format {' or '.join(drawing)} only; "
+            f"remove it, {instead} takes its place"
         )
     if block.split.train_fraction and block.split.kind == "official":
         yield (
@@ -227,19 +223,13 @@ def _dataset_faults(
         )
     if block.generated and block.split.kind == "paper":
         yield (f"{key}.split.kind: 'paper' is defined for the study's data sets only; use official")
-    if block.format == "mvtec_ad":
-        from realitycheck.datasets.mvtec_ad import CATEGORIES
-
-        known = (
-            sorted(each.name for each in root.iterdir() if each.is_dir()) if root.is_dir() else ()
-        )
-        for category in block.categories:
-            yield from _unknown(f"{key}.categories", category, known or CATEGORIES)
+    if root is not None:
+        yield from block.folder_faults(key, root)
     names = {"reference": block.reference, "object_name": block.object_name}
     for field, by_category in names.items():
         if isinstance(by_category, dict) and categories is not None:
             for category in by_category:
-                yield from _unknown(f"{key}.{field}", category, categories)
+                yield from unknown_category(f"{key}.{field}", category, categories)
     if isinstance(block.reference, dict) and categories is not None:
         for category in sorted(set(categories) - set(block.reference)):
             yield (
@@ -255,14 +245,6 @@ def _dataset_faults(
     ]
     if blank:
         yield f"{key}: object_name and defect_names must be words, found {blank[0]!r}"
-
-
-def _unknown(key: str, name: str, known: Sequence[str]) -> Iterator[str]:
-    if name in known:
-        return
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"categories: {', '.join(known)}"
-    yield f"{key}: there is no category '{name}'; {hint}"
 
 
 # ------------------------------------------------------------------------------------ of a prompt
@@ -284,7 +266,7 @@ def _prompt_faults(
             )
     for category, asked in (block.saa_plus if isinstance(block.saa_plus, dict) else {}).items():
         if category != "default" and categories is not None:
-            yield from _unknown(f"{key}.saa_plus", category, categories)
+            yield from unknown_category(f"{key}.saa_plus", category, categories)
         if isinstance(asked, str) and asked != "auto" and asked not in DEFAULT_PROMPTS:
             close = difflib.get_close_matches(asked, DEFAULT_PROMPTS, n=1)
             hint = f"did you mean '{close[0]}'? " if close else ""

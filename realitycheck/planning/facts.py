@@ -1,32 +1,68 @@
-"""Facts."""
+"""What is known of the inputs while the workflow is planned: digests, inventories, counts.
+
+Read from small files only; free of torch, pandas and pyarrow, because every job of a cluster run
+plans anew.
+"""
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import Any
 
-from realitycheck.core.provenance import (
-    digest_of,
-    read_record,
-)
+from realitycheck.core.provenance import digest_of, recorded, shard_digest, stat_signature
+from realitycheck.datasets.inventory import inventory
+from realitycheck.models.checkpoints.known import network_files
 from realitycheck.settings.run import Settings
 
 UNKNOWN = "unknown"
 
 
-def _unless_recorded(record: Path, current: str) -> str:
-    """The trigger that a record was made under, as long as the files are those it recorded."""
-    try:
-        found = read_record(record)
-    except FileNotFoundError:
-        return current
-    return found["trigger"] if found.get("signature") == current else current
+class Facts:
+    """Answers of the settings and of what earlier jobs wrote down.
 
+    Args:
+        settings: The settings of the run.
+    """
 
-@functools.lru_cache(maxsize=64)
-def _json(path: str, _mtime_ns: int) -> dict[str, Any]:
-    return read_record(path)
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.results = Path(settings.results_dir)
+
+    def inventory(self, dataset: str) -> str:
+        """Digest of what lies in a data set's folder: names, sizes and times, not content.
+
+        A generated data set has no folder of its own. A fetched one may not be there yet: then the
+        answer is the one its record was made under, so that fetching it does not look like an edit.
+        """
+        block = self.settings.datasets[dataset]
+        if block.generated:
+            return "generated"
+        current = inventory(block.root) if Path(block.root).is_dir() else "absent"
+        return self._unless_recorded(f"manifests/{dataset}/digests.json", current)
+
+    def weights_signature(self, network: str) -> str:
+        """Digest of names, sizes and times of a network's files; see `inventory`."""
+        files = network_files(network, getattr(self.settings.models, network))
+        current = stat_signature(*(file.path for file in files if file.path))
+        return self._unless_recorded(f"weights/{network}.json", current)
+
+    def _unless_recorded(self, record: str, current: str) -> str:
+        """The trigger that a record was made under, as long as the files are those it recorded."""
+        found = recorded(self.results / record)
+        return found["trigger"] if found.get("signature") == current else current
+
+    def images_digest(self, dataset: str, kind: str, shard: str | None = None) -> str:
+        """Digest of a shard's checked images; see `realitycheck.core.provenance.shard_digest`."""
+        return shard_digest(self.results / "manifests" / dataset / "digests.json", kind, shard)
+
+    def weights_digest(self, *networks: str) -> dict[str, str]:
+        """Digest of the checked files of each network."""
+        records = {name: recorded(self.results / "weights" / f"{name}.json") for name in networks}
+        return {name: str(record.get("digest", UNKNOWN)) for name, record in records.items()}
+
+    def n_images(self, dataset: str, split: str = "test") -> int:
+        """Number of images in the manifest; 0 before it is written."""
+        record = recorded(self.results / "manifests" / dataset / "digests.json")
+        return int(record.get("counts", {}).get(split, 0))
 
 
 def settings_digest(settings: Settings) -> str:

@@ -13,8 +13,9 @@ from realitycheck.core.constants import (
     OUT_OF_FOLD_NOTE,
     OWN_WEIGHTS,
 )
+from realitycheck.datasets.registry import FORMATS
 from realitycheck.models.checkpoints.known import own_files
-from realitycheck.planning.facts import settings_digest
+from realitycheck.planning.facts import Facts, settings_digest
 from realitycheck.report.figures.registry import wanted_figures
 from realitycheck.report.tables.registry import wanted_tables
 
@@ -33,7 +34,7 @@ METHOD_NAMES = {
 }
 
 
-class ReportPlan:
+class ReportPlan(Facts):
     """The part of `Plan` that the report asks."""
 
     # ------------------------------------------------------------------------- tables and figures
@@ -140,12 +141,12 @@ class ReportPlan:
     def self_tested(self) -> dict[str, Any]:
         """Easy data sets, and the kind of every method that must not fail on them.
 
-        Empty where no drawn pets, or no everyday networks alone, take part.
+        Empty where no easy data set, or no everyday networks alone, take part.
         """
         datasets = [
             name
             for name, block in self.settings.datasets.items()
-            if block.format == "synthetic_pets" and self.runs_of(name)
+            if block.is_easy and self.runs_of(name)
         ]
         kinds = {
             name: self.settings.methods[name].kind
@@ -207,7 +208,10 @@ class ReportPlan:
                 name: _variant_text(getattr(settings.models, name).variant)
                 for name in settings.used_networks()
             },
-            "formats": {name: block.format for name, block in settings.datasets.items()},
+            "licences": {
+                name: FORMATS.open(block.format).LICENCE
+                for name, block in settings.datasets.items()
+            },
             "asked": self._what_is_asked(),
         }
 

@@ -1,4 +1,4 @@
-"""What the workflow asks while it plans: digests of checked inputs, resources, lists of results.
+"""What the workflow asks while it plans: resources, lists of results.
 
 Read from small files only; free of torch, pandas and pyarrow, because every job of a cluster run
 plans anew.
@@ -7,7 +7,6 @@ plans anew.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from realitycheck.core.constants import (
@@ -17,79 +16,22 @@ from realitycheck.core.constants import (
     NO_PROMPT,
 )
 from realitycheck.core.provenance import (
-    is_training,
-    shard_digest,
     shard_names,
     source_digest,
-    stat_signature,
 )
-from realitycheck.datasets.inventory import inventory
 from realitycheck.lvlm.backends.registry import SERVICES
 from realitycheck.models.checkpoints.known import expected_sha256, network_files
-from realitycheck.planning.facts import UNKNOWN, _json, _unless_recorded
 from realitycheck.planning.page import ReportPlan
 from realitycheck.planning.resources import Resources
 from realitycheck.settings.run import Settings
 
 
 class Plan(ReportPlan):
-    """Answers of the settings and of what earlier jobs wrote down.
-
-    Args:
-        settings: The settings of the run.
-    """
+    """What the settings make of a run: resources, runs, files."""
 
     def __init__(self, settings: Settings):
-        self.settings = settings
-        self.results = Path(settings.results_dir)
+        super().__init__(settings)
         self.resources = Resources(settings, self.n_images)
-
-    # -------------------------------------------------------------------------- triggers of re-runs
-
-    def inventory(self, dataset: str) -> str:
-        """Digest of what lies in a data set's folder: names, sizes and times, not content.
-
-        A generated data set has no folder of its own. A fetched one may not be there yet: then the
-        answer is the one its record was made under, so that fetching it does not look like an edit.
-        """
-        block = self.settings.datasets[dataset]
-        if block.generated:
-            return "generated"
-        current = inventory(block.root) if Path(block.root).is_dir() else "absent"
-        return _unless_recorded(self.results / "manifests" / dataset / "digests.json", current)
-
-    def weights_signature(self, network: str) -> str:
-        """Digest of names, sizes and times of a network's files; see `inventory`."""
-        files = network_files(network, getattr(self.settings.models, network))
-        paths = [file.path for file in files if file.path]
-        return _unless_recorded(
-            self.results / "weights" / f"{network}.json", stat_signature(*paths)
-        )
-
-    def images_digest(self, dataset: str, kind: str, shard: str | None = None) -> str:
-        """Digest of a shard's checked images; see `realitycheck.core.provenance.shard_digest`."""
-        return shard_digest(self.results / "manifests" / dataset / "digests.json", kind, shard)
-
-    def shard_images_digest(self, dataset: str, shard: str) -> str:
-        """Digest of the images of a shard, of scored or of training images."""
-        kind = "train_images" if is_training(shard) else "images"
-        return self.images_digest(dataset, kind, shard)
-
-    def weights_digest(self, *networks: str) -> dict[str, str]:
-        """Digest of the checked files of each network."""
-        return {n: str(self._record(f"weights/{n}.json").get("digest", UNKNOWN)) for n in networks}
-
-    def n_images(self, dataset: str, split: str = "test") -> int:
-        """Number of images in the manifest; 0 before it is written."""
-        record = self._record(f"manifests/{dataset}/digests.json")
-        return int(record.get("counts", {}).get(split, 0))
-
-    def _record(self, name: str) -> dict[str, Any]:
-        path = self.results / name
-        try:
-            return _json(str(path), path.stat().st_mtime_ns)
-        except FileNotFoundError:
-            return {}
 
     # -------------------------------------------------------------------------------------- results
 
@@ -212,7 +154,7 @@ class Plan(ReportPlan):
     def panel_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
         """Files that a method left on its way to its masks, by the name that panels know them by.
 
-        A list holds one file a shard.
+        A list holds one file per shard.
         """
         block = self.settings.methods[method]
         encodings = f"{self.settings.results_dir}/encodings/{dataset}"

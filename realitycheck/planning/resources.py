@@ -133,7 +133,7 @@ class Resources:
         """Memory to ask for in a job that holds the scores of runs at once, in MB; see `memory_mb`.
 
         Args:
-            runs: Data set, method and prompt of each; a run has a row an image.
+            runs: Data set, method and prompt of each; a run has one row per image.
             kb_per_row: What the job holds of a row.
             attempt: The first is 1.
         """

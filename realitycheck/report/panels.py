@@ -24,12 +24,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from realitycheck.core.views import (
-    _YELLOW,
     N_LISTED,
+    PLOT_YELLOW,
     Candidate,
     View,
-    _covered,
-    _display_size,
+    covered_mask,
+    display_size,
 )
 from realitycheck.report.words import STATUS_WORDS
 
@@ -213,7 +213,7 @@ def _legend(view: View) -> list[tuple[str, dict[str, Any]]]:
 
 def _marker(positive: bool) -> dict[str, Any]:
     if positive:
-        return {"marker": "o", "mfc": _YELLOW, "mec": _DARK, "mew": 0.8, "ms": 5}
+        return {"marker": "o", "mfc": PLOT_YELLOW, "mec": _DARK, "mew": 0.8, "ms": 5}
     return {"marker": "X", "mfc": "white", "mec": _DARK, "mew": 0.6, "ms": 4.5}
 
 
@@ -308,7 +308,7 @@ def _draw_scale(page: _Page, view: View, drawn: Any, *, x: float, y: float, widt
 
 
 def _draw_contour(axes: Axes, mask: np.ndarray, colour: Any, *, extent_hw: tuple[int, int]) -> None:
-    covered = _covered(mask, _display_size(extent_hw)).astype(np.uint8)
+    covered = covered_mask(mask, display_size(extent_hw)).astype(np.uint8)
     height, width = covered.shape
     scale = np.array([extent_hw[1] / width, extent_hw[0] / height])
     rim = [patheffects.withStroke(linewidth=2.2, foreground=_DARK)]
@@ -363,7 +363,7 @@ def _draw_list(axes: Axes, view: View) -> None:
     level = view.threshold
     high = 1.08 * max([*scores, level, 1e-9])
     for place, each in enumerate(view.candidates):
-        colour = _YELLOW if each.is_kept else "#d8d8d8"
+        colour = PLOT_YELLOW if each.is_kept else "#d8d8d8"
         axes.barh(place, each.score, height=0.86, color=colour, align="center")
         axes.text(
             0.01 * high,

@@ -1,4 +1,4 @@
-"""Load."""
+"""Reading settings: every fault at once, with its key path and a remedy; and their JSON schema."""
 
 from __future__ import annotations
 
@@ -6,33 +6,17 @@ import contextlib
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 
-from realitycheck.core.constants import (
-    AREA_SUFFIX,
-    LABEL_FLOORS,
-    MASK_FLOORS,
-    NO_PROMPT,
-)
-from realitycheck.core.settings import (
-    NAME_PATTERN,
-    SettingsError,
-    plain,
-    without,
-)
-from realitycheck.datasets.folder import FolderDataset
+from realitycheck.core.constants import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
+from realitycheck.core.settings import NAME_PATTERN, SettingsError, plain, without
 from realitycheck.methods.registry import METHOD_KINDS
 from realitycheck.models.checkpoints.known import network_files
 from realitycheck.settings.run import Settings
-
-# ------------------------------------------------------------------------------------------ loading
 
 _REMEDIES = {
     "missing": "add the key",
@@ -200,110 +184,109 @@ _PROMPT_EXAMPLES = {
 
 def _cross_faults(settings: Settings) -> list[str]:
     """Faults between blocks."""
-    faults = []
-    floors = {*MASK_FLOORS, *LABEL_FLOORS, "coin_at_prevalence"}
-    for name in settings.methods:
-        if name in floors:
-            faults.append(f"methods.{name}: this name belongs to a floor; choose another")
-        if name.removesuffix(AREA_SUFFIX) in settings.methods and name.endswith(AREA_SUFFIX):
-            faults.append(
-                f"methods.{name}: this name stands for the verdicts of "
-                f"'{name.removesuffix(AREA_SUFFIX)}' by area; choose another"
-            )
-    if settings.audit.threshold_on_scored == "stop":
-        for name, block in settings.methods.items():
-            if getattr(block, "uses_test_truth", False):
-                faults.append(
-                    f"methods.{name}.binarise: '{block.binarise}' looks at the images that are "
-                    "scored, and audit.threshold_on_scored is stop; set binarise: good or union, "
-                    "or audit: {threshold_on_scored: flag}"
-                )
-    for dataset, prompts in settings.prompts.items():
-        if dataset not in settings.datasets:
-            known = ", ".join(settings.datasets)
-            faults.append(f"prompts.{dataset}: there is no such data set; data sets: {known}")
-        if NO_PROMPT in prompts:
-            faults.append(
-                f"prompts.{dataset}.{NO_PROMPT}: this name stands for 'no prompt'; choose another"
-            )
-    for dataset, block in settings.datasets.items():
-        unknown = [m for m in block.methods or () if m not in settings.methods]
-        for method in sorted({m for m in block.methods or () if block.methods.count(m) > 1}):
-            faults.append(f"datasets.{dataset}.methods: '{method}' stands here twice; keep one")
-        for method in unknown:
-            known = ", ".join(settings.methods) or "none"
-            faults.append(
-                f"datasets.{dataset}.methods: there is no method block '{method}'; blocks: {known}"
-            )
-        if unknown:
-            continue
-        for method in settings.methods_of(dataset):
-            if not settings.prompts_of(dataset, method):
-                example = _PROMPT_EXAMPLES[settings.methods[method].prompt_key]
-                faults.append(
-                    f"prompts.{dataset}: method '{method}' needs a text prompt here; add for "
-                    f"example prompts: {{{dataset}: {{plain: {{{example}}}}}}}, "
-                    f"or list the methods to run under datasets.{dataset}.methods"
-                )
-        has_training = getattr(block, "n_train", block.split.train_fraction)
-        for method in settings.methods_of(dataset):
-            kept_none = block.split.kind == "all" or block.generated
-            if settings.methods[method].kind == "few_shot" and kept_none and not has_training:
-                remedy = (
-                    f"set datasets.{dataset}.n_train"
-                    if block.generated
-                    else f"set datasets.{dataset}.split: {{kind: all, train_fraction: 0.2}}"
-                )
-                faults.append(
-                    f"methods.{method}: few_shot learns from good training images, and data set "
-                    f"'{dataset}' keeps none back; {remedy}, or list the methods to run under "
-                    f"datasets.{dataset}.methods"
-                )
-        for method in block.methods or ():
-            if settings.methods[method].needs_reference and block.reference == "none":
-                faults.append(
-                    f"datasets.{dataset}.methods: '{method}' needs a reference image, but "
-                    f"datasets.{dataset}.reference is none; set reference: auto"
-                )
+    faults = [*_method_faults(settings), *_prompt_faults(settings)]
+    for name in settings.datasets:
+        faults += _dataset_faults(settings, name)
     return faults
 
 
-def _file_faults(settings: Settings, folder: Path) -> list[str]:
+def _method_faults(settings: Settings) -> Iterator[str]:
+    floors = {*MASK_FLOORS, *LABEL_FLOORS, "coin_at_prevalence"}
+    for name, block in settings.methods.items():
+        if name in floors:
+            yield f"methods.{name}: this name belongs to a floor; choose another"
+        of = name.removesuffix(AREA_SUFFIX)
+        if of != name and of in settings.methods:
+            yield (
+                f"methods.{name}: this name stands for the verdicts of '{of}' by area; choose "
+                "another"
+            )
+        stops = settings.audit.threshold_on_scored == "stop"
+        if stops and getattr(block, "uses_test_truth", False):
+            yield (
+                f"methods.{name}.binarise: '{block.binarise}' looks at the images that are "
+                "scored, and audit.threshold_on_scored is stop; set binarise: good or union, "
+                "or audit: {threshold_on_scored: flag}"
+            )
+
+
+def _prompt_faults(settings: Settings) -> Iterator[str]:
+    for dataset, prompts in settings.prompts.items():
+        if dataset not in settings.datasets:
+            known = ", ".join(settings.datasets)
+            yield f"prompts.{dataset}: there is no such data set; data sets: {known}"
+        if NO_PROMPT in prompts:
+            yield f"prompts.{dataset}.{NO_PROMPT}: this name stands for 'no prompt'; choose another"
+
+
+def _dataset_faults(settings: Settings, dataset: str) -> Iterator[str]:
+    """Faults between a data set and the methods that run on it."""
+    block, key = settings.datasets[dataset], f"datasets.{dataset}"
+    listed = block.methods or ()
+    for method in sorted({m for m in listed if listed.count(m) > 1}):
+        yield f"{key}.methods: '{method}' stands here twice; keep one"
+    if unknown := [m for m in listed if m not in settings.methods]:
+        known = ", ".join(settings.methods) or "none"
+        for method in unknown:
+            yield f"{key}.methods: there is no method block '{method}'; blocks: {known}"
+        return
+    for method in settings.methods_of(dataset):
+        if not settings.prompts_of(dataset, method):
+            example = _PROMPT_EXAMPLES[settings.methods[method].prompt_key]
+            yield (
+                f"prompts.{dataset}: method '{method}' needs a text prompt here; add for "
+                f"example prompts: {{{dataset}: {{plain: {{{example}}}}}}}, "
+                f"or list the methods to run under {key}.methods"
+            )
+    has_training = getattr(block, "n_train", block.split.train_fraction)
+    for method in settings.methods_of(dataset):
+        kept_none = block.split.kind == "all" or block.generated
+        if settings.methods[method].kind == "few_shot" and kept_none and not has_training:
+            remedy = (
+                f"set {key}.n_train"
+                if block.generated
+                else f"set {key}.split: {{kind: all, train_fraction: 0.2}}"
+            )
+            yield (
+                f"methods.{method}: few_shot learns from good training images, and data set "
+                f"'{dataset}' keeps none back; {remedy}, or list the methods to run under "
+                f"{key}.methods"
+            )
+    for method in listed:
+        if settings.methods[method].needs_reference and block.reference == "none":
+            yield (
+                f"{key}.methods: '{method}' needs a reference image, but {key}.reference is none; "
+                "set reference: auto"
+            )
+
+
+def _file_faults(settings: Settings, folder: Path) -> Iterator[str]:
     """Files and folders that must exist before the first job and cannot be fetched."""
-    faults = []
     for name, block in settings.datasets.items():
-        if isinstance(block, FolderDataset) and not (folder / block.root).is_dir():
-            faults.append(
+        is_own = not (block.generated or block.fetchable)
+        if is_own and not (folder / block.root).is_dir():
+            yield (
                 f"datasets.{name}.root: there is no folder {block.root}; give the folder that "
-                "holds OK/ and NOK/"
+                f"holds {block.layout}"
             )
         key = f"datasets.{name}.reference"
         if isinstance(block.reference, dict):
             for category, path in block.reference.items():
                 if path != "auto" and not (folder / path).is_file():
-                    faults.append(
-                        f"{key}.{category}: there is no file {path}; give an image or auto"
-                    )
+                    yield f"{key}.{category}: there is no file {path}; give an image or auto"
         elif block.reference not in ("auto", "none") and not (folder / block.reference).is_file():
-            faults.append(f"{key}: there is no file {block.reference}; give an image, auto or none")
+            yield f"{key}: there is no file {block.reference}; give an image, auto or none"
     for network in settings.used_networks():
         for file in network_files(network, getattr(settings.models, network)):
+            key = f"models.{network}.{file.key}"
+            wanted = "a folder" if file.key == "text_encoder" else "a file"
             if file.path is None:
-                faults.append(
-                    f"models.{network}.{file.key}: this variant has no file of its own; give a path"
-                )
-            elif not file.is_obtainable and not (folder / file.path).exists():
-                faults.append(
-                    f"models.{network}.{file.key}: there is no file {file.path}; put it there"
-                )
-            elif (path := folder / file.path).exists() and path.is_dir() != (
-                file.key == "text_encoder"
-            ):
-                wanted = "a folder" if file.key == "text_encoder" else "a file"
-                faults.append(
-                    f"models.{network}.{file.key}: {file.path} is not {wanted}; give {wanted}"
-                )
-    return faults
+                yield f"{key}: this variant has no file of its own; give a path"
+            elif not (path := folder / file.path).exists():
+                if not file.is_obtainable:
+                    yield f"{key}: there is no file {file.path}; put it there"
+            elif path.is_dir() != (file.key == "text_encoder"):
+                yield f"{key}: {file.path} is not {wanted}; give {wanted}"
 
 
 def json_schema() -> dict[str, Any]:

@@ -7,30 +7,27 @@ because the Snakefile imports it for every job.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
-from realitycheck.core.constants import (
-    NO_PROMPT,
-)
-from realitycheck.core.settings import (
-    FilePath,
-    Fraction,
-    Name,
-    _Strict,
-)
-from realitycheck.datasets.registry import DatasetSettings
-from realitycheck.datasets.settings import _DatasetSettings
+from realitycheck.core.constants import NO_PROMPT
+from realitycheck.core.settings import FilePath, Fraction, Name, Strict
+from realitycheck.datasets.registry import any_dataset
+from realitycheck.datasets.settings import DatasetBlock
 from realitycheck.methods.registry import MethodSettings
 from realitycheck.methods.settings import PromptSettings
 from realitycheck.models.registry import network
 from realitycheck.models.settings import DETECTION_FLOOR, ModelsSettings
 
+#: A data set's block, in any format.
+if TYPE_CHECKING:
+    AnyDataset = Any
+else:
+    AnyDataset = any_dataset()
 
-class ComputeSettings(_Strict):
+
+class ComputeSettings(Strict):
     """Where and how the networks run."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -60,7 +57,7 @@ class ComputeSettings(_Strict):
     )
 
 
-class EvaluationSettings(_Strict):
+class EvaluationSettings(Strict):
     """How scores are summed up."""
 
     n_resamples: int = Field(10_000, ge=200, description="bootstrap resamples")
@@ -75,8 +72,8 @@ class EvaluationSettings(_Strict):
     tries_file: FilePath = Field(
         "ledger/tries.jsonl",
         min_length=1,
-        description="everything ever tried, by which decisions are proven; only ever added to, never "
-        "deleted by a run, shared by several results or users. Not inside results_dir",
+        description="everything ever tried, by which decisions are proven; only ever added to, "
+        "never deleted by a run, shared by several results or users. Not inside results_dir",
     )
 
     min_covered_share: float = Field(
@@ -92,7 +89,7 @@ class EvaluationSettings(_Strict):
         return self.model_dump(mode="json", include={"n_resamples", "confidence", "seed"})
 
 
-class ReportSettings(_Strict):
+class ReportSettings(Strict):
     """What is drawn."""
 
     n_overlays: int = Field(6, ge=1, le=50, description="rows of an overlay figure")
@@ -104,7 +101,7 @@ class ReportSettings(_Strict):
     )
 
 
-class RequirementsSettings(_Strict):
+class RequirementsSettings(Strict):
     """What the product asks of an inspection."""
 
     max_slip_rate: Fraction = Field(0.02, description="share of defective parts that may pass")
@@ -124,7 +121,7 @@ class RequirementsSettings(_Strict):
 Consequence = Literal["stop", "flag"]
 
 
-class AuditSettings(_Strict):
+class AuditSettings(Strict):
     """What each finding of the audit leads to: the run stops, or every affected row is flagged."""
 
     reference_is_scored: Consequence = Field(
@@ -150,13 +147,13 @@ class AuditSettings(_Strict):
     )
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """All settings of a run."""
 
     results_dir: FilePath = Field(
         "results", min_length=1, description="folder of everything computed"
     )
-    datasets: dict[Name, DatasetSettings] = Field(min_length=1)
+    datasets: dict[Name, AnyDataset] = Field(min_length=1)
     prompts: dict[Name, dict[Name, PromptSettings]] = Field(default_factory=dict)
     methods: dict[Name, MethodSettings] = Field(default_factory=dict)
     models: ModelsSettings = ModelsSettings()
@@ -231,7 +228,7 @@ class Settings(_Strict):
     def generator_settings(self, dataset: str) -> dict[str, Any]:
         """What a synthetic data set is drawn with."""
         block = self.datasets[dataset]
-        shared = set(_DatasetSettings.model_fields) | {"format"}
+        shared = set(DatasetBlock.model_fields) | {"format"}
         return block.model_dump(mode="json", exclude=shared)
 
     def preparation_settings(self, dataset: str) -> dict[str, Any]:
@@ -239,15 +236,16 @@ class Settings(_Strict):
         block = self.datasets[dataset]
         settings = block.model_dump(
             mode="json",
-            include={"format", "root", "categories", "split", "reference", "intensity"}
+            include={"split", "reference", "intensity"}
             | {"allow_duplicates", "missing_masks", "max_decoded_mb"}
             | {"mask_values", "mask_background", "mask_orientation"},
         )
         if block.generated:
-            settings["root"] = f"{self.results_dir}/raw/{dataset}"
+            settings |= {"format": "folder", "root": f"{self.results_dir}/raw/{dataset}"}
             if not block.n_train:  # then there is no folder of training images
                 settings["split"] = {**settings["split"], "kind": "all"}
-            settings["format"] = "folder"
+        else:
+            settings |= block.listing_settings()
         named = {
             f"datasets.{dataset}.{key}": sorted(getattr(block, key))
             for key in ("reference", "object_name")

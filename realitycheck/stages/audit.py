@@ -1,6 +1,6 @@
 """Audit: what would make a number say more than it knows, looked for before anything costs time.
 
-Some findings void a number (a model was shown what it is scored on) and stop the run; others a
+Some findings invalidate a score (a model was shown what it is scored on) and stop the run; others a
 reader must know, and they stand as a flag beside every row they touch. `audit` in the settings says
 which is which.
 """
@@ -56,7 +56,7 @@ def audit_dataset(
     keeps_back: str | None = None,
     n_workers: int = 1,
 ) -> list[dict[str, Any]]:
-    """Look through a data set for what would void its numbers.
+    """Check a data set for leakage, duplicates and label faults.
 
     Args:
         dataset: The data set's id.

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.masks import decode_mask, masks_of
+from realitycheck.core.masks import DEFECT, UNDECIDED, connected_regions, decode_mask, masks_of
 from realitycheck.core.pictures import read_warped
 from realitycheck.core.schemas import NOT_JUDGED
 from realitycheck.core.tables import check_rows
 from realitycheck.methods.thresholds import cross_fit_thresholds
-from realitycheck.metrics.iou import DEFECT, UNDECIDED, score_mask, with_lost_truth
+from realitycheck.metrics.iou import score_mask, with_lost_truth
 
 
 def score_masks(
@@ -133,12 +133,11 @@ def score_defects(
                 _on_whole_canvas(image, each) for each in (defective, mask, on_canvas)
             )
             defective |= _whole_truth(image)
-        n_regions, regions = cv2.connectedComponents(defective.astype(np.uint8), connectivity=8)
-        areas = np.bincount(regions.ravel(), minlength=n_regions)
-        covered = np.bincount(regions[mask], minlength=n_regions)
-        lost = np.bincount(regions[~on_canvas], minlength=n_regions)
-        for number in range(1, n_regions):
-            area, share = int(areas[number]), float(covered[number] / areas[number])
+        regions, _, areas = connected_regions(defective)
+        covered = np.bincount(regions[mask], minlength=len(areas) + 1)
+        lost = np.bincount(regions[~on_canvas], minlength=len(areas) + 1)
+        for number, area in enumerate(areas.tolist(), start=1):
+            share = float(covered[number] / area)
             yield {
                 **{key: verdict[key] for key in ("dataset", "method", "prompt")},
                 **{key: image[key] for key in ("category", "group", "defect_type")},

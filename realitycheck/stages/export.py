@@ -41,7 +41,8 @@ def export_dataset(
         dataset: The data set's id.
         files: `manifest`, `transforms` and `truth` tables, and, one per run, `masks`, `scores` and
             `verdicts`.
-        outputs: `truth` and `table`, and `masks`, in the order of those in `files`.
+        outputs: `truth` and `table`, and, in the order of the masks in `files`, `masks` and
+            `results`.
         methods: What is said of each method.
     """
     manifest = read_table(files["manifest"], schema=MANIFEST)
@@ -54,15 +55,18 @@ def export_dataset(
         description=f"Ground truth of {dataset}; undecided pixels are left out",
         version=package_version(),
     )
-    for path, output in zip(files["masks"], outputs["masks"], strict=True):
+    written = zip(files["masks"], outputs["masks"], outputs["results"], strict=True)
+    for path, as_data_set, as_results in written:
         method, prompt = Path(path).parts[-3:-1]
+        masks = read_table(path, schema=MASKS)
         write_coco(
-            output,
+            as_data_set,
             images,
-            mask_annotations(images, read_table(path, schema=MASKS)),
+            mask_annotations(images, masks),
             description=f"What {method} marks under the prompt {prompt} on {dataset}",
             version=package_version(),
         )
+        write_coco_results(as_results, mask_annotations(images, masks))
     # Scores and the verdicts behind them lie in folders of the same method and prompt.
     verdicts = {Path(path).parts[-3:-1]: path for path in files["verdicts"]}
     runs = (
@@ -191,6 +195,48 @@ def write_coco(
 
     write_atomically(path, write)
     return {"n_images": len(listed), "n_annotations": n_written}
+
+
+def write_coco_results(
+    path: str | Path, annotations: Iterable[tuple[int, np.ndarray, Mapping[str, Any]]]
+) -> int:
+    """Write predictions as COCO's array of results, one entry per connected region.
+
+    Image and category ids are those of the truth that `write_coco` writes. There is no box: a
+    reader takes it, and the area, from the mask. A method that gives no score has 1 in every entry.
+
+    Source: COCO's results format, "object segmentation", with run lengths.
+
+    Args:
+        path: File to write.
+        annotations: As `mask_annotations` yields them.
+
+    Returns:
+        Number of entries.
+    """
+    from pycocotools import mask as coco
+
+    n_written = 0
+
+    def write(temporary: str) -> None:
+        nonlocal n_written
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write("[")
+            for place, mask, fields in annotations:
+                for region in regions_of(mask):
+                    (lengths,) = coco.frPyObjects([region.polygon.ravel().tolist()], *mask.shape)
+                    entry = {
+                        "image_id": place + 1,
+                        "category_id": CATEGORY["id"],
+                        "segmentation": lengths | {"counts": lengths["counts"].decode("ascii")},
+                        "score": fields.get("score", 1.0),
+                    }
+                    file.write(("," if n_written else "") + "\n" + json.dumps(entry))
+                    n_written += 1
+            file.write("\n]\n")
+
+    write_atomically(path, write)
+    return n_written
 
 
 def write_images_csv(

@@ -127,7 +127,7 @@ def write_page(
         "asked": [[datasets[row[0]]["name"], *row[1:]] for row in about["asked"]],
         "runs": records,
         "networks": [_network_row(n, v, results) for n, v in about["networks"].items()],
-        "licences": licences_of(about["formats"], datasets),
+        "licences": licences_of(about["licences"], datasets),
         "versions": _versions(records),
         "runtimes": read_runtimes(benchmarks_folder, [*datasets, *about["networks"], "all"]),
     }

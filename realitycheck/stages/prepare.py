@@ -52,10 +52,9 @@ def prepare_dataset(
 
     Args:
         dataset: The data set's id.
-        settings: Format, root, split, reference, intensity, how masks are read, max_decoded_mb,
-            and the categories that the settings name, by key path.
+        settings: As `Settings.preparation_settings` gives them.
         manifest_path: Table of the scored images.
-        train_path: Table of the good images kept for thresholds and references.
+        train_path: Table of the training images.
         references_path: Table of the reference image of each category.
         digests_path: JSON that later stages are planned from.
         inventory_path: Table of what the folder holds.

@@ -1,4 +1,4 @@
-"""Stage 6: score maps beside the truth, pixel by pixel, one row a category.
+"""Stage 6: score maps beside the truth, pixel by pixel, one row per category.
 
 No map is stored for it: each is made again from what the segment stage kept (SAA+'s masks and
 scores, CLIP Surgery's patch features, the aligned image and its reference), so disk and memory stay

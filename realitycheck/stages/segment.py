@@ -1,4 +1,4 @@
-"""Stage 4: what every segmentation method shares: one mask an image, as a table and as PNG."""
+"""Stage 4: what every segmentation method shares: one mask per image, as a table and as PNG."""
 
 from __future__ import annotations
 

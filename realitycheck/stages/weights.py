@@ -39,7 +39,7 @@ def obtain(network: str, files: Sequence[Mapping[str, Any]], *, trigger: str) ->
         for name in file["official"]:
             is_folder = len(file["official"]) > 1
             place = Path(file["path"])
-            _fetch_official(name, place / published[name].file_name if is_folder else place)
+            _fetch_official(name, place / published[name].name if is_folder else place)
     found = {
         file["key"]: {"path": file["path"], "sha256": weights_digest(file["path"])}
         for file in files
@@ -84,13 +84,7 @@ def _fetch_official(name: str, place: Path) -> None:
                 "that in the settings, under models, which uses it as it is"
             )
         return
-    fetch(
-        known.url,
-        place,
-        sha256=known.sha256,
-        size_bytes=known.size_bytes,
-        mirrors=known.mirrors,
-    )
+    fetch(known, place)
 
 
 def _copy_shipped(name: str, target: Path) -> None:

@@ -69,6 +69,7 @@ def site(tmp_path_factory):
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     return folder / "site"
@@ -172,6 +173,7 @@ def rules(tmp_path_factory):
         cwd=tmp_path_factory.mktemp("workflow"),
         capture_output=True,
         text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     names = set(re.findall(r"^(\w+)(?: \(|$)", run.stdout, re.MULTILINE))

@@ -230,3 +230,15 @@ def test_parts_of_the_gpu_benchmark_run_on_a_processor_too(benchmark, tmp_path, 
 def test_gpu_benchmark_says_that_there_is_no_gpu(benchmark):
     with pytest.raises(SystemExit, match="no CUDA device here; run this on a machine with one"):
         benchmark("on_gpu")
+
+
+def test_products_are_counted_exactly(benchmark, monkeypatch):
+    """By torch's own counter: a figure that is the same on every machine."""
+    clock = importlib.import_module("_full_size").Clock
+    monkeypatch.setattr(clock, "counts", True)
+    with torch.inference_mode(), clock() as counted:
+        torch.nn.functional.linear(torch.ones(3, 4), torch.ones(5, 4))
+        torch.nn.functional.conv2d(torch.ones(1, 2, 6, 6), torch.ones(7, 2, 3, 3))
+        heads = torch.ones(1, 2, 6, 8)
+        torch.nn.functional.scaled_dot_product_attention(heads, heads, heads)
+    assert counted.gmac == pytest.approx((60 + 7 * 16 * 18 + 2 * 2 * 6 * 6 * 8) / 1e9)

@@ -38,7 +38,7 @@ def resize_mask(run):
 
 
 def assert_one_fault(said, *paths):
-    """The message has one line a fault, which begins with the file and goes on with a remedy."""
+    """The message has one line per fault, which begins with the file and goes on with a remedy."""
     lines = re.findall(r"^  \S+\.png: .+; .+$", said, re.MULTILINE)
     assert sorted(line.split(": ")[0].split("/")[-1] for line in lines) == sorted(
         path.name for path in paths
@@ -157,8 +157,8 @@ def test_words_are_looked_up_once_the_vocabulary_is_there(new_run, tmp_path):
             }
             fields = ", ".join(f"{key}={value!r}" for key, value in changed.items())
             module.write(
-                f"GROUNDING_DINO.known[{known!r}] = KnownFile(\n"
-                f"    file_name={name!r}, licence='Apache-2.0', {fields}\n)\n"
+                f"GROUNDING_DINO.known[{known!r}] = RemoteFile(\n"
+                f"    name={name!r}, licence='Apache-2.0', {fields}\n)\n"
             )
     try:
         said = run.fail()

@@ -48,7 +48,8 @@ def scores(dataset):
 def exports(dataset):
     """Outputs of the export of a data set."""
     names = ["truth.coco.json", "images.csv"]
-    names += [f"{run}/predictions.coco.json" for run in RUNS[dataset]]
+    for form in ("predictions", "results"):
+        names += [f"{run}/{form}.coco.json" for run in RUNS[dataset]]
     return {f"export_{dataset}": {f"exports/{dataset}/{name}" for name in names}}
 
 

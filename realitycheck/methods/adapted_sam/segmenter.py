@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.core.files import write_atomically
+from realitycheck.core.masks import DEFECT, UNDECIDED
 from realitycheck.core.pictures import read_warped
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import check_rows
@@ -25,7 +26,6 @@ from realitycheck.methods.adapted_sam.algorithm import (
 from realitycheck.methods.base import Segmentation
 from realitycheck.methods.thresholds import segment
 from realitycheck.metrics.folds import assign_folds
-from realitycheck.metrics.iou import DEFECT, UNDECIDED
 from realitycheck.models.sam.model import SamDimensions, SamModel
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ class GroundedSamVariant:
     """The published code's slip, a switch; it touches the labels of boxes only, never a mask.
 
     Attributes:
-        strip_special: Whether `[CLS]` and `[SEP]` are left out of a label (oddity A2).
+        strip_special: Whether `[CLS]` and `[SEP]` are left out of a label (deviation A2).
     """
 
     strip_special: bool = False
@@ -115,7 +115,7 @@ def segment(
     """Unite the masks of all boxes that any prompt found.
 
     SAM's own prediction of a mask's quality plays no part, nor does a box's area. Where nothing is
-    found the mask is empty; the published code fails there (oddity A1).
+    found the mask is empty; the published code fails there (deviation A1).
 
     Args:
         detections: Stored result of the detector, one per prompt, from `grounding_dino.detect`.

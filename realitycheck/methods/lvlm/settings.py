@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from realitycheck.core.files import unwritable
 from realitycheck.core.registry import RegistryError
-from realitycheck.core.settings import FilePath, _Strict
+from realitycheck.core.settings import FilePath, Strict
 from realitycheck.lvlm.backends.base import Backend
 from realitycheck.lvlm.backends.egress import Endpoint, LeavesSiteError
 from realitycheck.lvlm.backends.openai_compatible import CLOUD_MODELS
@@ -34,7 +34,7 @@ def _known_backend(name: str) -> str:
         raise ValueError(f"{error}; {REPLAY} answers out of the ledger alone") from None
 
 
-class PriceSettings(_Strict):
+class PriceSettings(Strict):
     """Rates of a model, in USD per million tokens."""
 
     input: float = Field(ge=0)

@@ -39,7 +39,7 @@ class SaaPlusVariant:
 
     Attributes:
         bgr: SAM and the saliency network see swapped colour channels; the detector sees the right
-            ones (oddity D1).
+            ones (deviation D1).
         object_comma: A comma stays behind the object's name in its caption (D2).
         cubic_maps: Maps are brought to the evaluation's size by bicubic interpolation, which
             overshoots, instead of linear (D16).
@@ -81,7 +81,7 @@ def propose(
 
     A box stays if its score is above `box_threshold`, its relative area above 0 and below
     `max_area`, and its label does not contain the pass's filter phrase. The label is the decoded
-    text with `[CLS]` and `[SEP]`, and the phrase may lie within a longer word (oddity D15). The
+    text with `[CLS]` and `[SEP]`, and the phrase may lie within a longer word (deviation D15). The
     limits act on boxes, not on masks as in the article (D6).
 
     Args:
@@ -146,7 +146,7 @@ def best_masks(scores: np.ndarray, *, max_masks: int) -> np.ndarray:
 def overlay(masks: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Lay masks over each other: Σ mask · score / (1 + Σ mask), 0 where there is none.
 
-    The 1 in the divisor halves a pixel that one mask covers (oddity D7).
+    The 1 in the divisor halves a pixel that one mask covers (deviation D7).
 
     Args:
         masks: bool, (K, H, W).
@@ -198,7 +198,7 @@ def segment(
     """Turn stored detections into an anomaly map and its union mask.
 
     Where the detector finds no object, defects may be as large as the image allows and the image is
-    taken as one instance; the published code fails there (oddities D3, D4).
+    taken as one instance; the published code fails there (deviations D3, D4).
 
     Args:
         object_detection: For `Captions.object_caption`.

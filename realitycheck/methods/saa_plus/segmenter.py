@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.core.files import image_file
-from realitycheck.core.masks import decode_mask, encode_mask
+from realitycheck.core.masks import connected_regions, decode_mask, encode_mask
 from realitycheck.core.pictures import read_aligned, read_warped
 from realitycheck.core.provenance import digest_of
 from realitycheck.core.row_cache import finished_first, image_content
@@ -299,7 +299,6 @@ def saa_plus_segmenter(
         status = stored.status
         if status != "no_box":
             status = "ok" if mask.any() else "empty"
-        n_regions = cv2.connectedComponents(mask.astype(np.uint8))[0] - 1
-        return Segmentation(mask, stored.score, n_regions if mask.any() else 0, status)
+        return Segmentation(mask, stored.score, len(connected_regions(mask).sizes), status)
 
     return segment_one

@@ -65,7 +65,7 @@ def network_files(name: str, block: Any) -> list[NetworkFile]:
             files.append(NetworkFile(key, path, shipped=shipped if given is None else None))
         elif names := known.variants.get(variant, {}).get(key, ()):
             # A file at another place is the user's, whatever it holds: nothing is demanded of it.
-            place = f"{WEIGHTS_FOLDER}/{known.folders.get(key) or known.known[names[0]].file_name}"
+            place = f"{WEIGHTS_FOLDER}/{known.folders.get(key) or known.known[names[0]].name}"
             is_own = given is not None and os.path.normpath(given) != place
             files.append(NetworkFile(key, given) if is_own else NetworkFile(key, place, names))
         else:

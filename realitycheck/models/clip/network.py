@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from realitycheck.core.settings import FilePath, _Strict
-from realitycheck.models.base import KnownFile, Network
+from realitycheck.core.remote import RemoteFile
+from realitycheck.core.settings import FilePath, Strict
+from realitycheck.models.base import Network
 
 
-class ClipModel(_Strict):
+class ClipModel(Strict):
     """CLIP, also the base of CLIP Surgery."""
 
     variant: str | dict[str, int] = Field(
@@ -44,8 +45,8 @@ CLIP = Network(
     compute={"precision": "precision"},
     packages=("open_clip_torch",),
     known={
-        "clip_vit_b_16": KnownFile(
-            file_name="ViT-B-16.pt",
+        "clip_vit_b_16": RemoteFile(
+            name="ViT-B-16.pt",
             url=f"https://openaipublic.azureedge.net/clip/models/{_DIGEST}/ViT-B-16.pt",
             sha256=_DIGEST,
             size_bytes=350_837_078,

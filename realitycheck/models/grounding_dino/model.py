@@ -636,7 +636,7 @@ def select_boxes(detection: Detection, *, box_threshold: float) -> SelectedBoxes
     """Keep the boxes whose score is above a threshold (strictly), in the order of the queries.
 
     There is no suppression of overlapping boxes. The score of a box is its largest token score,
-    `[CLS]`, `[SEP]` and full stops included, which is how the detector is published (oddity A4).
+    `[CLS]`, `[SEP]` and full stops included, which is how the detector is published (deviation A4).
 
     Args:
         detection: Stored result of `detect`.
@@ -737,7 +737,7 @@ def phrase(
         variant: "groundingdino_py": every token counts, `[CLS]` and `[SEP]` too, as in the package
             and in SAA+. "text2seg": the first token and those from the 256th on are left out, and
             full stops are removed from the text, as in Text2Seg predict_dino; `[SEP]` can appear.
-        strip_special: Leave `[CLS]` and `[SEP]` out (oddity A2 turned right).
+        strip_special: Leave `[CLS]` and `[SEP]` out (deviation A2 corrected).
 
     Returns:
         The text, empty where no token passes.

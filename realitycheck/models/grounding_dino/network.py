@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from realitycheck.core.settings import FilePath, _Strict, check_numbers
-from realitycheck.models.base import KnownFile, Network
+from realitycheck.core.remote import RemoteFile
+from realitycheck.core.settings import FilePath, Strict, check_numbers
+from realitycheck.models.base import Network
 
 if TYPE_CHECKING:
     from realitycheck.models.grounding_dino.model import GroundingDinoModel as LoadedDetector
 
 
-class GroundingDinoModel(_Strict):
+class GroundingDinoModel(Strict):
     """GroundingDINO with the folder of its BERT tokenizer and configuration."""
 
     variant: Literal["swint_ogc", "everyday"] | dict[str, Any] = Field(
@@ -58,8 +59,8 @@ GROUNDING_DINO = Network(
     compute={"precision": "detector_precision"},
     packages=("groundingdino-py", "transformers"),
     known={
-        "grounding_dino_swint_ogc": KnownFile(
-            file_name="groundingdino_swint_ogc.pth",
+        "grounding_dino_swint_ogc": RemoteFile(
+            name="groundingdino_swint_ogc.pth",
             url=(
                 "https://github.com/IDEA-Research/GroundingDINO/releases/download/"
                 "v0.1.0-alpha/groundingdino_swint_ogc.pth"
@@ -73,15 +74,15 @@ GROUNDING_DINO = Network(
             licence="Apache-2.0",
         ),
         # The detector's own file carries BERT's weights, so of BERT only these two are needed.
-        "bert_base_uncased/config": KnownFile(
-            file_name="config.json",
+        "bert_base_uncased/config": RemoteFile(
+            name="config.json",
             url=f"{_BERT}/config.json",
             sha256="7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20",
             size_bytes=570,
             licence="Apache-2.0",
         ),
-        "bert_base_uncased/vocab": KnownFile(
-            file_name="vocab.txt",
+        "bert_base_uncased/vocab": RemoteFile(
+            name="vocab.txt",
             url=f"{_BERT}/vocab.txt",
             sha256="07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
             size_bytes=231_508,

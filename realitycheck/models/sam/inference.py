@@ -1,7 +1,7 @@
 """Segment Anything (SAM): the image encoder once per image, then cheap prompts on its embedding.
 
 The encoder costs nearly everything (2,981 GMAC for ViT-H) and knows nothing of prompts; the prompt
-encoder and the mask decoder cost 1.8 GMAC a prompt. So the three parts load apart: a job that only
+encoder and the mask decoder cost 1.8 GMAC per prompt. So the three parts load apart: a job that only
 decodes stored embeddings never reads the encoder's weights.
 
 Source: Kirillov et al. (2023), "Segment Anything", and the package `segment_anything`, whose
@@ -113,7 +113,7 @@ def encode_images(
         sam: A model with its image encoder.
         images: N images, each uint8 RGB (H, W, 3), of any sizes.
         colour_order: "rgb", or "bgr" to show the encoder swapped channels, as the published code of
-            SAA+ does (oddity D1).
+            SAA+ does (deviation D1).
         batch_size: Images per pass.
 
     Returns:

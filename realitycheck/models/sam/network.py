@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from realitycheck.core.settings import FilePath, _Strict, check_numbers
-from realitycheck.models.base import KnownFile, Network
+from realitycheck.core.remote import RemoteFile
+from realitycheck.core.settings import FilePath, Strict, check_numbers
+from realitycheck.models.base import Network
 
 if TYPE_CHECKING:
     from realitycheck.models.sam.model import SamModel as LoadedSam
 
 
-class SamModel(_Strict):
+class SamModel(Strict):
     """Segment Anything."""
 
     variant: Literal["vit_h", "vit_l", "vit_b", "everyday"] | dict[str, Any] = Field(
@@ -61,9 +62,9 @@ def _load(
     )
 
 
-def _published(name: str, *, sha256: str, size_bytes: int) -> KnownFile:
-    return KnownFile(
-        file_name=name,
+def _published(name: str, *, sha256: str, size_bytes: int) -> RemoteFile:
+    return RemoteFile(
+        name=name,
         url=f"https://dl.fbaipublicfiles.com/segment_anything/{name}",
         sha256=sha256,
         size_bytes=size_bytes,

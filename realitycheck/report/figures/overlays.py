@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.core.files import image_file
-from realitycheck.core.masks import decode_mask, mask_like
+from realitycheck.core.masks import connected_regions, decode_mask, mask_like
 from realitycheck.core.pictures import read_aligned, read_warped
 from realitycheck.core.schemas import MASKS, NOT_JUDGED
 from realitycheck.core.tables import read_table
-from realitycheck.core.views import DARK, check_image, draw_overlay
+from realitycheck.core.views import DARK, check_drawable, draw_overlay
 from realitycheck.report.figures.style import (
     head_inches,
     new_figure,
@@ -346,7 +346,7 @@ def _overlay_row(
         truth = truth == 255
     layers = [empty, empty if truth is None else truth, *(masks[method] for method in methods)]
     for layer in layers:
-        check_image(image, layer)
+        check_drawable(image, layer)
     scale = cell_px / max(image.shape[:2])
     size = tuple(max(1, round(side * scale)) for side in image.shape[:2])
     cells = [draw_overlay(image, layer, size_px=size) for layer in layers]
@@ -369,8 +369,8 @@ def _small_defect_window(truth: np.ndarray) -> tuple[int, int, int, int] | None:
     height, width = truth.shape
     if not 0 < truth.mean() < _SMALL_SHARE:
         return None
-    _, _, regions, _ = cv2.connectedComponentsWithStats(truth.astype(np.uint8), connectivity=8)
-    x, y, region_width, region_height, _ = regions[1 + np.argmax(regions[1:, cv2.CC_STAT_AREA])]
+    _, boxes, sizes = connected_regions(truth)
+    x, y, region_width, region_height = boxes[np.argmax(sizes)]
     shorter = min(height, width)
     side = max(round(2.2 * max(region_width, region_height)), round(shorter / 16), 12)
     if side > shorter * _INSET_SHARE / _LEAST_ZOOM:

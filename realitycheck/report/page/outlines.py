@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from realitycheck.core.masks import resize_mask
+from realitycheck.core.masks import connected_regions, resize_mask
 
 #: Longer side of the grid that outlines for the screen are drawn on.
 SCREEN_SIDE = 320
@@ -44,11 +44,9 @@ def regions_of(mask: np.ndarray) -> Iterator[Region]:
     Yields:
         Its regions from the top down.
     """
-    n_regions, labels, boxes, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=8
-    )
-    for number in range(1, n_regions):
-        x, y, width, height, area = (int(value) for value in boxes[number])
+    labels, boxes, sizes = connected_regions(mask)
+    for number, (box, area) in enumerate(zip(boxes.tolist(), sizes.tolist(), strict=True), start=1):
+        x, y, width, height = box
         window = labels[y : y + height, x : x + width] == number
         outer, *holes = edge_loops(window)
         polygon = outer

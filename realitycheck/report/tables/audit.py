@@ -10,7 +10,7 @@ import pandas as pd
 from realitycheck.core.constants import AUDIT_CHECKS
 from realitycheck.core.parquet import read_frame
 from realitycheck.core.schemas import AUDIT_FINDINGS, MANIFEST, TRUTH, WHOLE_DATASET
-from realitycheck.core.tables import Schema, _int, _text
+from realitycheck.core.tables import INTEGER, TEXT, Schema
 from realitycheck.datasets.findings import NOTHING, Finding, count_text, named_defects
 from realitycheck.report.results import Results
 from realitycheck.report.tables.base import dataset_name, method_name
@@ -19,16 +19,16 @@ from realitycheck.report.text import TableText, named_run, table_by_run
 AUDIT = Schema(
     "audit",
     (
-        ("dataset", _text),
-        ("method", _text),  # "*" with the prompt: the check found nothing in the data set
-        ("prompt", _text),
-        ("check", _text),
-        ("finding", _text),
-        ("n_affected", _int),  # images; 0: nothing was found
-        ("example", _text),
-        ("consequence", _text),
-        ("dataset_name", _text),
-        ("method_name", _text),
+        ("dataset", TEXT),
+        ("method", TEXT),  # "*" with the prompt: the check found nothing in the data set
+        ("prompt", TEXT),
+        ("check", TEXT),
+        ("finding", TEXT),
+        ("n_affected", INTEGER),  # images; 0: nothing was found
+        ("example", TEXT),
+        ("consequence", TEXT),
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
     ),
     ("dataset", "method", "prompt", "check"),
     {"check": frozenset(AUDIT_CHECKS)},

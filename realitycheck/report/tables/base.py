@@ -15,7 +15,7 @@ import pandas as pd
 
 from realitycheck.core.constants import MASK_FLOORS, OWN_WEIGHTS
 from realitycheck.core.schemas import SCORES
-from realitycheck.core.tables import Schema, _bool, _int, _real, _text
+from realitycheck.core.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
 from realitycheck.metrics.baselines import FLOORS
 from realitycheck.report.results import KEYS, Notes
 from realitycheck.report.tables.published import load_published
@@ -42,17 +42,17 @@ _UNJUDGED_WORDS = {
 NO_VARIATION = "no variation among the images to estimate an interval from"
 #: Columns that end Tables 1 and 2.
 DESCRIPTION = (
-    ("dataset_name", _text),
-    ("method_name", _text),
-    ("kind", _text),
-    ("variant", _text),
-    ("model", _text),
-    ("uses_test_truth", _bool),
-    ("is_floor", _bool),
-    ("status_counts", _text),
-    ("n_groups", _int),
-    ("confidence", _real),
-    ("note", _text),
+    ("dataset_name", TEXT),
+    ("method_name", TEXT),
+    ("kind", TEXT),
+    ("variant", TEXT),
+    ("model", TEXT),
+    ("uses_test_truth", BOOLEAN),
+    ("is_floor", BOOLEAN),
+    ("status_counts", TEXT),
+    ("n_groups", INTEGER),
+    ("confidence", REAL),
+    ("note", TEXT),
 )
 
 

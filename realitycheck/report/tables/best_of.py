@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.tables import Schema, _int, _real, _text
+from realitycheck.core.tables import INTEGER, REAL, TEXT, Schema
 from realitycheck.metrics.optimism import winners_optimism
 from realitycheck.report.results import KEYS, Notes, Results
 from realitycheck.report.tables.base import (
@@ -32,17 +32,17 @@ _MAX_SPLITS = 1000
 BEST_OF = Schema(
     "best of several",
     (
-        ("dataset", _text),
-        ("quantity", _text),
-        ("method", _text),  # the best one
-        ("prompt", _text),
-        ("score", _real),  # unanswered parts count as wrong
-        ("shrinkage", _real),  # by how much it is expected to be worse; null: halves too small
-        ("expected", _real),  # score after that
-        ("n_compared", _int),  # among which it is the best here
-        ("n_tries", _int),  # everything ever tried on the parts
-        ("dataset_name", _text),
-        ("method_name", _text),
+        ("dataset", TEXT),
+        ("quantity", TEXT),
+        ("method", TEXT),  # the best one
+        ("prompt", TEXT),
+        ("score", REAL),  # unanswered parts count as wrong
+        ("shrinkage", REAL),  # by how much it is expected to be worse; null: halves too small
+        ("expected", REAL),  # score after that
+        ("n_compared", INTEGER),  # among which it is the best here
+        ("n_tries", INTEGER),  # everything ever tried on the parts
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
     ),
     ("dataset", "quantity"),
     {"quantity": frozenset(QUANTITIES)},

@@ -12,7 +12,7 @@ import pandas as pd
 
 from realitycheck.core.constants import AREA_SUFFIX, MASK_FLOORS
 from realitycheck.core.schemas import MASKS
-from realitycheck.core.tables import Schema, _int, _real, _text, read_table
+from realitycheck.core.tables import INTEGER, REAL, TEXT, Schema, read_table
 from realitycheck.metrics.classification import (
     confusion,
     overkill_rate,
@@ -45,27 +45,27 @@ from realitycheck.report.text import (
 BREAKDOWN = Schema(
     "breakdown",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("by", _text),
-        ("value", _text),
-        ("n_images", _int),
-        ("n_nok", _int),
-        ("mean_iou", _real),
-        ("mean_iou_low", _real),
-        ("mean_iou_high", _real),
-        ("slip_rate", _real),
-        ("slip_rate_high", _real),
-        ("overkill_rate", _real),
-        ("overkill_rate_high", _real),
-        ("ok_with_mask_rate", _real),  # share of good images with a mask
-        ("ok_mask_area_share", _real),  # mean share of the image that such a mask covers
-        ("n_answered", _int),
-        ("n_scored", _int),  # defective images with truth and mask: what the IoU is taken over
-        ("dataset_name", _text),
-        ("method_name", _text),
-        ("rank", _int),  # order of the values of one `by`
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("by", TEXT),
+        ("value", TEXT),
+        ("n_images", INTEGER),
+        ("n_nok", INTEGER),
+        ("mean_iou", REAL),
+        ("mean_iou_low", REAL),
+        ("mean_iou_high", REAL),
+        ("slip_rate", REAL),
+        ("slip_rate_high", REAL),
+        ("overkill_rate", REAL),
+        ("overkill_rate_high", REAL),
+        ("ok_with_mask_rate", REAL),  # share of good images with a mask
+        ("ok_mask_area_share", REAL),  # mean share of the image that such a mask covers
+        ("n_answered", INTEGER),
+        ("n_scored", INTEGER),  # defective images with truth and mask: what the IoU is taken over
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
+        ("rank", INTEGER),  # order of the values of one `by`
     ),
     ("dataset", "method", "prompt", "by", "value"),
     {"by": frozenset({"category", "defect_type", "defect_size"})},

@@ -11,7 +11,7 @@ import pandas as pd
 
 from realitycheck.core.constants import MASK_FLOORS, NO_PROMPT
 from realitycheck.core.schemas import VERDICTS
-from realitycheck.core.tables import Schema, _bool, _int, _real, _text, read_table
+from realitycheck.core.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema, read_table
 from realitycheck.metrics.agreement import agreement_of
 from realitycheck.metrics.baselines import f2_floor, verdict_floors
 from realitycheck.metrics.classification import (
@@ -65,63 +65,63 @@ from realitycheck.report.text import (
 
 # What is known of a run's answers beside its verdicts.
 ANSWER_COLUMNS = (
-    ("n_samples", _int),  # answers of an image that its verdict is the majority of
-    ("fleiss_kappa", _real),  # agreement of the samples beyond chance
-    ("flip_rate", _real),  # share of images whose samples do not all agree
-    ("cost_per_1000_parts_usd", _real),  # missing where an answer has no price
+    ("n_samples", INTEGER),  # answers of an image that its verdict is the majority of
+    ("fleiss_kappa", REAL),  # agreement of the samples beyond chance
+    ("flip_rate", REAL),  # share of images whose samples do not all agree
+    ("cost_per_1000_parts_usd", REAL),  # missing where an answer has no price
 )
 _ANSWER_NAMES = [name for name, _ in ANSWER_COLUMNS]
 
 CLASSIFICATION = Schema(
     "classification",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("n_ok", _int),
-        ("n_nok", _int),
-        ("n_answered", _int),
-        ("tp", _real),  # float: the coin's counts are expected values
-        ("fp", _real),
-        ("fn", _real),
-        ("tn", _real),
-        ("precision", _real),
-        ("recall", _real),
-        ("f2", _real),
-        ("f2_low", _real),
-        ("f2_high", _real),
-        ("f2_floor", _real),  # best F2 that no model at all reaches on the same images
-        ("slip_rate", _real),
-        ("slip_rate_high", _real),  # one-sided upper bound
-        ("overkill_rate", _real),
-        ("overkill_rate_high", _real),  # one-sided upper bound
-        ("published_f2", _real),
-        ("f2_minus_published", _real),
-        ("is_no_better_than_floor", _bool),  # f2_high is not above f2_floor
-        ("n_images", _int),
-        ("n_unanswered_ok", _int),
-        ("n_unanswered_nok", _int),
-        ("f2_worst", _real),
-        ("f2_best", _real),
-        ("f2_interval", _text),
-        ("precision_worst", _real),
-        ("precision_best", _real),
-        ("precision_low", _real),
-        ("precision_high", _real),
-        ("recall_worst", _real),
-        ("recall_best", _real),
-        ("recall_low", _real),
-        ("recall_high", _real),
-        ("slip_rate_worst", _real),
-        ("slip_rate_best", _real),
-        ("slip_rate_low", _real),  # one-sided lower bound
-        ("overkill_rate_worst", _real),
-        ("overkill_rate_best", _real),
-        ("overkill_rate_low", _real),  # one-sided lower bound
-        ("published_words", _text),
-        ("published_source", _text),
-        ("verdict_by", _text),  # model; any mask; area: of the mask
-        ("unanswered_status", _text),  # why images have no verdict, with their numbers
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("n_ok", INTEGER),
+        ("n_nok", INTEGER),
+        ("n_answered", INTEGER),
+        ("tp", REAL),  # float: the coin's counts are expected values
+        ("fp", REAL),
+        ("fn", REAL),
+        ("tn", REAL),
+        ("precision", REAL),
+        ("recall", REAL),
+        ("f2", REAL),
+        ("f2_low", REAL),
+        ("f2_high", REAL),
+        ("f2_floor", REAL),  # best F2 that no model at all reaches on the same images
+        ("slip_rate", REAL),
+        ("slip_rate_high", REAL),  # one-sided upper bound
+        ("overkill_rate", REAL),
+        ("overkill_rate_high", REAL),  # one-sided upper bound
+        ("published_f2", REAL),
+        ("f2_minus_published", REAL),
+        ("is_no_better_than_floor", BOOLEAN),  # f2_high is not above f2_floor
+        ("n_images", INTEGER),
+        ("n_unanswered_ok", INTEGER),
+        ("n_unanswered_nok", INTEGER),
+        ("f2_worst", REAL),
+        ("f2_best", REAL),
+        ("f2_interval", TEXT),
+        ("precision_worst", REAL),
+        ("precision_best", REAL),
+        ("precision_low", REAL),
+        ("precision_high", REAL),
+        ("recall_worst", REAL),
+        ("recall_best", REAL),
+        ("recall_low", REAL),
+        ("recall_high", REAL),
+        ("slip_rate_worst", REAL),
+        ("slip_rate_best", REAL),
+        ("slip_rate_low", REAL),  # one-sided lower bound
+        ("overkill_rate_worst", REAL),
+        ("overkill_rate_best", REAL),
+        ("overkill_rate_low", REAL),  # one-sided lower bound
+        ("published_words", TEXT),
+        ("published_source", TEXT),
+        ("verdict_by", TEXT),  # model; any mask; area: of the mask
+        ("unanswered_status", TEXT),  # why images have no verdict, with their numbers
         *ANSWER_COLUMNS,
         *DESCRIPTION,
     ),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.tables import Schema, _int, _real, _text
+from realitycheck.core.tables import INTEGER, REAL, TEXT, Schema
 from realitycheck.metrics.baselines import FLOORS
 from realitycheck.metrics.intervals import stratified_bootstrap
 from realitycheck.metrics.paired import (
@@ -44,25 +44,25 @@ from realitycheck.report.text import (
 COMPARISON = Schema(
     "comparison",
     (
-        ("dataset", _text),
-        ("quantity", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("other_method", _text),
-        ("other_prompt", _text),
-        ("n", _int),  # parts that both were scored on
-        ("difference", _real),  # value minus other value
-        ("difference_low", _real),
-        ("difference_high", _real),
-        ("p_value", _real),
-        ("p_value_holm", _real),  # within the pairs of one data set and quantity
-        ("value", _real),  # of the method on those parts; of verdicts the share that is right
-        ("other_value", _real),
-        ("test", _text),
-        ("n_pairs", _int),  # comparisons of the same data set and quantity
-        ("dataset_name", _text),
-        ("method_name", _text),
-        ("other_method_name", _text),
+        ("dataset", TEXT),
+        ("quantity", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("other_method", TEXT),
+        ("other_prompt", TEXT),
+        ("n", INTEGER),  # parts that both were scored on
+        ("difference", REAL),  # value minus other value
+        ("difference_low", REAL),
+        ("difference_high", REAL),
+        ("p_value", REAL),
+        ("p_value_holm", REAL),  # within the pairs of one data set and quantity
+        ("value", REAL),  # of the method on those parts; of verdicts the share that is right
+        ("other_value", REAL),
+        ("test", TEXT),
+        ("n_pairs", INTEGER),  # comparisons of the same data set and quantity
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
+        ("other_method_name", TEXT),
     ),
     ("dataset", "quantity", "method", "prompt", "other_method", "other_prompt"),
     {"quantity": frozenset({"iou", "f2", "verdict"})},

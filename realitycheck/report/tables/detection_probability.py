@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.core.schemas import DEFECTS
-from realitycheck.core.tables import Schema, _int, _real, _text
+from realitycheck.core.tables import INTEGER, REAL, TEXT, Schema
 from realitycheck.metrics.detection_probability import (
     fit_pod,
     pod_band,
@@ -40,27 +40,27 @@ DETECTION_STATUSES = frozenset(
 DETECTION_PROBABILITY = Schema(
     "detection probability",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("unit", _text),
-        ("status", _text),
-        ("reason", _text),
-        ("n_defects", _int),
-        ("n_hits", _int),
-        ("n_misses", _int),
-        ("intercept", _real),  # of logit POD = intercept + slope · ln(area)
-        ("slope", _real),
-        ("a50", _real),  # area that is found with probability 0.5
-        ("a90", _real),
-        ("a90_95", _real),  # 95 % upper bound of a90; null where there is none
-        ("min_covered_share", _real),
-        ("smallest", _real),  # area of the smallest defect
-        ("largest", _real),
-        ("n_groups", _int),
-        ("dataset_name", _text),
-        ("method_name", _text),
-        ("note", _text),
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("unit", TEXT),
+        ("status", TEXT),
+        ("reason", TEXT),
+        ("n_defects", INTEGER),
+        ("n_hits", INTEGER),
+        ("n_misses", INTEGER),
+        ("intercept", REAL),  # of logit POD = intercept + slope · ln(area)
+        ("slope", REAL),
+        ("a50", REAL),  # area that is found with probability 0.5
+        ("a90", REAL),
+        ("a90_95", REAL),  # 95 % upper bound of a90; null where there is none
+        ("min_covered_share", REAL),
+        ("smallest", REAL),  # area of the smallest defect
+        ("largest", REAL),
+        ("n_groups", INTEGER),
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
+        ("note", TEXT),
     ),
     ("dataset", "method", "prompt"),
     {"status": DETECTION_STATUSES, "unit": frozenset({"px", "mm2"})},
@@ -69,13 +69,13 @@ DETECTION_PROBABILITY = Schema(
 DETECTION_CURVE = Schema(
     "detection curve",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("size", _real),  # area in the unit of the detection probability table
-        ("probability", _real),
-        ("probability_low", _real),  # one-sided 95 % bounds
-        ("probability_high", _real),
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("size", REAL),  # area in the unit of the detection probability table
+        ("probability", REAL),
+        ("probability_low", REAL),  # one-sided 95 % bounds
+        ("probability_high", REAL),
     ),
     ("dataset", "method", "prompt", "size"),
     unit_interval=("probability", "probability_low", "probability_high"),
@@ -84,16 +84,16 @@ DETECTION_CURVE = Schema(
 DETECTION_BINS = Schema(
     "detection bins",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("size_low", _real),  # included
-        ("size_high", _real),  # excluded, save in the last bin
-        ("n_defects", _int),
-        ("n_hits", _int),
-        ("recall", _real),
-        ("recall_low", _real),  # two-sided interval
-        ("recall_high", _real),
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("size_low", REAL),  # included
+        ("size_high", REAL),  # excluded, save in the last bin
+        ("n_defects", INTEGER),
+        ("n_hits", INTEGER),
+        ("recall", REAL),
+        ("recall_low", REAL),  # two-sided interval
+        ("recall_high", REAL),
     ),
     ("dataset", "method", "prompt", "size_low"),
     unit_interval=("recall", "recall_low", "recall_high"),

@@ -6,23 +6,23 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from realitycheck.core.tables import Schema, _int, _real, _text
+from realitycheck.core.tables import INTEGER, REAL, TEXT, Schema
 from realitycheck.metrics.domain_gap import BANK_SIZE
 from realitycheck.report.results import Results
 from realitycheck.report.tables.base import Section, dataset_name
 from realitycheck.report.text import MISSING, TableText, plain_table, score_text
 
 _MEASURED = (
-    ("dataset", _text),
-    ("n_images", _int),
-    ("frechet_distance", _real),  # of image features to the bank's; null for a single image
-    ("nearest_neighbour_ratio", _real),  # 1: as near as everyday scenes to each other
-    ("masks_per_image", _real),  # that SAM cuts out by itself; null where nobody asked it to
-    ("median_predicted_iou", _real),  # quality that SAM expects of them
+    ("dataset", TEXT),
+    ("n_images", INTEGER),
+    ("frechet_distance", REAL),  # of image features to the bank's; null for a single image
+    ("nearest_neighbour_ratio", REAL),  # 1: as near as everyday scenes to each other
+    ("masks_per_image", REAL),  # that SAM cuts out by itself; null where nobody asked it to
+    ("median_predicted_iou", REAL),  # quality that SAM expects of them
 )
 #: What a network measures; the names of the data sets are given only later.
 MEASURED_GAP = Schema("measured domain gap", _MEASURED, ("dataset",))
-DOMAIN_GAP = Schema("domain gap", (*_MEASURED, ("dataset_name", _text)), ("dataset",))
+DOMAIN_GAP = Schema("domain gap", (*_MEASURED, ("dataset_name", TEXT)), ("dataset",))
 SCHEMAS = {"domain_gap": DOMAIN_GAP}
 SETTINGS = ()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from realitycheck.core.schemas import PIXEL_SCORES
-from realitycheck.core.tables import Schema, _bool, _int, _real, _text
+from realitycheck.core.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
 from realitycheck.report.results import KEYS, Notes, Results
 from realitycheck.report.tables.base import Section, dataset_name, method_name, typed_table
 from realitycheck.report.text import TableText, score_text, split_notes, table_by_run
@@ -15,19 +15,19 @@ from realitycheck.report.text import TableText, score_text, split_notes, table_b
 PIXEL_TABLE = Schema(
     "pixel score table",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("n_images", _int),
-        ("auroc", _real),
-        ("aupro", _real),
-        ("f1_max", _real),
-        ("uses_test_truth", _bool),
-        ("n_defective", _int),
-        ("n_categories", _int),  # that the scores are averaged over
-        ("dataset_name", _text),
-        ("method_name", _text),
-        ("note", _text),
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("n_images", INTEGER),
+        ("auroc", REAL),
+        ("aupro", REAL),
+        ("f1_max", REAL),
+        ("uses_test_truth", BOOLEAN),
+        ("n_defective", INTEGER),
+        ("n_categories", INTEGER),  # that the scores are averaged over
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
+        ("note", TEXT),
     ),
     ("dataset", "method", "prompt"),
     unit_interval=("auroc", "aupro", "f1_max"),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.tables import Schema, _bool, _int, _real, _text
+from realitycheck.core.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
 from realitycheck.core.tries_file import Count, Tried
 from realitycheck.metrics.intervals import clopper_pearson
 from realitycheck.metrics.readiness import Evidence, Requirements, decide_all
@@ -45,49 +45,49 @@ DECISIONS = {
 READINESS = Schema(
     "readiness",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("decision", _text),
-        ("reason", _text),  # one sentence with its numbers
-        ("n_ok", _int),
-        ("n_nok", _int),
-        ("n_answered", _int),
-        ("slip_rate", _real),  # null where unanswered parts make it a range
-        ("slip_rate_low", _real),  # one-sided bounds; unanswered parts count as right, as wrong
-        ("slip_rate_high", _real),
-        ("overkill_rate", _real),
-        ("overkill_rate_low", _real),
-        ("overkill_rate_high", _real),
-        ("f2", _real),
-        ("f2_floor", _real),
-        ("seconds_per_part", _real),  # null where a step was not timed
-        ("cost_per_part_usd", _real),  # paid to a service; 0 where none is asked
-        ("max_slip_rate", _real),
-        ("max_overkill_rate", _real),
-        ("max_seconds_per_part", _real),
-        ("max_cost_per_part_usd", _real),
-        ("recheck_share", _real),  # of the parts at hand, rejected or without a verdict
-        ("more_nok_needed", _int),  # further parts that would settle it; null: none would
-        ("more_ok_needed", _int),
-        ("f2_low", _real),
-        ("f2_high", _real),
-        ("is_no_better_than_floor", _bool),
-        ("seconds_note", _text),  # the steps that it adds up, or why it is not known
-        ("uses_test_truth", _bool),
-        ("confidence", _real),
-        ("n_tries", _int),  # everything tried on the parts; the decision holds for all of it
-        ("n_named_before", _int),  # tries that were named before any was scored; 0: none were
-        ("is_named_before", _bool),  # whether this is one; then the decision holds among them
-        ("tries_note", _text),  # how many were tried, and since when they are counted
-        ("decision_alone", _text),  # as if this one were the only try
-        ("slip_rate_high_among", _real),  # upper bounds that decide among all tries
-        ("overkill_rate_high_among", _real),
-        ("excluded", _text),  # which of ready and assist the parts rule out, by commas
-        ("still_open", _text),  # which they neither prove nor rule out
-        ("dataset_name", _text),
-        ("method_name", _text),
-        ("note", _text),
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("decision", TEXT),
+        ("reason", TEXT),  # one sentence with its numbers
+        ("n_ok", INTEGER),
+        ("n_nok", INTEGER),
+        ("n_answered", INTEGER),
+        ("slip_rate", REAL),  # null where unanswered parts make it a range
+        ("slip_rate_low", REAL),  # one-sided bounds; unanswered parts count as right, as wrong
+        ("slip_rate_high", REAL),
+        ("overkill_rate", REAL),
+        ("overkill_rate_low", REAL),
+        ("overkill_rate_high", REAL),
+        ("f2", REAL),
+        ("f2_floor", REAL),
+        ("seconds_per_part", REAL),  # null where a step was not timed
+        ("cost_per_part_usd", REAL),  # paid to a service; 0 where none is asked
+        ("max_slip_rate", REAL),
+        ("max_overkill_rate", REAL),
+        ("max_seconds_per_part", REAL),
+        ("max_cost_per_part_usd", REAL),
+        ("recheck_share", REAL),  # of the parts at hand, rejected or without a verdict
+        ("more_nok_needed", INTEGER),  # further parts that would settle it; null: none would
+        ("more_ok_needed", INTEGER),
+        ("f2_low", REAL),
+        ("f2_high", REAL),
+        ("is_no_better_than_floor", BOOLEAN),
+        ("seconds_note", TEXT),  # the steps that it adds up, or why it is not known
+        ("uses_test_truth", BOOLEAN),
+        ("confidence", REAL),
+        ("n_tries", INTEGER),  # everything tried on the parts; the decision holds for all of it
+        ("n_named_before", INTEGER),  # tries that were named before any was scored; 0: none were
+        ("is_named_before", BOOLEAN),  # whether this is one; then the decision holds among them
+        ("tries_note", TEXT),  # how many were tried, and since when they are counted
+        ("decision_alone", TEXT),  # as if this one were the only try
+        ("slip_rate_high_among", REAL),  # upper bounds that decide among all tries
+        ("overkill_rate_high_among", REAL),
+        ("excluded", TEXT),  # which of ready and assist the parts rule out, by commas
+        ("still_open", TEXT),  # which they neither prove nor rule out
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
+        ("note", TEXT),
     ),
     ("dataset", "method", "prompt"),
     {"decision": frozenset(DECISIONS), "decision_alone": frozenset(DECISIONS)},

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.core.constants import MASK_FLOORS
-from realitycheck.core.tables import Schema, _bool, _int, _real, _text
+from realitycheck.core.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
 from realitycheck.metrics.intervals import (
     Interval,
     mean_iou_interval,
@@ -50,34 +50,34 @@ from realitycheck.report.text import (
 SEGMENTATION = Schema(
     "segmentation",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("n_images", _int),
-        ("n_defective", _int),
-        ("mean_iou", _real),
-        ("mean_iou_low", _real),
-        ("mean_iou_high", _real),
-        ("pooled_iou", _real),
-        ("ok_with_mask_rate", _real),  # share of good images with at least one predicted pixel
-        ("published_iou", _real),
-        ("iou_minus_published", _real),
-        ("n_scored", _int),  # defective images with truth and mask: what the IoU is taken over
-        ("n_without_truth", _int),  # defective images with no mask, or with an empty one
-        ("n_lost", _int),  # of the scored ones: alignment moved defect pixels out of the image
-        ("n_without_prediction", _int),  # of the scored ones; they make the IoU a range
-        ("mean_iou_worst", _real),
-        ("mean_iou_best", _real),
-        ("mean_iou_interval", _text),
-        ("median_iou", _real),
-        ("zero_iou_rate", _real),  # share of scored images whose defect is missed altogether
-        ("pooled_iou_low", _real),
-        ("pooled_iou_high", _real),
-        ("ok_with_mask_rate_worst", _real),
-        ("ok_with_mask_rate_best", _real),
-        ("iou_floor", _real),  # mean IoU of the whole image as the mask, on the same images
-        ("is_no_better_than_floor", _bool),  # mean_iou_high is not above it
-        ("published_source", _text),
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("n_images", INTEGER),
+        ("n_defective", INTEGER),
+        ("mean_iou", REAL),
+        ("mean_iou_low", REAL),
+        ("mean_iou_high", REAL),
+        ("pooled_iou", REAL),
+        ("ok_with_mask_rate", REAL),  # share of good images with at least one predicted pixel
+        ("published_iou", REAL),
+        ("iou_minus_published", REAL),
+        ("n_scored", INTEGER),  # defective images with truth and mask: what the IoU is taken over
+        ("n_without_truth", INTEGER),  # defective images with no mask, or with an empty one
+        ("n_lost", INTEGER),  # of the scored ones: alignment moved defect pixels out of the image
+        ("n_without_prediction", INTEGER),  # of the scored ones; they make the IoU a range
+        ("mean_iou_worst", REAL),
+        ("mean_iou_best", REAL),
+        ("mean_iou_interval", TEXT),
+        ("median_iou", REAL),
+        ("zero_iou_rate", REAL),  # share of scored images whose defect is missed altogether
+        ("pooled_iou_low", REAL),
+        ("pooled_iou_high", REAL),
+        ("ok_with_mask_rate_worst", REAL),
+        ("ok_with_mask_rate_best", REAL),
+        ("iou_floor", REAL),  # mean IoU of the whole image as the mask, on the same images
+        ("is_no_better_than_floor", BOOLEAN),  # mean_iou_high is not above it
+        ("published_source", TEXT),
         *DESCRIPTION,
     ),
     ("dataset", "method", "prompt"),

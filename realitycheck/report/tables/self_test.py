@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from realitycheck.core.tables import Schema, _bool, _real, _text
+from realitycheck.core.tables import BOOLEAN, REAL, TEXT, Schema
 from realitycheck.report.results import Results
 from realitycheck.report.tables.base import Section
 from realitycheck.report.text import TableText, named_run, score_text, table_by_run
@@ -23,14 +23,14 @@ from realitycheck.report.text import TableText, named_run, score_text, table_by_
 SELF_TEST = Schema(
     "self-test",
     (
-        ("dataset", _text),
-        ("method", _text),
-        ("prompt", _text),
-        ("mean_iou", _real),  # null: there is no score, so it has not passed
-        ("least_iou", _real),  # the stored band
-        ("passed", _bool),
-        ("dataset_name", _text),
-        ("method_name", _text),
+        ("dataset", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("mean_iou", REAL),  # null: there is no score, so it has not passed
+        ("least_iou", REAL),  # the stored band
+        ("passed", BOOLEAN),
+        ("dataset_name", TEXT),
+        ("method_name", TEXT),
     ),
     ("dataset", "method", "prompt"),
     unit_interval=("mean_iou", "least_iou"),

@@ -14,17 +14,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from realitycheck.core.remote import RemoteFile
 from realitycheck.datasets import download
 from realitycheck.datasets.download import (
-    DATASET_FILES,
     ArchiveError,
     DownloadError,
     OfflineError,
-    RemoteFile,
     fetch,
-    fetch_dataset,
+    fetch_archives,
     unpack,
 )
+from realitycheck.datasets.registry import FORMATS
 
 CONTENT = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -106,9 +106,13 @@ def server(monkeypatch):
         running.shutdown()
 
 
-def get(url, destination, **options):
-    options = {"sha256": SHA256, "progress": False, "backoff_s": 0.001} | options
-    return fetch(url, destination, **options)
+def remote(url, *, name="file.bin", sha256=SHA256, **options):
+    return RemoteFile(name, url, sha256, "CC0-1.0", **options)
+
+
+def get(url, destination, *, n_attempts=5, **options):
+    file = remote(url, **options)
+    return fetch(file, destination, progress=False, n_attempts=n_attempts, backoff_s=0.001)
 
 
 def test_file_is_fetched_and_checked(server, tmp_path):
@@ -287,8 +291,10 @@ def test_digest_must_be_one(tmp_path):
 
 def test_registry_is_well_formed():
     """Both public sets, each file with size and digest."""
-    assert set(DATASET_FILES) == {"mvtec_ad", "oxford_iiit_pet"}
-    files = [file for files in DATASET_FILES.values() for file in files]
+    opened = {name: FORMATS.open(name) for name in FORMATS.modules}
+    fetched = [module for module in opened.values() if module.Settings.fetchable]
+    assert fetched == [opened["mvtec_ad"], opened["oxford_iiit_pet"]]
+    files = [file for module in fetched for file in module.ARCHIVES]
     assert sum(file.size_bytes for file in files) == 5_264_982_680 + 791_918_971 + 19_173_078
     assert all(re.fullmatch("[0-9a-f]{64}", file.sha256) for file in files)
     assert all(file.url.startswith("https://") for file in files)
@@ -495,27 +501,23 @@ def test_rests_of_a_killed_run_do_not_matter(tmp_path):
     assert not rest.exists()
 
 
-def test_data_set_is_fetched_and_unpacked(server, tmp_path, monkeypatch):
+def test_data_set_is_fetched_and_unpacked(server, tmp_path):
     """Archives that are there already are used, the others fetched."""
     (tmp_path / "archives").mkdir()
     there = tar_of(tmp_path / "archives" / "there.tar.gz", {"annotations/l": b"L"}).read_bytes()
     server.content = tar_of(tmp_path / "away.tar.gz", {"images/a": b"A"}).read_bytes()
     files = (
-        RemoteFile("file.bin", server.url, hashlib.sha256(server.content).hexdigest()),
-        RemoteFile("there.tar.gz", DEAD, hashlib.sha256(there).hexdigest()),
+        remote(server.url, sha256=hashlib.sha256(server.content).hexdigest()),
+        remote(DEAD, name="there.tar.gz", sha256=hashlib.sha256(there).hexdigest()),
     )
-    monkeypatch.setitem(DATASET_FILES, "two", files)
-    root = fetch_dataset("two", tmp_path / "two", archives=tmp_path / "archives", progress=False)
-    assert files_below(root) == {"images/a": b"A", "annotations/l": b"L"}
-    with pytest.raises(ValueError, match="mvtec_ad, oxford_iiit_pet, two, found 'three'"):
-        fetch_dataset("three", tmp_path, archives=tmp_path)
+    fetch_archives(files, tmp_path / "two", archives=tmp_path / "archives", progress=False)
+    assert files_below(tmp_path / "two") == {"images/a": b"A", "annotations/l": b"L"}
 
 
-def test_all_missing_archives_are_named_at_once(server, tmp_path, monkeypatch):
+def test_all_missing_archives_are_named_at_once(server, tmp_path):
     """One trip to another machine fetches both."""
     gone = server.url.replace("file.bin", "gone")
-    files = tuple(RemoteFile(name, gone, SHA256) for name in ("one.tar", "two.tar"))
-    monkeypatch.setitem(DATASET_FILES, "two", files)
+    files = [remote(gone, name=name) for name in ("one.tar", "two.tar")]
     with pytest.raises(DownloadError, match=r"(?s)one\.tar.*two\.tar"):
-        fetch_dataset("two", tmp_path / "two", archives=tmp_path / "archives", progress=False)
+        fetch_archives(files, tmp_path / "two", archives=tmp_path / "archives", progress=False)
     assert not (tmp_path / "two").exists()

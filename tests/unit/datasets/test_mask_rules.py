@@ -297,6 +297,45 @@ def test_value_that_the_settings_do_not_name_is_a_fault(tmp_path):
     assert "say in mask_values whether each is defect, background or ignore" in fault
 
 
+def ringed(mask):
+    """A defect with a border of its own value, which no setting names."""
+    ring = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~mask
+    return np.where(mask, 255, np.where(ring, 7, 0)).astype(np.uint8)
+
+
+#: What leaves all masks of a form in doubt: one of four masks, settings, words of the doubt.
+DOUBTS = {
+    "soft edges": (blurred, {}, "soft edges"),
+    "a bright ground": (lambda mask: np.where(mask, 0, 255).astype(np.uint8), {}, "1 of 5 masks"),
+    "a value without a name": (ringed, {"mask_values": {"255": "defect"}}, "found also 7"),
+}
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_mask_in_doubt_hides_no_fault_of_another(tmp_path, doubt):
+    """An empty mask and one of another size are told in the same list, not in the next run."""
+    change, settings, words = DOUBTS[doubt]
+    pictures = [mask * np.uint8(255) for mask in bars(6)]
+    pictures[0] = change(bars()[0])
+    pictures[1] = np.zeros(SIZE, np.uint8)
+    pictures[2] = pictures[2][:-4]
+    found = [str(each) for each in check(tmp_path, write(tmp_path / "m", pictures), **settings)[1]]
+    assert len(found) == 3, "\n".join(found)
+    assert words in found[0]
+    assert "m1.png: expected defect pixels, because" in found[1] and "an empty mask" in found[1]
+    assert "m2.png: expected a mask of 60 x 40 px" in found[2]
+
+
+def test_mask_in_doubt_is_held_against_no_label_that_it_may_fit(tmp_path):
+    """What is defect on a good part under every setting is told, haze is not."""
+    good = [blurred(bars()[0]), np.where(bars()[1], 3, 0).astype(np.uint8)]
+    good = write(tmp_path / "good", good)
+    bad = write(tmp_path / "bad", [np.where(bars()[2], 3, 0).astype(np.uint8)])
+    found = [str(each) for each in check(tmp_path, bad, good_masks=good)[1]]
+    assert len(found) == 2 and "soft edges" in found[0]
+    assert re.search(r"good/m0\.png: expected an empty mask or none, .* found \d+ defect", found[1])
+
+
 @pytest.mark.parametrize("orientation", [2, 3, 4])
 def test_orientation_that_sizes_cannot_tell_is_a_fault_and_settings_decide(tmp_path, orientation):
     """A tool that passed over the tag, and one that turned the picture, write the same size."""

@@ -385,7 +385,7 @@ def test_page_says_what_was_asked_and_of_which_networks(plan):
         ["chips", "plain", "text-prompted segmenters", "void; crack"],
     ]
     assert facts["networks"] == {"grounding_dino": "everyday", "sam": "everyday"}
-    assert facts["formats"]["mine"] == "folder"
+    assert facts["licences"]["mine"].startswith("your own images, under your own terms")
     json.dumps(facts)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from realitycheck.core import provenance
 from realitycheck.core.provenance import source_digest, sources
+from realitycheck.datasets.registry import FORMATS
 from realitycheck.encoders import registry as encoders
 from realitycheck.encoders.registry import ENCODERS
 from realitycheck.models import registry as networks
@@ -212,6 +213,20 @@ def test_edited_words_run_the_scripts_that_use_them(name, edit):
     after = [source_digest(entry_of(script)) for script in scripts]
     assert all(a != b for a, b in zip(after, before, strict=True))
     assert source_digest("scripts/align_images.py") == untouched
+
+
+def test_edited_format_checks_its_own_data_sets_again_and_no_others(edit):
+    """A registry that imported all formats would make an edit of one an edit of all."""
+
+    def digests():
+        modules = map(FORMATS.module_of, ("folder", "mvtec_ad"))
+        return [source_digest("scripts/prepare_dataset.py", module) for module in modules]
+
+    before = digests()
+    edit("datasets/folder.py", 'DEFAULT_CATEGORY = "product"', 'DEFAULT_CATEGORY = "part"')
+    after = digests()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
 
 
 @pytest.mark.parametrize("network", ["sam", "grounding_dino", "clip", "saliency"])

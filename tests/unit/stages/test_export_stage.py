@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from realitycheck.core.files import image_file
 from realitycheck.core.images import write_png
@@ -16,6 +17,7 @@ from realitycheck.stages.export import (
     mask_annotations,
     truth_annotations,
     write_coco,
+    write_coco_results,
     write_images_csv,
 )
 
@@ -104,6 +106,37 @@ def test_predictions_share_the_category_and_carry_the_score(images, tmp_path):
     assert [one["score"] for one in by_image[3]] == [0.75, 0.75]
     assert {one["category_id"] for one in coco.anns.values()} == {1}
     assert [category["name"] for category in coco.cats.values()] == ["defect"]
+
+
+def test_results_are_scored_against_the_truth_by_the_reference_implementation(images, tmp_path):
+    """Its own loader takes them as they are: the same regions give an average precision of 1."""
+    write_png(
+        np.where(ring(), 255, 0).astype(np.uint8), image_file(tmp_path / "truth", "p/NOK/dent/c")
+    )
+    annotations = list(truth_annotations(images, tmp_path / "truth"))
+    write_coco(tmp_path / "truth.json", images, annotations, description="x", version="1")
+    found = [(place, mask, {"score": 0.75}) for place, mask, _ in annotations]
+    elsewhere = [(0, np.roll(mask, 3, axis=1), {}) for _, mask, _ in annotations]
+    assert write_coco_results(tmp_path / "found.json", [*elsewhere, *found]) == 4
+    truth = read(tmp_path / "truth.json")
+    results = truth.loadRes(str(tmp_path / "found.json"))
+    both = {(one["image_id"], one["score"]) for one in results.anns.values()}
+    assert both == {(1, 1.0), (3, 0.75)}
+    masks = [results.annToMask(one) for one in results.anns.values() if one["image_id"] == 3]
+    np.testing.assert_array_equal(np.sum(masks, axis=0).astype(bool), ring())
+    assert [one["area"] for one in results.anns.values()] == [int(mask.sum()) for mask in masks] * 2
+    scored = COCOeval(truth, results, "segm")
+    scored.params.imgIds = [3]
+    scored.evaluate()
+    scored.accumulate()
+    scored.summarize()
+    assert scored.stats[0] == pytest.approx(1)
+
+
+def test_results_of_a_method_that_marks_nothing_are_an_empty_array(tmp_path):
+    """Valid JSON, for tools that take it."""
+    assert write_coco_results(tmp_path / "none.json", []) == 0
+    assert json.loads((tmp_path / "none.json").read_text(encoding="utf-8")) == []
 
 
 def test_no_annotation_makes_a_valid_file(images, tmp_path):

@@ -27,10 +27,10 @@ def no_network(monkeypatch):
     """Collect what would be fetched; no test of this file touches the network."""
     asked = []
 
-    def fetch(url, destination, *, sha256, size_bytes, mirrors):
-        asked.append((url, str(destination), sha256))
+    def fetch(file, destination):
+        asked.append((file.url, str(destination), file.sha256))
         Path(destination).parent.mkdir(parents=True, exist_ok=True)
-        Path(destination).write_text(url)
+        Path(destination).write_text(file.url)
 
     monkeypatch.setattr("realitycheck.datasets.download.fetch", fetch)
     return asked
@@ -76,7 +76,7 @@ def test_official_files_are_fetched_under_their_pinned_digests(tmp_path, no_netw
         trigger="t",
     )
     known = [known_files()[n] for n in ("grounding_dino_swint_ogc", *names)]
-    places = [tmp_path / "g.pth"] + [tmp_path / "bert" / file.file_name for file in known[1:]]
+    places = [tmp_path / "g.pth"] + [tmp_path / "bert" / file.name for file in known[1:]]
     assert no_network == [
         (file.url, str(place), file.sha256) for file, place in zip(known, places, strict=True)
     ]

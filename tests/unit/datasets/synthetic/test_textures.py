@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from realitycheck.datasets.synthetic.generators import generate as generate_by_settings
+from realitycheck.datasets.registry import FORMATS
 from realitycheck.datasets.synthetic.textures import DEFECTS, SURFACES, draw_texture, generate
 
 
@@ -25,9 +25,8 @@ def test_defect_changes_the_surface_inside_its_mask_only(category):
 def test_counts_are_for_each_surface_and_defects_take_turns(tmp_path):
     """Every surface must be there with every of its defects."""
     settings = {"categories": ["tile", "wood"], "n_ok": 1, "n_nok": 4, "n_train": 1}
-    generate_by_settings(
-        tmp_path, {**settings, "image_size_px": 96, "seed": 0}, format="synthetic_textures"
-    )
+    settings |= {"image_size_px": 96, "seed": 0}
+    FORMATS.open("synthetic_textures").generate(tmp_path, settings)
     found = sorted(
         p.relative_to(tmp_path / "images").as_posix() for p in tmp_path.glob("images/**/*.png")
     )

@@ -201,7 +201,7 @@ def test_study_needs_no_bert_weights(repository):
     files = {file.key: file for file in study_files(repository, "grounding_dino")}
     names = files["text_encoder"].official
     assert files["text_encoder"].path == "resources/weights/bert-base-uncased"
-    assert [known_files()[name].file_name for name in names] == ["config.json", "vocab.txt"]
+    assert [known_files()[name].name for name in names] == ["config.json", "vocab.txt"]
     assert sum(known_files()[name].size_bytes for name in names) < 1_000_000
 
 

@@ -332,4 +332,4 @@ def test_known_files_are_pinned(name):
     assert len(known.sha256) == 64 and set(known.sha256) <= set("0123456789abcdef")
     assert all(url.startswith("https://") for url in (known.url, *known.mirrors))
     assert known.licence and (known.size_bytes is None or known.size_bytes > 0)
-    assert "/" not in known.file_name
+    assert "/" not in known.name
