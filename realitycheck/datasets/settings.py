@@ -160,8 +160,8 @@ class DatasetBlock(Strict):
     preregistered: bool = Field(
         False,
         description="all methods and prompts of this data set were fixed before any was scored, "
-        "and share the error among themselves only. Recorded with its date when the first is scored, "
-        "and refused after that",
+        "and share the error among themselves only. Recorded with its date when the first is "
+        "scored, and refused after that",
     )
     tries_elsewhere: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
