@@ -23,7 +23,7 @@ from realitycheck.core.constants import (
 from realitycheck.core import snakemake_patch
 from realitycheck.core.one_run import NoLocksError, ResultsInUse, check_owner, claim
 from realitycheck.planning.plan import Plan
-from realitycheck.planning.tries import tries_of, tries_settings
+from realitycheck.planning.tries import locked_of, tries_of, tries_settings
 from realitycheck.report.figures.registry import FIGURES
 from realitycheck.report.tables.registry import TABLES, table_files
 from realitycheck.core.provenance import is_training, shard_names, source_digest

@@ -130,6 +130,9 @@ class Count:
         family: Digests of the tries that were named before any was scored; empty: none were.
         family_date: When they were named.
         family_digest: Digest of the record that names them.
+        n_locked: Parts of the data set that are locked away.
+        opened: Every opening of them: when, and by which settings.
+        is_opened: Whether it is they that the count is of.
     """
 
     n_scored: int = 0
@@ -139,6 +142,9 @@ class Count:
     family: frozenset[str] = frozenset()
     family_date: str | None = None
     family_digest: str | None = None
+    n_locked: int = 0
+    opened: tuple[tuple[str, str], ...] = ()
+    is_opened: bool = False
 
     @property
     def n_tries(self) -> int:
@@ -165,7 +171,17 @@ class Count:
         if self.n_before:
             tries = "one try" if self.n_before == 1 else f"{self.n_before} tries"
             told += f"; the count began anew when images or truth were edited, after {tries}"
-        return f"{told}."
+        return f"{told}.{self._locked_words()}"
+
+    def _locked_words(self) -> str:
+        if not self.n_locked:
+            return ""
+        openings = ", ".join(f"on {date[:10]} by the settings {by}" for date, by in self.opened)
+        if self.is_opened:
+            return f" These {self.n_locked} parts were locked, and opened {openings}."
+        if openings:
+            return f" {self.n_locked} more parts were locked, and opened {openings}."
+        return f" {self.n_locked} more parts are locked; nothing was scored on them."
 
 
 @dataclass(frozen=True)

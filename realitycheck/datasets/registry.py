@@ -26,6 +26,7 @@ from pydantic import Field
 
 from realitycheck.core.registry import Registry, RegistryError
 from realitycheck.datasets.contents import take_stock
+from realitycheck.datasets.locked import lock, opened
 from realitycheck.datasets.records import Listing
 from realitycheck.datasets.settings import DatasetBlock
 
@@ -84,4 +85,8 @@ def list_records(settings: Mapping[str, Any], *, ours: Iterable[Path] = ()) -> L
     """
     root = Path(settings["root"])
     listing = FORMATS.open(settings["format"]).list_images(root, settings)
+    split = settings["split"]
+    if fraction := split.get("confirm_fraction"):
+        records = lock(listing.records, fraction=fraction, seed=split["seed"])
+        listing = listing._replace(records=opened(records) if split.get("opened") else records)
     return take_stock(root, listing, ours=ours)

@@ -85,6 +85,24 @@ class SplitSettings(Strict):
     train_fraction: float = Field(
         0.0, ge=0.0, lt=1.0, description="share of good images kept for training (folder, all)"
     )
+    confirm_fraction: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of the parts that is locked away, and scored by `realitycheck confirm` "
+        "alone; views of one part stay together",
+    )
+    opened: bool = Field(
+        False,
+        description="set by `realitycheck confirm`, which records it: the locked parts are scored, "
+        "in place of the others",
+    )
+
+    @model_validator(mode="after")
+    def _check_lock(self) -> SplitSettings:
+        if self.opened and not self.confirm_fraction:
+            raise ValueError("opened needs locked parts; remove it, or set confirm_fraction")
+        return self
 
 
 class DatasetBlock(Strict):

@@ -47,6 +47,15 @@ def tries_settings(plan: Plan, dataset: str, runs: list[tuple[str, str, str]]) -
     }
 
 
+def locked_of(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Locked parts of each data set that has some, and whether it is they that are scored."""
+    return {
+        name: locked | {"is_opened": block.split.opened}
+        for name, block in plan.settings.datasets.items()
+        if (locked := plan.locked(name))
+    }
+
+
 def _run(plan: Plan, dataset: str, method: str, prompt: str) -> dict[str, Any]:
     settings = plan.settings
     by_area = method not in settings.methods

@@ -246,6 +246,8 @@ class Settings(Strict):
                 settings["split"] = {**settings["split"], "kind": "all"}
         else:
             settings |= block.listing_settings()
+        if block.split.opened:
+            settings["tries_file"] = self.evaluation.tries_file
         named = {
             f"datasets.{dataset}.{key}": sorted(getattr(block, key))
             for key in ("reference", "object_name")

@@ -65,6 +65,7 @@ def results_of(
     facts: Mapping[str, Any],
     *,
     tries: Mapping[str, Sequence[Mapping[str, Any]]],
+    locked: Mapping[str, Mapping[str, Any]],
 ) -> Results:
     """Give tables what a run left, with what only this stage finds out: times and captions.
 
@@ -73,6 +74,7 @@ def results_of(
         files: Files by kind.
         facts: What the settings say; see `Results`.
         tries: Runs of each data set, as `realitycheck.planning.tries.tries_of` gives them.
+        locked: Locked parts of data sets that have some; see `tried_so_far`.
     """
     results = Results(folder, files, facts)
 
@@ -92,6 +94,7 @@ def results_of(
             dict(zip(results.datasets, files["references"], strict=True)),
             judged=set(judged),
             note=folder / NOTE_NAME,
+            locked=locked,
             **facts["tries"],
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from realitycheck.core.provenance import digest_of
 from realitycheck.core.schemas import MANIFEST, NOT_JUDGED, REFERENCES
 from realitycheck.core.tables import read_table
 from realitycheck.core.tries_file import (
+    Count,
+    Record,
     Tried,
     TriesFile,
     Try,
     count,
+    openings,
     parts_digest,
     read_note,
 )
@@ -93,6 +97,7 @@ def tried_so_far(
     file: str | Path,
     note: str | Path,
     elsewhere: Mapping[str, Mapping[str, int]],
+    locked: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Tried]:
     """Count what was ever tried on the parts of each data set.
 
@@ -106,6 +111,8 @@ def tried_so_far(
         file: The file of tries.
         note: Where the results keep how far they have seen the file.
         elsewhere: Numbers of tries that were made elsewhere, by data set and reason.
+        locked: Of data sets with locked parts: `n_ok`, `n_nok`, `parts` (their digest) and
+            `is_opened`, whether it is they that are scored.
 
     Raises:
         TriesError: If the file is damaged, shorter than before, or cannot be written.
@@ -130,9 +137,37 @@ def tried_so_far(
         last = {"n_records": len(records), "digest": records[-1].digest}
         write_text(json.dumps(last), note)
     return {
-        dataset: Tried(count(records, dataset, parts), digests)
+        dataset: Tried(
+            _with_locked(count(records, dataset, parts), records, locked.get(dataset)), digests
+        )
         for dataset, (parts, digests) in found.items()
     }
+
+
+def _with_locked(
+    found: Count, records: Sequence[Record], locked: Mapping[str, Any] | None
+) -> Count:
+    """Add what is known of locked parts; who opened them is a try on them, scored or not."""
+    if not locked:
+        return found
+    opened = openings(records, locked["parts"])
+    if locked["is_opened"]:
+        n_candidates = len({each.body["try"] for each in opened})
+        # The tries that chose them were on the other parts, and began no new count.
+        found = replace(found, n_scored=max(found.n_scored, n_candidates), n_before=0)
+    return replace(
+        found,
+        n_locked=locked["n_ok"] + locked["n_nok"],
+        opened=tuple((each.date, each.body["by"]) for each in opened),
+        is_opened=locked["is_opened"],
+    )
+
+
+def try_of(manifest: str | Path, references: str | Path, run: Mapping[str, Any]) -> Try:
+    """Give the try that a run is on the parts of a manifest."""
+    images = read_table(manifest, schema=MANIFEST)
+    dataset = str(images["dataset"].iloc[0])
+    return _try(dataset, parts_of(images), run, _references(references))
 
 
 def _try(dataset: str, parts: str, run: Mapping[str, Any], references: Mapping[str, str]) -> Try:

@@ -62,7 +62,12 @@ def chips(tmp_path):
 def counted(folder, chips, judged=(("chips", "asked", "basic"),), **changes):
     """What a table is told."""
     manifest, references, told = chips
-    settings = {"file": told["file"], "note": folder / "tries_seen.json", "elsewhere": {}}
+    settings = {
+        "file": told["file"],
+        "note": folder / "tries_seen.json",
+        "elsewhere": {},
+        "locked": {},
+    }
     found = tried_so_far(
         {"chips": told["runs"]},
         {"chips": manifest},
