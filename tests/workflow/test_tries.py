@@ -8,6 +8,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
 
+from realitycheck.core.tries_file import TriesFile
+from realitycheck.datasets.folder import list_folder
+from realitycheck.datasets.locked import LOCKED
+from realitycheck.planning.confirm import ConfirmError, open_for
+from realitycheck.settings.load import load_settings
+
 TABLE = "results/tables/readiness.parquet"
 #: What an edited prompt runs again; the server answers, so no network is loaded.
 AFTER_A_PROMPT = {"ask_lvlm": 1, "score_labels_parts": 1, "tabulate": 1}
@@ -110,3 +116,53 @@ def test_family_is_named_before_it_is_scored_or_not_at_all(run):
     run.settings["datasets"]["parts"]["preregistered"] = True
     said = run.fail(TABLE)
     assert "cannot be named as fixed before any was scored, because tries were made" in said
+
+
+def test_locked_parts_are_opened_by_no_job_before_they_are_confirmed(run, monkeypatch):
+    """Whoever decoded one would stop, for they are no pictures; then one method is confirmed."""
+    for number in range(8):
+        for label in ("OK", "NOK"):
+            run.add_part(label, f"more_{number}")
+    root = run.folder / "data" / "parts"
+    listed = list_folder(root, confirm_fraction=0.4).records
+    locked = [each for each in listed if each.split == LOCKED]
+    assert {each.label for each in locked} == {"OK", "NOK"}
+    pictures = {each.image_path: each.image_path.read_bytes() for each in locked}
+    run.settings["datasets"]["parts"]["split"] = {"confirm_fraction": 0.4}
+    for path in pictures:
+        path.write_bytes(b"no picture")
+    run.finish(TABLE, "results/report.html")
+    scored = set(run.read("manifests/parts.parquet")["image_id"])
+    assert scored == {each.image_id for each in listed if each.split == "test"}
+    note = counted(run)[2]
+    assert f"{len(locked)} more parts are locked; nothing was scored on them" in note
+    page = (run.results / "report.html").read_text(encoding="utf-8")
+    assert "more parts are locked" in page
+    assert not any(each.image_id in page for each in locked)
+
+    run.settings["datasets"]["parts"]["split"]["opened"] = True
+    said = run.fail("results/manifests/parts.parquet")
+    assert "the locked parts are opened by the command `realitycheck confirm` alone" in said
+    del run.settings["datasets"]["parts"]["split"]["opened"]
+    for path, picture in pictures.items():
+        path.write_bytes(picture)
+    run.finish(TABLE)
+
+    monkeypatch.chdir(run.folder)
+    settings = load_settings(run.settings)
+    chosen = {"method": "asked", "prompt": "basic", "dataset": None}
+    found = open_for(settings, run.settings, **chosen)
+    assert found.said[0].endswith("good parts are opened for candidate 1")
+    table = str(found.results / "tables" / "readiness.parquet")
+    run.finish(table, "--configfile", str(found.file))
+    table = run.read("confirmed/parts/asked/basic/tables/readiness.parquet")
+    assert int(table["n_tries"][0]) == 1
+    assert table["n_ok"][0] + table["n_nok"][0] == len(locked)
+    assert f"These {len(locked)} parts were locked, and opened on 20" in table["tries_note"][0]
+
+    said = open_for(settings, run.settings, **chosen).said
+    assert said[0].startswith("opened before: 20") and said[1].endswith("for candidate 1")
+    assert [r.kind for r in TriesFile("ledger/tries.jsonl").read()].count("opened") == 2
+    run.settings["prompts"]["parts"]["basic"]["lvlm"] = "Is it bent?"
+    with pytest.raises(ConfirmError, match="was not scored on the other parts"):
+        open_for(load_settings(run.settings), run.settings, **chosen)

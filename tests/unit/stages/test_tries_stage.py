@@ -7,7 +7,7 @@ import pytest
 from realitycheck.core.schemas import MANIFEST, REFERENCES, SCORES, VERDICTS
 from realitycheck.core.tables import read_table, write_table
 from realitycheck.core.tries_file import TriesError, TriesFile
-from realitycheck.stages.tries import parts_of, record_scored, tried_so_far
+from realitycheck.stages.tries import parts_of, record_scored, tried_so_far, try_of
 
 PARTS = {"a": "OK", "b": "OK", "x": "NOK"}
 
@@ -163,3 +163,19 @@ def test_family_is_fixed_by_the_first_job_that_scores(tmp_path, chips):
     record_scored(manifest, references, answered, **late)
     with pytest.raises(TriesError, match="cannot be named as fixed before any was scored"):
         record_scored(manifest, references, answered, **late | {"family": family})
+
+
+def test_locked_parts_count_who_opened_them(tmp_path, chips):
+    """Scored or not; the other parts say that they are there, and when they were opened."""
+    locked = {"n_ok": 30, "n_nok": 20, "parts": "digest", "is_opened": False}
+    said = counted(tmp_path, chips, locked={"chips": locked}).words()
+    assert said.endswith("50 more parts are locked; nothing was scored on them.")
+    file = TriesFile(chips[2]["file"])
+    for text in ("one", "another", "one"):
+        of = try_of(*chips[:2], a_run(text=text))
+        file.open_locked("chips", "digest", of=of, by=f"by {text}")
+    said = counted(tmp_path, chips, locked={"chips": locked}).words()
+    assert "50 more parts were locked, and opened on 20" in said and "settings by another" in said
+    found = counted(tmp_path, chips, locked={"chips": locked | {"is_opened": True}})
+    assert found.n_tries == 2
+    assert "These 50 parts were locked, and opened on 20" in found.words()
