@@ -28,7 +28,7 @@ def test_new_parts_lock_and_unlock_no_other():
     assert 50 < len(before) < 110
     more = [*PARTS, *(part(f"new {n}") for n in range(100))]
     assert {each for each in locked_ids(more) if "new" not in each} == before
-    assert locked_ids(reversed(more)) == locked_ids(more)
+    assert locked_ids(more[::-1]) == locked_ids(more)
     assert locked_ids(PARTS, seed=1) != before
     assert locked_ids(PARTS, fraction=0) == set()
     assert before < locked_ids(PARTS, fraction=0.6)
