@@ -86,7 +86,9 @@ def list_records(settings: Mapping[str, Any], *, ours: Iterable[Path] = ()) -> L
     root = Path(settings["root"])
     listing = FORMATS.open(settings["format"]).list_images(root, settings)
     split = settings["split"]
-    if fraction := split.get("confirm_fraction"):
-        records = lock(listing.records, fraction=fraction, seed=split["seed"])
-        listing = listing._replace(records=opened(records) if split.get("opened") else records)
-    return take_stock(root, listing, ours=ours)
+    fraction = split.get("confirm_fraction", 0.0)
+    listing = listing._replace(
+        records=lock(listing.records, fraction=fraction, seed=split.get("seed", 0))
+    )
+    listing = take_stock(root, listing, ours=ours)
+    return listing._replace(records=opened(listing.records)) if split.get("opened") else listing
