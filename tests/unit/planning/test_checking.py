@@ -97,6 +97,18 @@ FAULTS = {
         "results_dir: 'results/{dataset}' holds { }, expected a plain folder",
     ),
     "results at an address": ([("results_dir", "s3://a/b")], "results_dir: 's3://a/b' is an addr"),
+    "tries inside the results": (
+        [("evaluation", {"tries_file": "results/tries.jsonl"})],
+        "evaluation.tries_file: results/tries.jsonl lies inside results_dir, with which it would",
+    ),
+    "tries are a folder": (
+        [("evaluation", {"tries_file": "."})],
+        "evaluation.tries_file: . is a folder, expected a file",
+    ),
+    "tries are another file": (
+        [("evaluation", {"tries_file": "key"})],
+        "evaluation.tries_file: ",
+    ),
     "results in a file": ([("results_dir", "key/results")], "results_dir: "),
     "results are a file": ([("results_dir", "key")], "results_dir: key is a file"),
     "root that is not there": ([("datasets.p.root", "dat")], "datasets.p.root: there is no folder"),
