@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -358,9 +359,7 @@ class Clock:
         """Start."""
         self.gmac: float | None = None
         if self.counts:
-            from torch.utils.flop_counter import FlopCounterMode
-
-            self._counter = FlopCounterMode(display=False)
+            self._counter = product_counter()
             self._counter.__enter__()
         self._started = time.perf_counter(), time.process_time()
         return self
@@ -372,6 +371,25 @@ class Clock:
         if self.counts:
             self._counter.__exit__(*fault)
             self.gmac = self._counter.get_total_flops() / 2e9
+
+
+def product_counter() -> Any:
+    """Torch's counter of floating point operations, taught two operations of CPUs that it lacks."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    def attention(
+        query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **_named: Any
+    ) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    def linear(inputs: Sequence[int], weight: Sequence[int], *_: Any, **_named: Any) -> int:
+        return 2 * prod(inputs) * weight[0]
+
+    known = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        known[torch.ops.mkldnn._linear_pointwise] = linear
+    return FlopCounterMode(display=False, custom_mapping=known)
 
 
 def product_speed(device: str, precision: str, *, side: int) -> float:

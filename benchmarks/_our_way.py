@@ -25,10 +25,10 @@ from realitycheck.core.store import EncodingStore, FinishedRows
 from realitycheck.core.variants import switched
 from realitycheck.encoders.base import Encodings, Lazily, keys_of
 from realitycheck.encoders.clip import TextFeatures, text_store
-from realitycheck.methods.clip_surgery_sam.segmenter import clip_surgery_sam_segmenter
-from realitycheck.methods.grounded_sam.segmenter import grounded_sam_segmenter
+from realitycheck.methods.clip_surgery_sam.segmenter import ClipSurgerySam
+from realitycheck.methods.grounded_sam.segmenter import GroundedSam
 from realitycheck.methods.saa_plus import segmenter as saa_plus
-from realitycheck.methods.sam_clip.segmenter import sam_clip_segmenter
+from realitycheck.methods.sam_clip.segmenter import SamClip
 from realitycheck.models.settings import DETECTION_FLOOR
 from realitycheck.stages.detect import detect_shard
 from realitycheck.stages.encode import Encoding
@@ -210,8 +210,13 @@ class OurWay:
         model = self.run.networks.grounding_dino()
         asked = {
             "texts": list(self.run.phrases),
-            "saa_plus": self.run.saa_plus,
-            "object_comma": [self.run.switches("saa_plus").object_comma],
+            "composed": [
+                {
+                    "kind": "saa_plus",
+                    "told": self.run.saa_plus,
+                    "settings": {"object_comma": self.run.switches("saa_plus").object_comma},
+                }
+            ],
         }
         with Clock() as clock:
             found = detect_shard(
@@ -233,7 +238,8 @@ class OurWay:
     def _finished(self, rule: str, **facts: Any) -> FinishedRows:
         return FinishedRows(self._store("finished") / rule, facts=facts)
 
-    def _segment(self, method: str, segment_one: Callable[[Any], Any]) -> None:
+    def _segment(self, method: str, segmenter: Any) -> None:
+        segment_one = segmenter.segment
         rows = list(segment_shard(self.run.transforms, segment_one, method=method, prompt="prompt"))
         if not self._keeps_masks:
             return
@@ -247,49 +253,44 @@ class OurWay:
     def _grounded_sam(self) -> Clock:
         model = self.run.networks.sam(*DECODER)
         with Clock() as clock:
-            segment_one = grounded_sam_segmenter(
+            segmenter = GroundedSam(
                 self._boxes,
-                model,
-                self._stored["sam_rgb"].store,
+                lambda: model,
+                self._stored["sam_rgb"],
                 captions=list(self.run.phrases),
-                keys=self._stored["sam_rgb"].keys,
                 settings=self.run.settings("grounded_sam"),
                 floor=DETECTION_FLOOR,
             )
-            self._segment("grounded_sam", segment_one)
+            self._segment("grounded_sam", segmenter)
         return clock
 
     def _sam_clip(self) -> Clock:
         network = self.run.networks.clip()
         texts = TextFeatures(self._texts(), lambda: network)
         with Clock() as clock:
-            segment_one = sam_clip_segmenter(
-                self._stored["automatic_masks"].store,
-                self._stored["crops"].store,
+            segmenter = SamClip(
+                self._stored["automatic_masks"],
+                self._stored["crops"],
                 texts,
-                mask_keys=self._stored["automatic_masks"].keys,
-                crop_keys=self._stored["crops"].keys,
                 prompts=self.run.phrases,
                 settings=self.run.settings("sam_clip"),
             )
-            self._segment("sam_clip", segment_one)
+            self._segment("sam_clip", segmenter)
         return clock
 
     def _clip_surgery_sam(self) -> Clock:
         network, model = self.run.networks.clip(), self.run.networks.sam(*DECODER)
         texts = TextFeatures(self._texts(), lambda: network)
         with Clock() as clock:
-            segment_one = clip_surgery_sam_segmenter(
-                self._stored["patches"].store,
-                self._stored["sam_rgb"].store,
+            segmenter = ClipSurgerySam(
+                self._stored["patches"],
+                self._stored["sam_rgb"],
                 texts,
-                sam=model,
-                patch_keys=self._stored["patches"].keys,
-                embedding_keys=self._stored["sam_rgb"].keys,
+                lambda: model,
                 prompts=self.run.phrases,
                 settings=self.run.settings("clip_surgery_sam"),
             )
-            self._segment("clip_surgery_sam", segment_one)
+            self._segment("clip_surgery_sam", segmenter)
         return clock
 
     def _map_anomalies(self) -> Clock:
@@ -317,10 +318,16 @@ class OurWay:
     def _saa_plus(self) -> Clock:
         limits = dict.fromkeys(self.run.transforms["image_id"], 0.0)  # the rule `union`
         with Clock() as clock:
-            segment_one = saa_plus.saa_plus_segmenter(
-                self._maps, limits, settings=self.run.settings("saa_plus")
+            segmenter = saa_plus.SaaPlus(
+                self._maps,
+                limits,
+                self.run.saa_plus,
+                self.run.settings("saa_plus"),
+                DETECTION_FLOOR,
+                boxes=lambda: self._boxes,
+                saliency=lambda: self._stored["saliency"],
             )
-            self._segment("saa_plus", segment_one)
+            self._segment("saa_plus", segmenter)
         return clock
 
 

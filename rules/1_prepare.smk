@@ -6,39 +6,11 @@ Writes  <results>/raw/{dataset}/, <results>/manifests/, <results>/weights/, reso
 Network is used here and nowhere else, by local rules.
 """
 
-from realitycheck.datasets.registry import FORMATS
-
 
 localrules:
     fetch_dataset,
     fetch_weights,
     check_inputs,
-
-
-def format_of(dataset):
-    """Format of a data set."""
-    return cfg.datasets[dataset].format
-
-
-def root_of(dataset):
-    """Folder of a data set."""
-    return cfg.datasets[dataset].root
-
-
-def intensity_of(dataset):
-    """How the grey values of a data set become 8-bit."""
-    return cfg.alignment_settings(dataset)["intensity"]
-
-
-def code_of_drawing(dataset):
-    """Digest of the code that draws a data set."""
-    return code_of("generate_dataset", FORMATS.module_of(format_of(dataset)))
-
-
-def code_of_listing(dataset):
-    """Digest of the code that lists and checks a data set."""
-    listed_as = cfg.preparation_settings(dataset)["format"]
-    return code_of("prepare_dataset", FORMATS.module_of(listed_as))
 
 
 rule fetch_dataset:

@@ -5,21 +5,6 @@ Writes  <results>/aligned/{dataset}/, <results>/truth/{dataset}/
 """
 
 
-def threads_of_shard(wildcards):
-    """Threads that align the images of a shard."""
-    return plan.resources.image_threads(wildcards.dataset, wildcards.shard)
-
-
-def images_of_shard(wildcards):
-    """Digest of the images of a shard, and of their references."""
-    return plan.images_digest(wildcards.dataset, "images", wildcards.shard)
-
-
-def truth_of(dataset):
-    """Digest of the truth masks of a data set."""
-    return plan.images_digest(dataset, "truth")
-
-
 rule align_images:
     """Register the images of a shard to the reference of their category."""
     input:

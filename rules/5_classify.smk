@@ -36,117 +36,41 @@ rule classify_floor:
         "../scripts/classify_floor.py"
 
 
-rule classify_clip_zero_shot:
-    """Compare each image with texts of flawless and of defective parts, by CLIP."""
-    input:
-        checked=ancient(checked_inputs),
-        manifest=ancient("<results>/manifests/{dataset}.parquet"),
-        features=shards_of(
-            "<results>/encodings/{dataset}/clip_features/{shard}.parquet"
-        ),
-        weights=ancient("<results>/weights/clip.json"),
-    output:
-        labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
-    log:
-        "logs/classify_clip_zero_shot/{dataset}/{method}/{prompt}.log",
-    benchmark:
-        "benchmarks/classify_clip_zero_shot/{dataset}/{method}/{prompt}.tsv"
-    wildcard_constraints:
-        method="|".join(cfg.method_names("clip_zero_shot") or ["none"]),
-    conda:
-        "../envs/models.yaml"
-    threads: plan.resources.threads("clip")
-    resources:
-        gpu=1,
-        device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
-            "clip", wildcards.dataset, None, kb_per_image=20, attempt=attempt
-        ),
-        runtime=lambda wildcards, attempt: 20 * attempt,
-    params:
-        settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        clip=cfg.network_settings("clip"),
-        words=lambda wildcards: plan.words(wildcards.dataset),
-        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
-        weights=lambda wildcards: plan.weights_digest("clip"),
-        code=code_of("classify_clip_zero_shot"),
-    message:
-        "{wildcards.dataset}: {wildcards.method}"
-    script:
-        "../scripts/classify_clip_zero_shot.py"
+for kind, block in classifiers().items():
 
-
-rule classify_tuned_clip:
-    """CLIP with a learned prompt: its first words are trained, every verdict out of fold."""
-    input:
-        checked=ancient(checked_inputs),
-        manifest=ancient("<results>/manifests/{dataset}.parquet"),
-        features=shards_of(
-            "<results>/encodings/{dataset}/clip_features/{shard}.parquet"
-        ),
-        weights=ancient("<results>/weights/clip.json"),
-    output:
-        labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
-    log:
-        "logs/classify_tuned_clip/{dataset}/{method}/{prompt}.log",
-    benchmark:
-        "benchmarks/classify_tuned_clip/{dataset}/{method}/{prompt}.tsv"
-    wildcard_constraints:
-        method="|".join(cfg.method_names("tuned_clip") or ["none"]),
-    conda:
-        "../envs/models.yaml"
-    threads: plan.resources.threads("clip")
-    resources:
-        gpu=1,
-        device=cfg.compute.device,
-        mem_mb=lambda wildcards, attempt: plan.resources.memory_mb(
-            "clip", wildcards.dataset, None, kb_per_image=20, attempt=attempt
-        ),
-        runtime=lambda wildcards, attempt: 60 * attempt,
-    params:
-        settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        clip=cfg.network_settings("clip"),
-        words=lambda wildcards: plan.words(wildcards.dataset),
-        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
-        weights=lambda wildcards: plan.weights_digest("clip"),
-        code=code_of("classify_tuned_clip"),
-    message:
-        "{wildcards.dataset}: {wildcards.method}, out of fold"
-    script:
-        "../scripts/classify_tuned_clip.py"
-
-
-rule classify_resnet_mlp:
-    """Supervised baseline: a perceptron on frozen features, every verdict out of fold."""
-    input:
-        checked=ancient(checked_inputs),
-        manifest=ancient("<results>/manifests/{dataset}.parquet"),
-        features=resnet_features,
-    output:
-        labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
-    log:
-        "logs/classify_resnet_mlp/{dataset}/{method}/{prompt}.log",
-    benchmark:
-        "benchmarks/classify_resnet_mlp/{dataset}/{method}/{prompt}.tsv"
-    wildcard_constraints:
-        method="|".join(cfg.method_names("resnet_mlp") or ["none"]),
-    conda:
-        "../envs/base.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: (
-            (2_000 + 6 * plan.n_images(wildcards.dataset)) * attempt
-        ),
-        runtime=lambda wildcards, attempt: 60 * attempt,
-    params:
-        settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
-        weights=lambda wildcards: plan.weights_digest("resnet"),
-        code=code_of("classify_resnet_mlp"),
-    message:
-        "{wildcards.dataset}: {wildcards.method}, out of fold"
-    script:
-        "../scripts/classify_resnet_mlp.py"
+    rule:
+        """Make the verdicts of a data set, from what was stored of it."""
+        name:
+            f"classify_{kind}"
+        input:
+            unpack(files_of("inputs", block.job)),
+            checked=ancient(checked_inputs),
+            manifest=ancient("<results>/manifests/{dataset}.parquet"),
+            transforms="<results>/aligned/{dataset}/transforms.parquet",
+        output:
+            labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
+        log:
+            f"logs/classify_{kind}/{{dataset}}/{{method}}/{{prompt}}.log",
+        benchmark:
+            f"benchmarks/classify_{kind}/{{dataset}}/{{method}}/{{prompt}}.tsv"
+        wildcard_constraints:
+            method="|".join(cfg.method_names(kind) or ["none"]),
+        conda:
+            environment_of(block.job)
+        threads: plan.resources.job_threads(block.job)
+        resources:
+            **device_of(block.job),
+            mem_mb=memory_of(block.job),
+            runtime=minutes_of(block.job),
+        params:
+            kind=kind,
+            run=run_of(block.job),
+            labels=digest_of_images("labels"),
+            code=code_of("classify", *code_of_part(kind, "classifier")),
+        message:
+            "{wildcards.dataset}: {wildcards.method}"
+        script:
+            "../scripts/classify.py"
 
 
 localrules:

@@ -163,11 +163,13 @@ rule score_areas:
 rule score_pixels:
     """Score the maps of a method against the truth, pixel by pixel."""
     input:
-        unpack(score_map_files),
+        unpack(files_of("inputs", is_later=True)),
         checked=ancient(checked_inputs),
         manifest=ancient("<results>/manifests/{dataset}.parquet"),
         transforms="<results>/aligned/{dataset}/transforms.parquet",
         truth="<results>/truth/{dataset}/truth.parquet",
+        # Texts and scores of patches are stored while the masks are made.
+        masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
     output:
         pixels="<results>/scores/{dataset}/{method}/{prompt}/pixels.parquet",
     log:
@@ -185,24 +187,11 @@ rule score_pixels:
             wildcards.dataset, seconds_per_image=1, attempt=attempt
         ),
     params:
-        kind=lambda wildcards: cfg.methods[wildcards.method].kind,
-        settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        files=lambda wildcards: list(
-            plan.map_files(wildcards.dataset, wildcards.method, wildcards.prompt)
-        ),
-        asked=lambda wildcards: plan.asked(
-            wildcards.dataset, wildcards.method, wildcards.prompt
-        ),
-        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
-            "intensity"
-        ],
+        kind=kind_of_method,
+        run=run_of(),
         ignore_border=lambda wildcards: cfg.datasets[wildcards.dataset].ignore_border,
-        clip=cfg.network_settings("clip"),
-        weights=lambda wildcards: plan.weights_digest(
-            *({"clip"} & set(cfg.methods[wildcards.method].networks))
-        ),
-        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
-        code=code_of("score_pixels"),
+        labels=digest_of_images("labels"),
+        code=code_of_method("score_pixels", "segmenter"),
     message:
         "{wildcards.dataset}: pixel scores of {wildcards.method}, prompt {wildcards.prompt}"
     script:

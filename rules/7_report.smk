@@ -92,7 +92,7 @@ rule plot:
 rule plot_panels:
     """Draw what a method saw on an image: boxes, points, maps, candidates, and the mask from them."""
     input:
-        unpack(panel_evidence),
+        unpack(files_of("inputs", is_later=True)),
         checked=ancient(checked_inputs),
         transforms=shards_of("<results>/aligned/{dataset}/shards/{shard}.parquet"),
         truth="<results>/truth/{dataset}/truth.parquet",
@@ -117,22 +117,11 @@ rule plot_panels:
         ),
     params:
         shown=cfg.report.model_dump(mode="json"),
-        kind=lambda wildcards: cfg.methods[wildcards.method].kind,
-        settings=lambda wildcards: cfg.method_settings(wildcards.method),
-        asked=lambda wildcards: plan.asked(
-            wildcards.dataset, wildcards.method, wildcards.prompt
-        ),
-        intensity=lambda wildcards: cfg.alignment_settings(wildcards.dataset)[
-            "intensity"
-        ],
-        floor=DETECTION_FLOOR,
-        clip=cfg.network_settings("clip"),
-        weights=lambda wildcards: plan.weights_digest(
-            *({"clip"} & set(cfg.methods[wildcards.method].networks))
-        ),
+        kind=kind_of_method,
+        run=run_of(),
         methods=lambda wildcards: plan.method_notes(),
         datasets=lambda wildcards: plan.dataset_notes(),
-        code=code_of("plot_panels"),
+        code=code_of_method("plot_panels", "views"),
     message:
         "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}: panels"
     script:
@@ -192,20 +181,6 @@ rule render_report:
         "../scripts/render_report.py"
 
 
-def exported_masks(dataset, name, caption):
-    """What is written of the masks of each method and prompt, in one form."""
-    return [
-        shown(
-            path,
-            caption=caption,
-            category="Exports",
-            data=f"{Path(path).parts[-3]}, {Path(path).parts[-2]}, {{dataset}}",
-            form="COCO JSON",
-        )
-        for path in of_runs(f"{EXPORTS}/{name}", dataset, cfg.mask_runs())
-    ]
-
-
 for exported in cfg.datasets:
 
     rule:
@@ -239,8 +214,12 @@ for exported in cfg.datasets:
                 data="Every image of {dataset} under every method",
                 form="CSV",
             ),
-            masks=exported_masks(exported, "predictions.coco.json", "predictions_coco"),
-            results=exported_masks(exported, "results.coco.json", "results_coco"),
+            masks=exported_masks(
+                f"{EXPORTS}/predictions.coco.json", exported, "predictions_coco"
+            ),
+            results=exported_masks(
+                f"{EXPORTS}/results.coco.json", exported, "results_coco"
+            ),
         log:
             "logs/export/{dataset}.log",
         benchmark:

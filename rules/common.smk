@@ -10,8 +10,14 @@ from realitycheck.planning.checking import (
     word_faults,
     words_are_checked,
 )
-from realitycheck.models.settings import DETECTION_FLOOR
 from realitycheck.core.settings import SettingsError
+from realitycheck.datasets.registry import FORMATS
+from realitycheck.methods.registry import (
+    block_of,
+    classifiers,
+    code_of_part,
+    segmenters,
+)
 from realitycheck.settings.load import load_settings
 from realitycheck.face.handler import show_run
 from realitycheck.core.constants import (
@@ -130,6 +136,16 @@ def code_of(script, *modules):
     return source_digest(f"scripts/{script}.py", *modules)
 
 
+def caption_code():
+    """Modules that make captions for the detector, of the kinds that do so."""
+    kinds = {
+        block.kind
+        for block in cfg.methods.values()
+        if block.caption_settings() is not None
+    }
+    return [entry for kind in sorted(kinds) for entry in code_of_part(kind, "prompts")]
+
+
 def of_dataset(ask):
     """Function of the wildcards: what `cfg` or `plan` answer for a job's data set."""
 
@@ -137,6 +153,47 @@ def of_dataset(ask):
         return ask(wildcards.dataset)
 
     return answer
+
+
+def format_of(dataset):
+    """Format of a data set."""
+    return cfg.datasets[dataset].format
+
+
+def root_of(dataset):
+    """Folder of a data set."""
+    return cfg.datasets[dataset].root
+
+
+def intensity_of(dataset):
+    """How the grey values of a data set become 8-bit."""
+    return cfg.alignment_settings(dataset)["intensity"]
+
+
+def code_of_drawing(dataset):
+    """Digest of the code that draws a data set."""
+    return code_of("generate_dataset", FORMATS.module_of(format_of(dataset)))
+
+
+def code_of_listing(dataset):
+    """Digest of the code that lists and checks a data set."""
+    listed_as = cfg.preparation_settings(dataset)["format"]
+    return code_of("prepare_dataset", FORMATS.module_of(listed_as))
+
+
+def threads_of_shard(wildcards):
+    """Threads that align the images of a shard."""
+    return plan.resources.image_threads(wildcards.dataset, wildcards.shard)
+
+
+def images_of_shard(wildcards):
+    """Digest of the images of a shard, and of their references."""
+    return plan.images_digest(wildcards.dataset, "images", wildcards.shard)
+
+
+def truth_of(dataset):
+    """Digest of the truth masks of a data set."""
+    return plan.images_digest(dataset, "truth")
 
 
 def shown(path, *, caption, category, **labels):
@@ -171,6 +228,20 @@ def of_runs(pattern, dataset, runs):
     """Paths of the runs of a data set, whose name stays a wildcard."""
     own = [("{dataset}", method, prompt) for d, method, prompt in runs if d == dataset]
     return plan.paths(pattern, own)
+
+
+def exported_masks(pattern, dataset, caption):
+    """What is written of the masks of each method and prompt, in one form."""
+    return [
+        shown(
+            path,
+            caption=caption,
+            category="Exports",
+            data=f"{Path(path).parts[-3]}, {Path(path).parts[-2]}, {{dataset}}",
+            form="COCO JSON",
+        )
+        for path in of_runs(pattern, dataset, cfg.mask_runs())
+    ]
 
 
 def update_each(paths):
@@ -261,39 +332,6 @@ def shards_of(pattern):
     return paths
 
 
-def calibration_shards_of(pattern):
-    """Input function: a path for every shard that sets thresholds.
-
-    These are the training images, or, where there are none, the scored ones, in folds. A rule with
-    this input also takes `checked_inputs`, after which it is asked again.
-    """
-
-    def paths(wildcards):
-        training = plan.n_images(wildcards.dataset, "train") > 0
-        names = shard_names(cfg.datasets[wildcards.dataset].shards, training=training)
-        return expand(pattern, shard=names, allow_missing=True)
-
-    return paths
-
-
-def training_shards_of(pattern):
-    """Input function: a path for every shard of training images."""
-
-    def paths(wildcards):
-        names = shard_names(cfg.datasets[wildcards.dataset].shards, training=True)
-        return expand(pattern, shard=names, allow_missing=True)
-
-    return paths
-
-
-def few_shot_training_features(wildcards):
-    """Features of every training image, for the memory bank."""
-    size = cfg.methods[wildcards.method].input_size_px
-    return training_shards_of(
-        f"{cfg.results_dir}/encodings/{wildcards.dataset}/resnet_features_{size}/{{shard}}.parquet"
-    )(wildcards)
-
-
 def manifest_of_shard(wildcards):
     """Manifest that a shard's images stand in."""
     name = "{dataset}/train" if is_training(wildcards.shard) else "{dataset}"
@@ -323,89 +361,103 @@ def raw_record(wildcards):
     return []
 
 
-def saa_plus_encoding(encoder):
-    """Input function: the shard's encodings in the colour order that a block of SAA+ sees."""
+def files_of(inputs, job=None, *, is_later=False):
+    """Input function: files of a method by name, and the records of networks that its job opens.
 
-    def path(wildcards):
-        colour = plan.saa_plus_colour(wildcards.method)
-        return (
-            f"{cfg.results_dir}/encodings/{wildcards.dataset}/{encoder}_{colour}/"
-            f"{wildcards.shard}.parquet"
+    Args:
+        inputs: Method of the block that names them: `inputs`, `fit_inputs` or `map_inputs`.
+        job: What the job asks for; None: as the one that makes the masks.
+        is_later: Whether the masks are made.
+    """
+
+    def files(wildcards):
+        block = plan.block(wildcards.method)
+        paths = plan.paths_of(
+            wildcards.dataset,
+            wildcards.method,
+            wildcards.prompt,
+            shard=wildcards.get("shard"),
+            is_later=is_later,
         )
-
-    return path
-
-
-def anomaly_maps_of_shard(wildcards):
-    """SAA+'s maps of a shard, under the first block that makes the same ones."""
-    owner = plan.encoding_owner(wildcards.method, "maps")
-    return (
-        f"{cfg.results_dir}/predictions/{wildcards.dataset}/{owner}/{wildcards.prompt}/maps/"
-        f"{wildcards.shard}.parquet"
-    )
-
-
-def anomaly_maps(wildcards):
-    """SAA+'s maps of every scored image."""
-    owner = plan.encoding_owner(wildcards.method, "maps")
-    return shards_of(
-        f"{cfg.results_dir}/predictions/{wildcards.dataset}/{owner}/{wildcards.prompt}/maps/"
-        "{shard}.parquet"
-    )(wildcards)
-
-
-def calibration_maps(wildcards):
-    """SAA+'s maps of the images that set a threshold by `binarise: good`; none for other rules."""
-    if cfg.methods[wildcards.method].binarise != "good":
-        return []
-    owner = plan.encoding_owner(wildcards.method, "maps")
-    return calibration_shards_of(
-        f"{cfg.results_dir}/predictions/{wildcards.dataset}/{owner}/{wildcards.prompt}/maps/"
-        "{shard}.parquet"
-    )(wildcards)
-
-
-def truth_of_rule(wildcards):
-    """The truth, for the rule that looks at it."""
-    if cfg.methods[wildcards.method].binarise != "f1max":
-        return []
-    return f"{cfg.results_dir}/truth/{wildcards.dataset}/truth.parquet"
-
-
-def resnet_features(wildcards):
-    """Features of every scored image for the supervised baseline."""
-    size = cfg.methods[wildcards.method].input_size_px
-    return shards_of(
-        f"{cfg.results_dir}/encodings/{wildcards.dataset}/resnet_features_{size}/{{shard}}.parquet"
-    )(wildcards)
-
-
-def panel_evidence(wildcards):
-    """What a method left on its way to its masks, for its panels; texts need CLIP if they are gone."""
-    files = plan.panel_files(wildcards.dataset, wildcards.method, wildcards.prompt)
-    for name in ("manifest", "references"):
-        if name in files:
-            files[name] = ancient(files[name])
-    if "clip" in cfg.methods[wildcards.method].networks:
-        files["clip"] = ancient(f"{cfg.results_dir}/weights/clip.json")
-    return files
-
-
-def score_map_files(wildcards):
-    """What a method's score maps are made again from; texts need CLIP if they are gone."""
-    files = plan.map_files(wildcards.dataset, wildcards.method, wildcards.prompt)
-    if "references" in files:
-        files["references"] = ancient(files["references"])
-    if "clip" in cfg.methods[wildcards.method].networks:
-        files["clip"] = ancient(f"{cfg.results_dir}/weights/clip.json")
-        # The job that makes the masks stores the texts; beside it, CLIP would be loaded for them.
-        files["after"] = ancient(
-            plan.paths(
-                f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/masks.parquet",
-                [(wildcards.dataset, wildcards.method, wildcards.prompt)],
+        found = dict(getattr(block, inputs)(paths))
+        for network in (job or block.job).opens:
+            found[f"{network}_weights"] = f"{cfg.results_dir}/weights/{network}.json"
+        checked = (f"{cfg.results_dir}/manifests/", f"{cfg.results_dir}/weights/")
+        return {
+            name: (
+                ancient(path)
+                if isinstance(path, str) and path.startswith(checked)
+                else path
             )
-        )
+            for name, path in found.items()
+        }
+
     return files
+
+
+def run_of(job=None):
+    """Params function: what a job is told of a run; `job` as for `files_of`."""
+
+    def run(wildcards):
+        asks = job or plan.block(wildcards.method).job
+        return plan.run_of(wildcards.dataset, wildcards.method, wildcards.prompt, asks)
+
+    return run
+
+
+def digest_of_images(kind):
+    """Params function: digest of the checked images of a data set; see `Plan.images_digest`."""
+
+    def digest(wildcards):
+        return plan.images_digest(wildcards.dataset, kind)
+
+    return digest
+
+
+def kind_of_method(wildcards):
+    """Kind of a method."""
+    return cfg.methods[wildcards.method].kind
+
+
+def code_of_method(script, part):
+    """Params function: digest of a script's code and of a part of the kind of the method."""
+
+    def code(wildcards):
+        return code_of(script, *code_of_part(kind_of_method(wildcards), part))
+
+    return code
+
+
+def memory_of(job):
+    """Resource function: memory of the job of a method."""
+
+    def memory(wildcards, attempt):
+        return plan.resources.job_mb(
+            job, wildcards.dataset, wildcards.get("shard"), attempt=attempt
+        )
+
+    return memory
+
+
+def minutes_of(job):
+    """Resource function: time of the job of a method."""
+
+    def minutes(wildcards, attempt):
+        return plan.resources.job_min(
+            job, wildcards.dataset, wildcards.get("shard"), attempt=attempt
+        )
+
+    return minutes
+
+
+def environment_of(job):
+    """Environment of the job of a method."""
+    return "../envs/models.yaml" if job.network or job.opens else "../envs/base.yaml"
+
+
+def device_of(job):
+    """Resources of the job of a method that runs a network; none without one."""
+    return {"gpu": 1, "device": cfg.compute.device} if job.network else {}
 
 
 def scores_of_shown(wildcards):

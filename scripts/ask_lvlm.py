@@ -5,13 +5,13 @@ from pathlib import Path
 from realitycheck.core.job import job_log, run_facts
 from realitycheck.core.schemas import REFERENCES, TRANSFORMS, VERDICTS
 from realitycheck.core.tables import read_table, write_table
-from realitycheck.methods.lvlm.classifier import questions_of
+from realitycheck.methods.registry import open_part
 from realitycheck.stages.lvlm import ask_dataset, known_rows
 
 with job_log(snakemake.log[0]):
     params, settings, clients = snakemake.params, snakemake.params.settings, ()
     keys = {name: snakemake.wildcards[name] for name in ("dataset", "method", "prompt")}
-    questions = questions_of(
+    questions = open_part(settings["kind"], "classifier").questions_of(
         read_table(snakemake.input.transforms, schema=TRANSFORMS),
         read_table(snakemake.input.references, schema=REFERENCES),
         images_folder=Path(snakemake.input.transforms).parent,

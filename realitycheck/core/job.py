@@ -151,7 +151,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def device_lease(wanted: str, *, threads: int = 1) -> Iterator[str]:
+def device_lease(wanted: str | None, *, threads: int = 1) -> Iterator[str]:
     """Hold a device for the length of a job.
 
     On CUDA the job takes one GPU for itself by a lock file, and waits while all are taken, so that
@@ -160,7 +160,7 @@ def device_lease(wanted: str, *, threads: int = 1) -> Iterator[str]:
     taken; of several, as in an allocation that the whole workflow runs in, each job takes one.
 
     Args:
-        wanted: `auto`, `cpu`, `cuda` or `mps`.
+        wanted: `auto`, `cpu`, `cuda` or `mps`. None: the job runs no network; torch is left alone.
         threads: CPU threads for torch.
 
     Yields:
@@ -169,6 +169,9 @@ def device_lease(wanted: str, *, threads: int = 1) -> Iterator[str]:
     Raises:
         RuntimeError: If the wanted device is not there.
     """
+    if wanted is None:
+        yield "cpu"
+        return
     with without_garbage_collection():
         import torch
 

@@ -32,10 +32,12 @@ _PLUMBING = frozenset(
         *("realitycheck.core.tables", "realitycheck.core.schemas", "realitycheck.core.parquet"),
         *("realitycheck.core.tensors", "realitycheck.core.files", "realitycheck.core.one_run"),
         *("realitycheck.core.job", "realitycheck.core.provenance", "realitycheck.core.registry"),
-        *("realitycheck.core.settings", "realitycheck.core.remote"),
+        *("realitycheck.core.settings", "realitycheck.core.remote", "realitycheck.methods.paths"),
         *("realitycheck.settings.run", "realitycheck.settings.load"),
     }
 )
+#: Nor do modules of these names: a setting is among a job's params, a registry holds names.
+_PLUMBING_NAMES = ("settings", "registry")
 
 
 def digest_of(value: Any) -> str:
@@ -71,7 +73,8 @@ def sources(*entries: str) -> dict[str, str]:
     seen: dict[str, str] = {}
     while pending:
         entry = pending.pop()
-        if entry in seen or entry in _PLUMBING:
+        is_plumbing = entry in _PLUMBING or entry.rpartition(".")[2] in _PLUMBING_NAMES
+        if entry in seen or is_plumbing:
             continue
         shape, imports = _parsed(_source_file(entry), "" if entry.endswith(".py") else entry)
         seen[entry] = shape

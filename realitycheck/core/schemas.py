@@ -182,6 +182,20 @@ THRESHOLDS = Schema(
     ("dataset", "image_id"),
 )
 
+#: Score maps as a method computed them, one value for each patch.
+SCORE_GRIDS = Schema(
+    "score grids",
+    (
+        ("dataset", TEXT),
+        ("image_id", TEXT),
+        ("method", TEXT),
+        ("prompt", TEXT),
+        ("n_rows", INTEGER),
+        ("values", pa.list_(pa.float32())),  # row by row
+    ),
+    ("dataset", "image_id", "method", "prompt"),
+)
+
 ANOMALY_MAPS = Schema(
     "anomaly maps",
     (

@@ -31,6 +31,10 @@ class Encodings(NamedTuple):
         """Arrays of an image."""
         return self.store.get(self.keys[image_id])
 
+    def stacked(self, name: str, image_ids: Iterable[str]) -> np.ndarray:
+        """An array of each image, (N, …), in the order asked for."""
+        return np.stack([self.of(image_id)[name] for image_id in image_ids])
+
 
 class Encoder(ABC):
     """What is computed of an image without a text, once, and stored.
@@ -161,18 +165,3 @@ class Lazily:
         if self._loaded is None:
             self._loaded = self._load()
         return self._loaded
-
-
-def feature_maps_of(
-    store: EncodingStore, index: pd.DataFrame, image_ids: Iterable[str]
-) -> list[np.ndarray]:
-    """Encodings feature maps of images, (N, C, G, G) for each stage, in the order asked for."""
-    keys = keys_of(index)
-    found = [store.get(keys[image_id]) for image_id in image_ids]
-    return [np.stack([arrays[name] for arrays in found]) for name in sorted(found[0])]
-
-
-def features_of(store: EncodingStore, index: pd.DataFrame, image_ids: Iterable[str]) -> np.ndarray:
-    """Encodings feature vectors of images, (N, D), in the order asked for."""
-    keys = keys_of(index)
-    return np.stack([store.get(keys[image_id])["feature"] for image_id in image_ids])

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ class RateLimits:
         ]
         if faults:
             raise ValueError("; ".join(faults))
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> RateLimits:
+        """Those of a method's settings."""
+        names = ("in_flight", "requests_per_minute", "timeout_s", "max_wait_s")
+        return cls(**{name: settings[name] for name in names})
 
 
 class Limiter:

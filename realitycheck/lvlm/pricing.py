@@ -161,6 +161,15 @@ def read_prices(path: str | Path = PRICE_FILE, *, day: date | None = None) -> Pr
     return PriceTable(str(as_of), tuple(map(str, sources)), rows, day or today())
 
 
+def prices_of(settings: Mapping[str, Any]) -> PriceTable:
+    """Prices of the price file, with the method's own where the settings give one."""
+    prices = read_prices()
+    if settings["price"] is None:
+        return prices
+    rates = {name: rate for name, rate in settings["price"].items() if rate is not None}
+    return prices.with_model(settings["model"], rates)
+
+
 _RATES = ("input", "output", "cached_input", "up_to_tokens_in")
 _DAYS = ("valid_from", "valid_until")
 

@@ -8,12 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from realitycheck.methods.resnet_mlp import algorithm as resnet_mlp
 from realitycheck.methods.thresholds import besides_references
-from realitycheck.metrics.folds import assign_folds
-
-#: Kinds of methods that set a threshold by good parts, or, without training images, by the others.
-_THRESHOLD_KINDS = ("pixel_difference", "saa_plus")
+from realitycheck.metrics.folds import assign_folds, check_nested_folds
 
 
 def lacking(
@@ -29,9 +25,11 @@ def lacking(
     Args:
         scored: Scored images: `image_id`, `category`, `label`, `group`.
         train: Training images, likewise.
-        learners: `kind`, and, where the kind has them, `n_folds` and `seed`, of each method by its
-            name. SAA+ is one of them only if it sets its threshold by good images. What compares
-            pixels has `is_aligned`: if not, only images of the reference's size can be compared.
+        learners: What each method learns from, by its name. `parts`: `good training`, of which one
+            at a time is left out; `good`, of training or, without any, the other scored ones; or
+            `folds` of labelled ones, with `n_folds`, `seed` and, where each must leave so many good
+            parts of each category, `least_good_parts`. `compares_with_reference`: pixel by pixel;
+            without `is_aligned`, only images of the reference's size can be compared.
         keeps_back: Key path of the setting that says how many good parts become training images;
             None: the folders say it.
         references: Reference image of each category, where they are known. What is compared with
@@ -41,11 +39,11 @@ def lacking(
         A line for each method and category: what is there, what is needed, what to do.
     """
     for name, settings in learners.items():
-        if settings["kind"] == "few_shot":
+        if settings["parts"] == "good training":
             found = _few_good(scored, train, n_needed=2, keeps_back=keeps_back)
-        elif settings["kind"] in _THRESHOLD_KINDS:
+        elif settings["parts"] == "good":
             from_train = len(train) > 0
-            compared = references if settings["kind"] == "pixel_difference" else None
+            compared = references if settings.get("compares_with_reference") else None
             if compared is not None and not settings["is_aligned"]:
                 yield from (
                     f"{name}: {line}" for line in _other_sizes(scored, train, compared, n_needed=2)
@@ -113,9 +111,13 @@ def _few_in_folds(scored: pd.DataFrame, settings: Mapping[str, Any]) -> Iterator
     groups = scored["group"].fillna(scored["image_id"])
     deal = {"n_folds": settings["n_folds"], "seed": settings["seed"]}
     try:
-        if settings["kind"] == "resnet_mlp":
-            resnet_mlp.check_parts(
-                scored["label"], groups=groups, categories=scored["category"], **deal
+        if least := settings.get("least_good_parts"):
+            check_nested_folds(
+                scored["label"],
+                groups=groups,
+                categories=scored["category"],
+                least_good_parts=least,
+                **deal,
             )
         else:
             assign_folds(scored["label"], groups, **deal)

@@ -1,11 +1,11 @@
-"""Settings."""
+"""What every method block has: its keys, and the facts about its kind that others go by."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import (
     Field,
@@ -18,6 +18,7 @@ from realitycheck.core.settings import (
     FilePath,
     Strict,
 )
+from realitycheck.methods.paths import Paths
 
 # --------------------------------------------------------------------------------- prompts, methods
 
@@ -100,24 +101,94 @@ class PromptSettings(Strict):
         return phrases
 
 
-class _MethodSettings(Strict):
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What the job of a method asks for.
+
+    Attributes:
+        network: Network that it runs, whose memory, threads and time it needs; None: none.
+        opens: Networks whose checked files it reads.
+        memory_mb: Memory of a job without a network.
+        kb_per_image: What it keeps of each image until it ends.
+        seconds_per_image: Of the largest variant of the network on a GPU, or of one processor.
+        minutes: Time of the whole job; None: by its images.
+        steps: Tables among its inputs whose time is part of a result's, by the name of the step.
+        packages: Distributions whose versions matter.
+    """
+
+    network: str | None = None
+    opens: tuple[str, ...] = ()
+    memory_mb: int = 2_000
+    kb_per_image: float = 0
+    seconds_per_image: float = 1
+    minutes: int | None = None
+    steps: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit(Job):
+    """The job in which a method sets thresholds or learns, before it segments.
+
+    Attributes:
+        verb: Its rule is called so, followed by the kind.
+        outputs: File of each output beside the thresholds table.
+        reads_truth: Whether undecided pixels of the truth play a part.
+    """
+
+    verb: str = "calibrate"
+    outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    reads_truth: bool = False
+
+
+class TruthUse(NamedTuple):
+    """How a method looks at what it is scored with.
+
+    Attributes:
+        key: Setting that has it do so.
+        value: Of that setting.
+        reason: In words.
+        remedy: What to set instead.
+    """
+
+    key: str
+    value: str
+    reason: str
+    remedy: str
+
+
+class MethodBlock(Strict):
+    """A method block, and the facts about its kind that planning and tables go by."""
+
+    if TYPE_CHECKING:
+        kind: str  # of each block: a literal
+
     title: str | None = Field(None, description="name in tables; default: the method's usual name")
 
+    #: The method's usual name in tables.
+    label: ClassVar[str]
     #: Key of a prompt set that the method needs; None: it needs no prompt.
     prompt_key: ClassVar[str | None] = "segmentation"
     #: Whether it gives masks, or verdicts only.
     gives_masks: ClassVar[bool] = True
     #: Whether its masks come from a map with a value for each pixel.
     gives_score_map: ClassVar[bool] = False
+    #: Whether that map is kept, as small as it was computed, when the masks are made.
+    keeps_score_grid: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
     #: Whether it is told what the images show and which defects there are.
     names_object: ClassVar[bool] = False
     #: Whether what it says of an image was learned from the labelled images of other folds.
     learns_in_folds: ClassVar[bool] = False
+    #: Whether its thresholds or verdicts table says which fold an image was judged in.
+    judges_in_folds: ClassVar[bool] = False
     #: Whether a paid service is asked, and may cost money.
     asks_service: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
+    #: Its job, and the one before it, if any.
+    job: ClassVar[Job] = Job()
+    fits: ClassVar[Fit | None] = None
 
     def faults(self, _key: str, _folder: Path, _datasets: Mapping[str, Any]) -> Iterator[str]:
         """Faults that the types do not show, such as a missing key file.
@@ -133,12 +204,107 @@ class _MethodSettings(Strict):
         """The block as plain values, without the name it has in tables."""
         return self.model_dump(mode="json", exclude={"title"})
 
-    def tried(self) -> dict[str, Any]:
-        """The part of the block that what it says depends on: another value is another try."""
+    def plain_for(self, *, is_aligned: bool) -> dict[str, Any]:
+        """What the jobs of a data set are told: `plain`, with `auto` as what it means there.
+
+        Args:
+            is_aligned: Whether the parts of the data set are aligned.
+        """
         return self.plain()
 
+    def tried(self, *, is_aligned: bool) -> dict[str, Any]:
+        """What of the block its answers depend on: another value is another try."""
+        return self.plain_for(is_aligned=is_aligned)
 
-class _VariantMethod(_MethodSettings):
+    def inputs(self, paths: Paths) -> dict[str, str | list[str]]:
+        """Files that the method's masks, scores and views, or its verdicts, are made from.
+
+        Beside them a job has `transforms` (masks) or `manifest` (verdicts), and the record of each
+        network that it opens.
+        """
+        return {}
+
+    def fit_inputs(self, paths: Paths) -> dict[str, str | list[str]]:
+        """Files that it learns from, beside `manifest`, `train` and the records of networks."""
+        return {}
+
+    def told(self, asked: PromptSettings | None) -> Any:
+        """What a prompt set says to the method, as plain values."""
+        return list(asked.segmentation) if asked and self.prompt_key else []
+
+    def words(self, asked: PromptSettings | None, defect_names: Sequence[str]) -> str:
+        """Words about defects that the method is told, as far as they stand in the settings."""
+        return ". ".join(self.told(asked))
+
+    def summary(self, asked: PromptSettings) -> tuple[str, str]:
+        """Whom a prompt set asks by the method's key, and the words, for people."""
+        return "text-prompted segmenters", "; ".join(asked.segmentation)
+
+    def network_texts(
+        self, told: Any, object_names: Mapping[str, str], defect_names: Sequence[str]
+    ) -> Iterator[tuple[str | None, str, str]]:
+        """Every text that a network is told.
+
+        Args:
+            told: From `told`.
+            object_names: What the images of each known category show.
+            defect_names: Names of defects in the settings of the data set.
+
+        Yields:
+            Where it stands below the key of the prompt set (None: the text is made of the object's
+            name), network, text.
+        """
+        yield from ()
+
+    @classmethod
+    def known_prompts(cls) -> list[str]:
+        """Names of products that a prompt set may give in place of prompts for them."""
+        return []
+
+    def caption_settings(self) -> dict[str, Any] | None:
+        """What captions depend on that `detector_captions` in the kind's `prompts.py` makes.
+
+        None: the detector is asked with the phrases of the prompt set.
+        """
+        return None
+
+    def shows_reference(self, asked: PromptSettings | None) -> bool:
+        """Whether the method is shown the reference image and judges by it."""
+        return self.needs_reference
+
+    @property
+    def learns_from(self) -> dict[str, Any] | None:
+        """Parts that it learns from; see `realitycheck.methods.needs.lacking`."""
+        return None
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether it needs a mask that shows a defect."""
+        return False
+
+    @property
+    def test_truth(self) -> TruthUse | None:
+        """How it looks at the images, or the truth, that it is scored with, if it does."""
+        return None
+
+    @property
+    def service(self) -> str:
+        """Service that is asked; empty: none."""
+        return ""
+
+    def has_key(self) -> bool:
+        """Whether a service can be asked: the key is there, or none is needed."""
+        return True
+
+    @property
+    def model_name(self) -> str | None:
+        """Name of the model that answers, where the block says which one."""
+        return None
+
+
+class VariantBlock(MethodBlock):
+    """A method that is published code, with switches for its bugs."""
+
     variant: Literal["published", "repaired"] = Field(
         "published", description="published: with the slips of the study's code; repaired: without"
     )
@@ -147,7 +313,7 @@ class _VariantMethod(_MethodSettings):
     )
 
     @model_validator(mode="after")
-    def _check_switches(self) -> _VariantMethod:
+    def _check_switches(self) -> VariantBlock:
         if self.switches:
             self.all_switches()
         return self
@@ -167,5 +333,6 @@ class _VariantMethod(_MethodSettings):
         del block["variant"]
         return {**block, "switches": self.all_switches()}
 
-    def _only(self, *names: str) -> dict[str, Any]:
+    def only(self, *names: str) -> dict[str, Any]:
+        """Some keys of the block as plain values."""
         return {name: value for name, value in self.plain().items() if name in names}

@@ -16,7 +16,7 @@ from realitycheck.core.settings import SettingsError
 from realitycheck.core.tries_file import NOTE_NAME, TriesError, TriesFile, read_note
 from realitycheck.datasets.registry import FORMATS, list_records
 from realitycheck.datasets.settings import unknown_category
-from realitycheck.methods.saa_plus.prompts import DEFAULT_PROMPTS
+from realitycheck.methods.registry import known_prompts
 from realitycheck.models.checkpoints.known import network_files
 from realitycheck.planning.plan import Plan
 from realitycheck.planning.texts import Told, text_faults, told_texts, vocabulary_folder
@@ -267,18 +267,18 @@ def _prompt_faults(
     for category, asked in (block.saa_plus if isinstance(block.saa_plus, dict) else {}).items():
         if category != "default" and categories is not None:
             yield from unknown_category(f"{key}.saa_plus", category, categories)
-        if isinstance(asked, str) and asked != "auto" and asked not in DEFAULT_PROMPTS:
-            close = difflib.get_close_matches(asked, DEFAULT_PROMPTS, n=1)
+        if isinstance(asked, str) and asked != "auto" and asked not in known_prompts():
+            close = difflib.get_close_matches(asked, known_prompts(), n=1)
             hint = f"did you mean '{close[0]}'? " if close else ""
             yield (
                 f"{key}.saa_plus.{category}: SAA+ has no prompts named '{asked}'; {hint}"
-                f"There are {', '.join(DEFAULT_PROMPTS)}; for another product write "
+                f"There are {', '.join(known_prompts())}; for another product write "
                 f"{{class_name: {asked}}}"
             )
     asks = (
         dataset in settings.datasets
         and block.lvlm
-        and any(settings.methods[name].kind == "lvlm" for name in settings.methods_of(dataset))
+        and any(settings.methods[name].asks_service for name in settings.methods_of(dataset))
     )
     if asks and block.reference and settings.datasets[dataset].reference == "none":
         yield (

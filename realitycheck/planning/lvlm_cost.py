@@ -12,11 +12,11 @@ from pathlib import Path
 
 from realitycheck.core.schemas import REFERENCES, TRANSFORMS
 from realitycheck.core.tables import read_table
+from realitycheck.lvlm.backends.registry import REPLAY, service_of
 from realitycheck.lvlm.ledger import Ledger
-from realitycheck.lvlm.pricing import CostEstimate
+from realitycheck.lvlm.pricing import CostEstimate, prices_of
 from realitycheck.lvlm.runner import estimate
-from realitycheck.methods.lvlm.classifier import prices_of, questions_of
-from realitycheck.methods.lvlm.settings import LvlmMethod
+from realitycheck.methods.registry import open_part
 from realitycheck.planning.plan import Plan
 from realitycheck.settings.run import Settings
 from realitycheck.stages.lvlm import destination
@@ -86,19 +86,19 @@ def estimates(settings: Settings) -> Iterator[RunEstimate]:
     """
     plan = Plan(settings)
     for dataset, method, prompt in settings.verdict_runs():
-        block = settings.methods[method]
-        if isinstance(block, LvlmMethod):
-            yield _estimate(plan, block, dataset, method, prompt)
+        if settings.methods[method].asks_service:
+            yield _estimate(plan, dataset, method, prompt)
 
 
-def _estimate(plan: Plan, block: LvlmMethod, dataset: str, method: str, prompt: str) -> RunEstimate:
+def _estimate(plan: Plan, dataset: str, method: str, prompt: str) -> RunEstimate:
     transforms = plan.results / "aligned" / dataset / "transforms.parquet"
     references = plan.results / "manifests" / dataset / "references.parquet"
     missing = tuple(str(path) for path in (transforms, references) if not path.is_file())
     if missing:
         return RunEstimate(dataset, method, prompt, missing)
-    settings, endpoint = block.plain(), block.endpoint
-    questions = questions_of(
+    settings = plan.settings.method_settings(method)
+    endpoint = service_of(settings["service"]).endpoint_of(settings)
+    questions = open_part(settings["kind"], "classifier").questions_of(
         read_table(transforms, schema=TRANSFORMS),
         read_table(references, schema=REFERENCES),
         images_folder=transforms.parent,
@@ -107,10 +107,11 @@ def _estimate(plan: Plan, block: LvlmMethod, dataset: str, method: str, prompt: 
         intensity=plan.settings.alignment_settings(dataset)["intensity"],
     )
     spent = 0.0
-    if Path(block.ledger).is_file():
-        with Ledger(block.ledger, read_only=True) as ledger:
+    if Path(settings["ledger"]).is_file():
+        with Ledger(settings["ledger"], read_only=True) as ledger:
             spent = ledger.spent_usd(method)
-    has_no_limits = block.is_replay or (endpoint.is_on_site and not endpoint.has_cloud_model)
+    has_no_bill = endpoint.is_on_site and not endpoint.has_cloud_model
+    has_no_limits = has_no_bill or settings["backend"] == REPLAY
     where = destination(settings)
     if not has_no_limits and not plan.settings.datasets[dataset].may_leave_site:
         where += f"; nothing is asked, since {dataset} does not allow that (may_leave_site)"
@@ -119,9 +120,9 @@ def _estimate(plan: Plan, block: LvlmMethod, dataset: str, method: str, prompt: 
         method,
         prompt,
         (),
-        estimate(questions, block.ledger, prices=prices_of(settings), on_site=has_no_limits),
+        estimate(questions, settings["ledger"], prices=prices_of(settings), on_site=has_no_limits),
         spent_usd=spent,
-        max_cost_usd=block.max_cost_usd,
+        max_cost_usd=settings["max_cost_usd"],
         destination=where,
         is_on_site=endpoint.is_on_site,
     )

@@ -19,20 +19,6 @@ from realitycheck.planning.facts import Facts, settings_digest
 from realitycheck.report.figures.registry import wanted_figures
 from realitycheck.report.tables.registry import wanted_tables
 
-METHOD_NAMES = {
-    "grounded_sam": "GroundingDINO + SAM",
-    "sam_clip": "SAM + CLIP",
-    "clip_surgery_sam": "CLIPSurgery + SAM",
-    "saa_plus": "SAA+",
-    "pixel_difference": "Pixel difference",
-    "few_shot": "Few good parts",
-    "adapted_sam": "SAM, adapted",
-    "lvlm": "LVLM",
-    "resnet_mlp": "ResNet + MLP",
-    "clip_zero_shot": "CLIP zero-shot",
-    "tuned_clip": "CLIP, tuned prompt",
-}
-
 
 class ReportPlan(Facts):
     """The part of `Plan` that the report asks."""
@@ -220,18 +206,12 @@ class ReportPlan(Facts):
         rows = []
         for dataset, prompts in self.settings.prompts.items():
             methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
-            keys = {method.prompt_key for method in methods}
+            # By their keys in the order in which a prompt set has them.
+            by_key = {method.prompt_key: method for method in methods if method.prompt_key}
             for name, prompt in prompts.items():
-                if prompt.segmentation and "segmentation" in keys:
-                    words = "; ".join(prompt.segmentation)
-                    rows.append([dataset, name, "text-prompted segmenters", words])
-                if prompt.saa_plus and "saa_plus" in keys:
-                    words = self.saa_plus_prompts(dataset, name)
-                    rows.append([dataset, name, "SAA+", _saa_plus_text(words)])
-                if prompt.lvlm and "lvlm" in keys:
-                    shown = "with" if prompt.reference else "without"
-                    words = f"{prompt.lvlm} ({shown} a defect-free reference image)"
-                    rows.append([dataset, name, "vision language models", words])
+                for key in type(prompt).model_fields:
+                    if key in by_key and getattr(prompt, key):
+                        rows.append([dataset, name, *by_key[key].summary(prompt)])
         return rows
 
     # -------------------------------------------------------------------------------------- words
@@ -242,14 +222,13 @@ class ReportPlan(Facts):
         for name, block in self.settings.methods.items():
             note: dict[str, Any] = {
                 "kind": block.kind,
-                "label": METHOD_NAMES[block.kind],
+                "label": block.label,
                 "gives_masks": block.gives_masks,
             }
-            if block.title:
-                note["name"] = block.title
-            if block.kind == "lvlm":
-                note["model"] = block.model
-                note.setdefault("name", block.model)
+            if block.title or block.model_name:
+                note["name"] = block.title or block.model_name
+            if block.model_name:
+                note["model"] = block.model_name
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
             told = self._own_weights(block.networks)
@@ -257,7 +236,7 @@ class ReportPlan(Facts):
                 told.append(OUT_OF_FOLD_NOTE)
             if told:
                 note["note"] = "; ".join(told)
-            if getattr(block, "uses_test_truth", False):
+            if block.test_truth:
                 note["uses_test_truth"] = True
             notes[name] = note
             if block.gives_masks:
@@ -281,21 +260,6 @@ class ReportPlan(Facts):
             | ({"published_as": block.published_as} if block.published_as else {})
             for name, block in self.settings.datasets.items()
         }
-
-
-def _saa_plus_text(prompts: Any) -> str:
-    """SAA+'s prompts by category, in few words."""
-    if isinstance(prompts, str):
-        return "its prompts for known products" if prompts == "auto" else prompts
-    parts = []
-    for category, block in prompts.items():
-        if isinstance(block, str):
-            words = f"its prompts for {block}"
-        else:
-            pairs = [f"{defect} on {product}" for defect, product in block["class_prompts"]]
-            words = "; ".join([block["class_name"], *pairs])
-        parts.append(words if category == "default" else f"{category}: {words}")
-    return "; ".join(parts)
 
 
 def _variant_text(variant: Any) -> str:

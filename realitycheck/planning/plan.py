@@ -7,6 +7,7 @@ plans anew.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 from realitycheck.core.constants import (
@@ -20,7 +21,11 @@ from realitycheck.core.provenance import (
     source_digest,
 )
 from realitycheck.lvlm.backends.registry import SERVICES
+from realitycheck.methods.paths import Paths
+from realitycheck.methods.registry import block_of, code_of_part
+from realitycheck.methods.settings import Job, MethodBlock, PromptSettings
 from realitycheck.models.checkpoints.known import expected_sha256, network_files
+from realitycheck.models.settings import DETECTION_FLOOR
 from realitycheck.planning.page import ReportPlan
 from realitycheck.planning.resources import Resources
 from realitycheck.settings.run import Settings
@@ -32,6 +37,80 @@ class Plan(ReportPlan):
     def __init__(self, settings: Settings):
         super().__init__(settings)
         self.resources = Resources(settings, self.n_images)
+
+    # ------------------------------------------------------------------------- runs of the methods
+
+    def block(self, method: str) -> MethodBlock:
+        """The block of a method, or of a baseline, which has none in the settings."""
+        if method in self.settings.methods:
+            return self.settings.methods[method]
+        return block_of(method)(kind=method)
+
+    def paths_of(
+        self, dataset: str, method: str, prompt: str, *, shard: str | None, is_later: bool = False
+    ) -> Paths:
+        """Where the files of a run lie.
+
+        Args:
+            dataset: The data set's id.
+            method: Name of the method block.
+            prompt: Name of the prompt set.
+            shard: The job's shard; None where it has all scored images.
+            is_later: Whether the masks are made.
+        """
+        n_shards = self.settings.datasets[dataset].shards
+        return Paths(
+            self.settings.results_dir,
+            dataset,
+            method,
+            prompt,
+            names=tuple(shard_names(n_shards)) if shard is None else (shard,),
+            n_shards=n_shards,
+            has_training=self.n_images(dataset, "train") > 0,
+            owner=partial(self.encoding_owner, method),
+            is_later=is_later,
+        )
+
+    def run_of(
+        self, dataset: str, method: str, prompt: str, job: Job, **changed: Any
+    ) -> dict[str, Any]:
+        """What a job is told of a run: the fields of `realitycheck.methods.base.Run`.
+
+        Only what plays a part, so that an edit of anything else runs no job again.
+
+        Args:
+            dataset: The data set's id.
+            method: Name of the method block.
+            prompt: Name of the prompt set.
+            job: What the job asks for.
+            changed: Fields that differ.
+        """
+        block, settings = self.block(method), self.settings
+        run = {
+            "dataset": dataset,
+            "method": method,
+            "prompt": prompt,
+            "settings": block.plain_for(is_aligned=self._is_aligned(dataset)),
+            "told": self.asked(dataset, method, prompt),
+            "networks": {name: settings.network_settings(name) for name in job.opens},
+            "weights": self.weights_digest(*block.networks),
+        }
+        if "grounding_dino" in block.networks:
+            run["floor"] = DETECTION_FLOOR
+        if block.needs_reference:
+            run["intensity"] = settings.alignment_settings(dataset)["intensity"]
+        if block.names_object:
+            run["words"] = self.words(dataset)
+        if getattr(job, "reads_truth", False):
+            run["ignore_border"] = settings.datasets[dataset].ignore_border
+        return run | changed
+
+    def asked(self, dataset: str, method: str, prompt: str) -> Any:
+        """What a method is told by a prompt set, as plain values; nothing where it needs none."""
+        return self.block(method).told(self._prompts(dataset, prompt))
+
+    def _prompts(self, dataset: str, prompt: str) -> PromptSettings | None:
+        return self.settings.prompts.get(dataset, {}).get(prompt)
 
     # -------------------------------------------------------------------------------------- results
 
@@ -69,7 +148,7 @@ class Plan(ReportPlan):
         names = [
             name
             for name in self.settings.methods_of(dataset)
-            if self.settings.methods[name].kind == "sam_clip"
+            if hasattr(self.settings.methods[name], "masks_settings")
         ]
         if not names:
             return []
@@ -100,36 +179,30 @@ class Plan(ReportPlan):
 
     def service_code(self, method: str) -> str:
         """Digest of the code that asks a vision language model's service and reads its answers."""
-        service = self.settings.methods[method].service
-        return source_digest("scripts/ask_lvlm.py", SERVICES.module_of(service))
-
-    def segmentation_texts(self, dataset: str, prompt: str) -> list[str]:
-        """Phrases of a prompt set."""
-        return list(self.settings.prompts[dataset][prompt].segmentation)
+        block = self.settings.methods[method]
+        own = code_of_part(block.kind, "classifier")
+        return source_digest("scripts/ask_lvlm.py", *own, SERVICES.module_of(block.service))
 
     def detector_prompts(self, dataset: str, prompt: str) -> dict[str, Any]:
         """What the detector is asked for under a prompt set.
 
         Returns:
-            `texts`: phrases for every image. `saa_plus`: prompts of SAA+ by category, or None where
-            the set has none or no method of the data set needs them. `object_comma`: forms of
-            SAA+'s object caption, none where it has no prompts.
+            `texts`: phrases for every image. `composed`: what methods make captions of for each
+            category; see `realitycheck.methods.registry.detector_captions`.
         """
-        methods = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
-        kinds = {method.kind for method in methods}
-        forms = {
-            method.all_switches()["object_comma"] for method in methods if method.kind == "saa_plus"
-        }
-        told = self.saa_plus_prompts(dataset, prompt) if forms else None
-        return {
-            "texts": self.segmentation_texts(dataset, prompt) if "grounded_sam" in kinds else [],
-            "saa_plus": told,
-            "object_comma": sorted(forms) if told else [],
-        }
-
-    def saa_plus_prompts(self, dataset: str, prompt: str) -> Any:
-        """Prompts of SAA+ under a prompt set, as plain values."""
-        return self.settings.prompts[dataset][prompt].model_dump(mode="json")["saa_plus"]
+        texts: list[str] = []
+        composed: list[dict[str, Any]] = []
+        for name in self.settings.methods_of(dataset):
+            block = self.settings.methods[name]
+            if "grounding_dino" not in block.networks:
+                continue
+            told, settings = block.told(self._prompts(dataset, prompt)), block.caption_settings()
+            if settings is None:
+                texts = told
+            elif told:
+                composed.append({"kind": block.kind, "told": told, "settings": settings})
+        distinct = [each for i, each in enumerate(composed) if each not in composed[:i]]
+        return {"texts": texts, "composed": distinct}
 
     def encoding_owner(self, method: str, part: str) -> str:
         """The first method block that shares a method's encodings, under whose name they lie.
@@ -146,87 +219,16 @@ class Plan(ReportPlan):
             if other.kind == block.kind and getattr(other, f"{part}_settings")() == wanted
         )
 
-    def saa_plus_colour(self, method: str) -> str:
-        """Colour order that SAM and the saliency network see under a block of SAA+."""
-        block = self.settings.methods[method]
-        return "bgr" if block.all_switches()["bgr"] else "rgb"
-
-    def panel_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
-        """Files that a method left on its way to its masks, by the name that panels know them by.
-
-        A list holds one file per shard.
-        """
-        block = self.settings.methods[method]
-        encodings = f"{self.settings.results_dir}/encodings/{dataset}"
-        manifests = f"{self.settings.results_dir}/manifests"
-        predictions = f"{self.settings.results_dir}/predictions/{dataset}"
-
-        def shards(folder: str) -> list[str]:
-            names = shard_names(self.settings.datasets[dataset].shards)
-            return [f"{folder}/{name}.parquet" for name in names]
-
-        def owned(folder: str, part: str) -> list[str]:
-            return shards(f"{encodings}/{folder}/{self.encoding_owner(method, part)}")
-
-        boxes = shards(f"{self.settings.results_dir}/detections/{dataset}/{prompt}/shards")
-        thresholds = f"{predictions}/{method}/{prompt}/thresholds.parquet"
-        if block.kind == "grounded_sam":
-            return {"boxes": boxes}
-        if block.kind == "sam_clip":
-            return {
-                "automatic_masks": owned("automatic_masks", "masks"),
-                "crops": owned("crops", "crops"),
-            }
-        if block.kind == "clip_surgery_sam":
-            return {"patches": owned("patches", "patches")}
-        if block.kind == "saa_plus":
-            maps = self.encoding_owner(method, "maps")
-            return {
-                "boxes": boxes,
-                "saliency": shards(f"{encodings}/saliency_{self.saa_plus_colour(method)}"),
-                "maps": shards(f"{predictions}/{maps}/{prompt}/maps"),
-                "thresholds": thresholds,
-            }
-        if block.kind == "few_shot":
-            return {
-                "manifest": f"{manifests}/{dataset}.parquet",
-                "bank": f"{predictions}/{method}/{prompt}/bank.safetensors",
-                "features": shards(f"{encodings}/resnet_features_{block.input_size_px}"),
-                "thresholds": thresholds,
-            }
-        if block.kind == "adapted_sam":
-            return {
-                "decoders": f"{predictions}/{method}/{prompt}/decoders.safetensors",
-                "embeddings": shards(f"{encodings}/sam_rgb"),
-                "thresholds": thresholds,
-            }
-        return {
-            "manifest": f"{manifests}/{dataset}.parquet",
-            "references": f"{manifests}/{dataset}/references.parquet",
-            "thresholds": thresholds,
-        }
-
     def uses_reference(self, dataset: str, method: str, prompt: str) -> bool:
         """Whether a method is shown the reference image and judges by it."""
-        block = self.settings.methods[method]
         if self.settings.datasets[dataset].reference == "none":
             return False
-        return block.needs_reference or (
-            block.kind == "lvlm" and self.settings.prompts[dataset][prompt].reference
-        )
+        return self.settings.methods[method].shows_reference(self._prompts(dataset, prompt))
 
     def told(self, dataset: str, method: str, prompt: str) -> str:
-        """The words about defects that a method is told; those of SAA+ are looked up elsewhere."""
-        block, words = self.settings.methods[method], self.settings.datasets[dataset].defect_names
-        if block.kind == "clip_zero_shot":
-            return ". ".join(words)
-        if block.prompt_key is None or block.kind == "saa_plus":
-            return ""
-        asked = self.settings.prompts[dataset][prompt]
-        if block.kind != "lvlm":
-            return ". ".join(asked.segmentation)
-        text = f"{asked.system or ''} {asked.lvlm}"
-        return text + (". ".join(words) if "{defects}" in text else "")
+        """The words about defects that a method is told, as far as they stand in the settings."""
+        words = self.settings.datasets[dataset].defect_names
+        return self.settings.methods[method].words(self._prompts(dataset, prompt), words)
 
     def audited(self, dataset: str) -> dict[str, Any]:
         """What the audit of a data set depends on, besides its images."""
@@ -247,26 +249,26 @@ class Plan(ReportPlan):
             "needs": self._needs_of(dataset),
         }
 
+    def _is_aligned(self, dataset: str) -> bool:
+        return self.settings.datasets[dataset].alignment.method != "none"
+
     def learners(self, dataset: str) -> dict[str, dict[str, Any]]:
         """Methods that learn from labelled parts; see `realitycheck.methods.needs.lacking`."""
         blocks = {name: self.settings.methods[name] for name in self.settings.methods_of(dataset)}
-        is_aligned = self.settings.datasets[dataset].alignment.method != "none"
         return {
-            name: block.model_dump(include={"kind", "n_folds", "seed"}) | {"is_aligned": is_aligned}
+            name: block.learns_from | {"is_aligned": self._is_aligned(dataset)}
             for name, block in blocks.items()
-            if block.learns_in_folds
-            or block.kind in ("few_shot", "pixel_difference")
-            or getattr(block, "binarise", "") == "good"
+            if block.learns_from
         }
 
     def _needs_of(self, dataset: str) -> dict[str, list[str]]:
         """What else methods need; see `realitycheck.methods.needs.lacking_files`."""
         needs: dict[str, set[str]] = {}
-        if self.settings.datasets[dataset].alignment.method != "none":
+        if self._is_aligned(dataset):
             needs["alignment"] = {"reference"}
         for _, method, prompt in (run for run in self.settings.runs() if run[0] == dataset):
             own = needs.setdefault(method, set())
-            if getattr(self.settings.methods[method], "binarise", "") == "f1max":
+            if self.settings.methods[method].needs_truth:
                 own.add("truth")
             if self.uses_reference(dataset, method, prompt):
                 own.add("reference")
@@ -280,21 +282,23 @@ class Plan(ReportPlan):
                 method.removesuffix(AREA_SUFFIX) if method not in self.settings.methods else method
             )
             block = self.settings.methods[own]
-            rule = getattr(block, "binarise", "")
+            learned = (block.learns_from or {}).get("parts", "")
+            captions = block.caption_settings()
+            composed = {
+                "kind": block.kind,
+                "told": self.asked(dataset, own, prompt),
+                "settings": captions,
+            }
             found.append(
                 {
                     "dataset": dataset,
                     "method": method,
                     "prompt": prompt,
                     "uses_reference": self.uses_reference(dataset, own, prompt),
-                    "uses_training_images": (
-                        block.kind in ("pixel_difference", "few_shot") or rule == "good"
-                    ),
-                    "uses_test_truth": _why_test_truth(rule),
+                    "uses_training_images": learned.startswith("good"),
+                    "uses_test_truth": _why_test_truth(block),
                     "told": self.told(dataset, own, prompt),
-                    "saa_plus": (
-                        self.saa_plus_prompts(dataset, prompt) if block.kind == "saa_plus" else None
-                    ),
+                    "composed": None if captions is None else composed,
                 }
             )
         return found
@@ -312,8 +316,8 @@ class Plan(ReportPlan):
 
     def fold_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) whose verdicts or thresholds come from folds."""
-        kinds = ("resnet_mlp", "tuned_clip", "pixel_difference", "saa_plus", "adapted_sam")
-        return [run for run in self.settings.runs() if self.settings.methods[run[1]].kind in kinds]
+        blocks = self.settings.methods
+        return [run for run in self.settings.runs() if blocks[run[1]].judges_in_folds]
 
     def fold_tables(self) -> list[str]:
         """Table of each of those runs that says which fold an image was judged in."""
@@ -325,37 +329,13 @@ class Plan(ReportPlan):
             for dataset, method, prompt in self.fold_runs()
         ]
 
-    def map_files(self, dataset: str, method: str, prompt: str) -> dict[str, str | list[str]]:
-        """Files that a method's score maps are made again from, by name; a list has one a shard."""
-        names = {
-            "saa_plus": ("maps",),
-            "clip_surgery_sam": ("patches",),
-            "pixel_difference": ("references",),
-            "few_shot": ("bank", "features"),
-            "adapted_sam": ("decoders", "embeddings", "thresholds"),
-        }
-        files = self.panel_files(dataset, method, prompt)
-        return {name: files[name] for name in names[self.settings.methods[method].kind]}
-
-    def asked(self, dataset: str, method: str, prompt: str) -> Any:
-        """What a method is told: the phrases of a prompt set, SAA+'s prompts, or nothing."""
-        block = self.settings.methods[method]
-        if block.prompt_key is None:
-            return []
-        if block.kind == "saa_plus":
-            return self.saa_plus_prompts(dataset, prompt)
-        return self.segmentation_texts(dataset, prompt)
-
     def network_files(self, network: str) -> list[dict[str, Any]]:
         """Files of a network, as plain values, each with the digests that it must have."""
         files = network_files(network, getattr(self.settings.models, network))
         return [dataclasses.asdict(file) | {"sha256": expected_sha256(file)} for file in files]
 
 
-def _why_test_truth(binarise: str) -> str:
-    """How a rule of SAA+ looks at what it is scored on; nothing if it does not."""
-    if binarise == "f1max":
-        return "the threshold is the best one for the truth of the scored images (binarise f1max)"
-    if binarise.startswith("fixed"):
-        return f"the threshold is a share of the range over the scored images (binarise {binarise})"
-    return ""
+def _why_test_truth(block: MethodBlock) -> str:
+    """How a method looks at what it is scored on; nothing if it does not."""
+    use = block.test_truth
+    return f"{use.reason} ({use.key} {use.value})" if use else ""

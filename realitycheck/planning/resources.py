@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realitycheck.core.provenance import is_training
+from realitycheck.methods.settings import Job
 
 if TYPE_CHECKING:
     from realitycheck.settings.run import Settings
@@ -174,3 +175,28 @@ class Resources:
         """Minutes to ask for: start-up, and the images of a shard; doubled on every attempt."""
         images = self.n_in_shard(dataset, shard)
         return int(10 + images * seconds_per_image / 60) * 2 ** (attempt - 1)
+
+    def job_threads(self, job: Job) -> int:
+        """CPU threads of the job of a method."""
+        return self.threads(job.network) if job.network else 1
+
+    def job_mb(self, job: Job, dataset: str, shard: str | None, *, attempt: int = 1) -> int:
+        """Memory to ask for in the job of a method, in MB; see `memory_mb`."""
+        if job.network:
+            kb_per_image = job.kb_per_image
+            return self.memory_mb(
+                job.network, dataset, shard, kb_per_image=kb_per_image, attempt=attempt
+            )
+        rows_mb = self.n_in_shard(dataset, shard) * job.kb_per_image / 1000
+        return int(job.memory_mb + rows_mb) * 2 ** (attempt - 1)
+
+    def job_min(self, job: Job, dataset: str, shard: str | None, *, attempt: int = 1) -> int:
+        """Minutes to ask for in the job of a method; see `runtime_min`."""
+        if job.minutes:
+            return job.minutes * attempt
+        seconds = job.seconds_per_image
+        if job.network:
+            return self.network_min(
+                job.network, dataset, shard, seconds_per_image=seconds, attempt=attempt
+            )
+        return self.runtime_min(dataset, shard, seconds_per_image=seconds, attempt=attempt)

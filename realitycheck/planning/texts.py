@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from realitycheck.methods.saa_plus.prompts import used_captions
+from realitycheck.core.words import object_name
 from realitycheck.models.checkpoints.known import SHIPPED_FOLDER, network_files
 from realitycheck.models.clip.model import known_sizes
-from realitycheck.models.grounding_dino.model import MAX_TOKENS, normalise_caption
-from realitycheck.models.tokens import BertWords, clip_sentences, n_clip_tokens
+from realitycheck.models.grounding_dino.model import MAX_TOKENS
+from realitycheck.models.tokens import BertWords, n_clip_tokens
 from realitycheck.settings.run import Settings
 
 #: Tokens of CLIP's context, where the settings do not say another; two mark start and end.
@@ -49,44 +49,20 @@ def told_texts(
     """
     for dataset, name, prompt in settings.runs():
         method, block = settings.methods[name], settings.datasets[dataset]
-        own = categories.get(dataset) or ()
-        asked = settings.prompts.get(dataset, {}).get(prompt)
-        place = f"prompts.{dataset}.{prompt}.{method.prompt_key}"
-        if method.kind in ("grounded_sam", "sam_clip", "clip_surgery_sam"):
-            for index, phrase in enumerate(asked.segmentation):
-                here = f"{place}[{index}]"
-                if method.kind == "grounded_sam":
-                    yield Told(here, "grounding_dino", normalise_caption(phrase), name)
-                elif method.kind == "sam_clip":
-                    yield Told(here, "clip", phrase, name)
-                else:
-                    for sentence in clip_sentences(phrase):
-                        yield Told(here, "clip", sentence, name)
-        elif method.kind == "saa_plus":
-            wanted = asked.model_dump(mode="json")["saa_plus"]
-            form = method.all_switches()["object_comma"]
-            for caption in used_captions(wanted, own, forms=[form]):
-                yield Told(place, "grounding_dino", caption, name)
-        elif method.kind in ("clip_zero_shot", "tuned_clip"):
-            # A name for all categories is known before they are.
-            for category in own or ([""] if isinstance(block.object_name, str) else []):
-                for text in _sentences(method, block, category):
-                    yield Told(f"datasets.{dataset}.object_name", "clip", text, name)
-
-
-def _sentences(method, block, category: str) -> Iterator[str]:
-    """What CLIP is told of an object by the methods that take no prompt set."""
-    from realitycheck.core.words import object_name
-    from realitycheck.methods.clip_zero_shot.algorithm import state_sentences
-    from realitycheck.methods.tuned_clip.algorithm import CALLS
-
-    shown = object_name(block.object_name, category)
-    if method.kind == "tuned_clip":
-        places = " ".join(["x"] * method.n_context)
-        yield from (f"{places} {call.replace('{}', shown)}." for call in CALLS)
-    else:
-        for sentences in state_sentences(shown, defects=block.defect_names):
-            yield from sentences
+        # A name for all categories is known before they are.
+        one_name = [""] if isinstance(block.object_name, str) else []
+        told = method.network_texts(
+            method.told(settings.prompts.get(dataset, {}).get(prompt)),
+            {
+                category: object_name(block.object_name, category)
+                for category in categories.get(dataset) or (() if method.prompt_key else one_name)
+            },
+            block.defect_names,
+        )
+        for place, network, text in told:
+            asked = f"prompts.{dataset}.{prompt}.{method.prompt_key}{place}"
+            where = f"datasets.{dataset}.object_name" if place is None else asked
+            yield Told(where, network, text, name)
 
 
 def vocabulary_folder(settings: Settings, folder: Path) -> Path | None:

@@ -71,7 +71,7 @@ def _run(plan: Plan, dataset: str, method: str, prompt: str) -> dict[str, Any]:
         "tried": {
             "method": block.kind,
             "settings": {
-                "method": block.tried(),
+                "method": block.tried(is_aligned=aligned),
                 "networks": {name: settings.network_settings(name) for name in block.networks},
                 "images": settings.alignment_settings(dataset),
                 "training": plan.images_digest(dataset, "train_images") if learns else None,

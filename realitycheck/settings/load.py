@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from realitycheck.core.constants import AREA_SUFFIX, LABEL_FLOORS, MASK_FLOORS, NO_PROMPT
 from realitycheck.core.settings import NAME_PATTERN, SettingsError, plain, without
-from realitycheck.methods.registry import METHOD_KINDS
+from realitycheck.methods.registry import METHODS
 from realitycheck.models.checkpoints.known import network_files
 from realitycheck.settings.run import Settings
 
@@ -75,7 +75,7 @@ def _with_method_kinds(data: dict[str, Any]) -> dict[str, Any]:
     filled = {}
     for name, block in methods.items():
         block = {} if block is None else block
-        if isinstance(block, dict) and "kind" not in block and name in METHOD_KINDS:
+        if isinstance(block, dict) and "kind" not in block and name in METHODS.modules:
             block = {"kind": name, **block}
         filled[name] = block
     return {**data, "methods": filled}
@@ -201,12 +201,12 @@ def _method_faults(settings: Settings) -> Iterator[str]:
                 f"methods.{name}: this name stands for the verdicts of '{of}' by area; choose "
                 "another"
             )
-        stops = settings.audit.threshold_on_scored == "stop"
-        if stops and getattr(block, "uses_test_truth", False):
+        use = block.test_truth
+        if use and settings.audit.threshold_on_scored == "stop":
             yield (
-                f"methods.{name}.binarise: '{block.binarise}' looks at the images that are "
-                "scored, and audit.threshold_on_scored is stop; set binarise: good or union, "
-                "or audit: {threshold_on_scored: flag}"
+                f"methods.{name}.{use.key}: '{use.value}' looks at the images that are scored, and "
+                f"audit.threshold_on_scored is stop; {use.remedy}, or audit: "
+                "{threshold_on_scored: flag}"
             )
 
 
@@ -241,16 +241,18 @@ def _dataset_faults(settings: Settings, dataset: str) -> Iterator[str]:
     has_training = getattr(block, "n_train", block.split.train_fraction)
     for method in settings.methods_of(dataset):
         kept_none = block.split.kind == "all" or block.generated
-        if settings.methods[method].kind == "few_shot" and kept_none and not has_training:
+        learned = settings.methods[method].learns_from or {}
+        needs_training = learned.get("parts") == "good training"
+        if needs_training and kept_none and not has_training:
             remedy = (
                 f"set {key}.n_train"
                 if block.generated
                 else f"set {key}.split: {{kind: all, train_fraction: 0.2}}"
             )
             yield (
-                f"methods.{method}: few_shot learns from good training images, and data set "
-                f"'{dataset}' keeps none back; {remedy}, or list the methods to run under "
-                f"{key}.methods"
+                f"methods.{method}: {settings.methods[method].kind} learns from good training "
+                f"images, and data set '{dataset}' keeps none back; {remedy}, or list the methods "
+                f"to run under {key}.methods"
             )
     for method in listed:
         if settings.methods[method].needs_reference and block.reference == "none":

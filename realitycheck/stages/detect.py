@@ -12,7 +12,7 @@ import pandas as pd
 from realitycheck.core.pictures import read_aligned
 from realitycheck.core.row_cache import image_content
 from realitycheck.core.store import FinishedRows
-from realitycheck.methods.saa_plus.prompts import used_captions
+from realitycheck.methods.registry import detector_captions
 from realitycheck.models.grounding_dino.model import (
     Detection,
     GroundingDinoModel,
@@ -41,8 +41,8 @@ def detect_shard(
     Args:
         transforms: Rows of the shard's aligned images.
         model: The detector.
-        asked: `texts` for every image; `saa_plus`, the prompts of SAA+, or None; `object_comma`,
-            the forms of its object caption that are needed.
+        asked: `texts` for every image; `composed`, what kinds of methods make captions of for a
+            category; see `realitycheck.methods.registry.detector_captions`.
         prompt: Name of the prompt set.
         floor: Lowest score that is stored.
         images_folder: Folder of the aligned images.
@@ -55,8 +55,8 @@ def detect_shard(
     """
     for row in transforms.itertuples():
         texts = list(asked["texts"])
-        if asked["saa_plus"] is not None:
-            texts += used_captions(asked["saa_plus"], [row.category], forms=asked["object_comma"])
+        for composed in asked["composed"]:
+            texts += detector_captions(composed, row.category)
         # By text as it was asked, the caption that the detector gets: "Cat" and "cat." are one.
         captions = {text: normalise_caption(text) for text in texts}
         contents = {c: [*image_content(row), c] for c in captions.values()} if finished else {}

@@ -11,11 +11,12 @@ import pandas as pd
 from realitycheck.core.terminal import say
 from realitycheck.lvlm.backends.registry import REPLAY, backend_for, service_of
 from realitycheck.lvlm.ledger import Ledger
+from realitycheck.lvlm.limiter import RateLimits
+from realitycheck.lvlm.pricing import prices_of
 from realitycheck.lvlm.progress import progress_bar
 from realitycheck.lvlm.questions import Question
 from realitycheck.lvlm.runner import ask, estimate
 from realitycheck.lvlm.verdict_rows import Answers, answers_of
-from realitycheck.methods.lvlm.classifier import prices_of, rate_limits_of
 
 
 def ask_dataset(
@@ -28,7 +29,7 @@ def ask_dataset(
     """Ask the questions of one data set, method and prompt set; estimate and cost are printed.
 
     Args:
-        questions: From `realitycheck.methods.lvlm.classifier.questions_of`.
+        questions: From `questions_of` of the kind's classifier.
         keys: `dataset`, `method` and `prompt` of the rows.
         settings: Of the method.
         may_leave_site: The data set's setting.
@@ -50,7 +51,7 @@ def ask_dataset(
             may_leave_site=may_leave_site,
             max_cost_usd=settings["max_cost_usd"],
             accepted_models=settings["accepted_models"],
-            rate_limits=rate_limits_of(settings),
+            rate_limits=RateLimits.of(settings),
             progress=show,
             **keys,
         )

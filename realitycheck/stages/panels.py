@@ -12,71 +12,39 @@ import pandas as pd
 
 from realitycheck.core.constants import NO_PROMPT
 from realitycheck.core.files import image_file, write_atomically
-from realitycheck.core.masks import decode_mask
-from realitycheck.core.pictures import read_aligned
-from realitycheck.core.references import read_references
-from realitycheck.core.schemas import (
-    ANOMALY_MAPS,
-    BOXES,
-    ENCODINGS,
-    MANIFEST,
-    MASKS,
-    SCORES,
-    THRESHOLDS,
-    TRANSFORMS,
-)
-from realitycheck.core.store import EncodingStore
+from realitycheck.core.masks import DEFECT, decode_mask
+from realitycheck.core.pictures import read_aligned, read_warped
+from realitycheck.core.schemas import MASKS, SCORES, TRANSFORMS
 from realitycheck.core.tables import read_table
 from realitycheck.core.views import View, image_view, mask_view
-from realitycheck.encoders.base import keys_of
-from realitycheck.encoders.clip import TextFeatures
-from realitycheck.methods.adapted_sam.algorithm import read_adapted
-from realitycheck.methods.adapted_sam.segmenter import adapted_sam_maps, stored_embeddings
-from realitycheck.methods.adapted_sam.views import adapted_sam_viewer
-from realitycheck.methods.clip_surgery_sam.views import clip_surgery_sam_viewer
-from realitycheck.methods.few_shot.segmenter import few_shot_maps, read_banks, stored_patches
-from realitycheck.methods.few_shot.views import few_shot_viewer
-from realitycheck.methods.grounded_sam.views import grounded_sam_viewer
-from realitycheck.methods.pixel_difference.views import pixel_difference_viewer
-from realitycheck.methods.saa_plus.views import saa_plus_viewer
-from realitycheck.methods.sam_clip.views import sam_clip_viewer
-from realitycheck.methods.views import Viewer, truth_of
+from realitycheck.methods.base import Inputs, Run
+from realitycheck.methods.registry import open_part
 from realitycheck.report.figures.overlays import shown_images
 from realitycheck.report.panels import plot_panel, result_words, save_panel
 from realitycheck.report.results import read_tables
 
-# ------------------------------------------------------------------------------------- whole panels
-
 
 def draw_panels(
-    evidence: Mapping[str, str | Path | Sequence[str | Path]],
-    texts: TextFeatures,
+    files: Mapping[str, str | Path | Sequence[str | Path]],
+    run: Run,
     *,
     kind: str,
-    settings: Mapping[str, Any],
-    asked: Any,
     image_ids: Iterable[str],
     folder: str | Path,
     results_folder: str | Path,
     title: str,
-    intensity: Mapping[str, Any],
-    floor: float,
 ) -> Iterator[dict[str, Any]]:
     """Draw what a method saw on each image, write it as PNG, and remove other panels.
 
     Args:
-        evidence: Files by name, lists being one a shard: `transforms` (one a shard), `truth`,
-            `masks`, `scores` of the run, and those that `read_viewer` needs for the kind.
-        texts: CLIP's features of texts, stored by the segment stage.
+        files: Files by name, lists having one for each shard: `transforms`, `truth`, `masks`,
+            `scores`, and those that the kind's block names.
+        run: What the job is told.
         kind: Kind of the method.
-        settings: The method block.
-        asked: Phrases of the prompt set, or, for SAA+, its prompts.
         image_ids: Images wanted.
         folder: Where the panels go.
         results_folder: Folder that paths in the table are relative to.
         title: Method, prompt and data set, for people.
-        intensity: How reference images become 8-bit RGB.
-        floor: Floor that boxes were stored down to.
 
     Yields:
         Rows of the panels table.
@@ -84,37 +52,28 @@ def draw_panels(
     wanted = set(image_ids)
     _remove_others(folder, wanted)
     masks, scores = (
-        read_table(evidence[name], schema=schema).set_index("image_id")
+        read_table(files[name], schema=schema).set_index("image_id")
         for name, schema in (("masks", MASKS), ("scores", SCORES))
     )
-    truth_folder = Path(evidence["truth"]).parent
-    limits = _read_limits(evidence)
-    for files in shards_of_evidence(evidence):
-        transforms = read_table(files["transforms"], schema=TRANSFORMS)
+    truth_folder = Path(files["truth"]).parent
+    limits = Inputs(files).limits() if "thresholds" in files else {}
+    segmenter_of, views_of = open_part(kind, "segmenter").open, open_part(kind, "views").views
+    for own in files_of_shards(files):
+        transforms = read_table(own["transforms"], schema=TRANSFORMS)
         transforms = transforms[transforms["image_id"].isin(wanted)]
         if transforms.empty:
             continue
-        images_folder = Path(files["transforms"]).parents[1]
-        viewer = read_viewer(
-            kind,
-            files,
-            settings=settings,
-            asked=asked,
-            texts=texts,
-            limits=limits,
-            images_folder=images_folder,
-            truth_folder=truth_folder,
-            intensity=intensity,
-            floor=floor,
-        )
+        inputs = Inputs(own)
+        segmenter = segmenter_of(inputs, run, "cpu")
         for row in transforms.itertuples():
-            image = read_aligned(images_folder, row.image_id)
+            image = read_aligned(inputs.images_folder, row.image_id)
+            truth = truth_of(truth_folder, row.image_id)
             found, score = masks.loc[row.image_id], scores.loc[row.image_id]
             figure = plot_panel(
                 [
                     image_view(image, note=f"{image.shape[1]} × {image.shape[0]} px."),
-                    _truth_view(image, truth_of(truth_folder, row.image_id), score),
-                    *viewer(row, image),
+                    _truth_view(image, truth, score),
+                    *views_of(segmenter, row, image, truth),
                     _final_view(image, found),
                 ],
                 title=title,
@@ -128,6 +87,12 @@ def draw_panels(
                 "image_id": row.image_id,
                 "path": path.relative_to(results_folder).as_posix(),
             }
+
+
+def truth_of(folder: str | Path, image_id: str) -> np.ndarray | None:
+    """Warped truth of an image, bool (H, W); None where there is no file."""
+    is_drawn = image_file(folder, image_id).is_file()
+    return read_warped(folder, image_id) == DEFECT if is_drawn else None
 
 
 def panel_images(
@@ -222,135 +187,18 @@ def _subtitle(image_id: str, score: Any) -> str:
     return f"{image_id}: defective part" + ("" if pd.isna(kind) else f" ({kind})")
 
 
-# ----------------------------------------------------------------------------------- evidence files
-
-
-def read_viewer(
-    kind: str,
-    evidence: Mapping[str, str | Path],
-    *,
-    settings: Mapping[str, Any],
-    asked: Any,
-    texts: TextFeatures,
-    limits: Mapping[str, float],
-    images_folder: str | Path,
-    truth_folder: str | Path,
-    intensity: Mapping[str, Any],
-    floor: float,
-) -> Viewer:
-    """Read what a method stored of a shard, and give its viewer.
-
-    Args:
-        kind: Kind of the method.
-        evidence: Files by name; of the shard: `boxes` (grounded_sam, saa_plus); `automatic_masks`,
-            `crops` (sam_clip); `patches` (clip_surgery_sam); `saliency`, `maps` (saa_plus); of the
-            data set: `manifest`, `references` (pixel_difference), `bank` (few_shot); of the shard
-            `features` (few_shot); `decoders`, `thresholds` of the data set and `embeddings` of the
-            shard (adapted_sam).
-        settings: The method block.
-        asked: Phrases of the prompt set, or, for SAA+, its prompts.
-        texts: CLIP's features of texts, stored by the segment stage.
-        limits: Threshold of each image (saa_plus, pixel_difference, few_shot,
-            adapted_sam).
-        images_folder: Folder of the aligned images.
-        truth_folder: Folder of the warped truth masks.
-        intensity: How reference images become 8-bit RGB.
-        floor: Floor that boxes were stored down to.
-
-    Raises:
-        ValueError: If there is no viewer for the kind.
-    """
-
-    def encodings(name: str) -> tuple[EncodingStore, dict[str, str]]:
-        path = Path(evidence[name])
-        # The index of a method's own encodings lies in a folder below their store.
-        folder = path.parent if name == "saliency" else path.parents[1]
-        return EncodingStore(folder), keys_of(read_table(path, schema=ENCODINGS))
-
-    if kind == "grounded_sam":
-        boxes = read_table(evidence["boxes"], schema=BOXES)
-        return grounded_sam_viewer(boxes, prompts=asked, settings=settings, floor=floor)
-    if kind == "sam_clip":
-        return sam_clip_viewer(
-            encodings("automatic_masks"),
-            encodings("crops"),
-            texts,
-            prompts=asked,
-            settings=settings,
-        )
-    if kind == "clip_surgery_sam":
-        return clip_surgery_sam_viewer(
-            encodings("patches"),
-            texts,
-            prompts=asked,
-            settings=settings,
-            truth_folder=truth_folder,
-        )
-    if kind == "saa_plus":
-        return saa_plus_viewer(
-            read_table(evidence["boxes"], schema=BOXES),
-            read_table(evidence["maps"], schema=ANOMALY_MAPS),
-            saliency=encodings("saliency"),
-            limits=limits,
-            wanted=asked,
-            settings=settings,
-            truth_folder=truth_folder,
-            floor=floor,
-        )
-    if kind == "pixel_difference":
-        return pixel_difference_viewer(
-            read_table(evidence["manifest"], schema=MANIFEST),
-            read_references(evidence["references"], intensity=intensity),
-            limits=limits,
-            images_folder=images_folder,
-            truth_folder=truth_folder,
-            settings=settings,
-        )
-    if kind == "few_shot":
-        features = Path(evidence["features"])
-        map_of = few_shot_maps(
-            read_table(evidence["manifest"], schema=MANIFEST),
-            read_banks(evidence["bank"]),
-            stored_patches(
-                EncodingStore(features.parent), keys_of(read_table(features, schema=ENCODINGS))
-            ),
-            settings=settings,
-        )
-        return few_shot_viewer(map_of, limits=limits, truth_folder=truth_folder, settings=settings)
-    if kind == "adapted_sam":
-        embeddings = Path(evidence["embeddings"])
-        table = read_table(evidence["thresholds"], schema=THRESHOLDS)
-        map_of = adapted_sam_maps(
-            read_adapted(evidence["decoders"]),
-            table,
-            stored_embeddings(
-                EncodingStore(embeddings.parent), keys_of(read_table(embeddings, schema=ENCODINGS))
-            ),
-        )
-        return adapted_sam_viewer(map_of, table, truth_folder=truth_folder, settings=settings)
-    raise ValueError(f"there are no panels for methods of kind '{kind}'")
-
-
-def _read_limits(evidence: Mapping[str, Any]) -> dict[str, float]:
-    """Threshold of each image; none where the method sets none."""
-    if "thresholds" not in evidence:
-        return {}
-    table = read_table(evidence["thresholds"], schema=THRESHOLDS)
-    return dict(zip(table["image_id"], table["threshold"], strict=True))
-
-
-def shards_of_evidence(
-    evidence: Mapping[str, str | Path | Sequence[str | Path]],
+def files_of_shards(
+    files: Mapping[str, str | Path | Sequence[str | Path]],
 ) -> list[dict[str, str | Path]]:
     """Turn files by name, some of them one a shard, into files by name of each shard.
 
-    >>> shards_of_evidence({"boxes": ["a", "b"], "thresholds": "t"})
+    >>> files_of_shards({"boxes": ["a", "b"], "thresholds": "t"})
     [{'boxes': 'a', 'thresholds': 't'}, {'boxes': 'b', 'thresholds': 't'}]
     """
-    numbers = {len(paths) for paths in evidence.values() if not isinstance(paths, str | Path)}
+    numbers = {len(paths) for paths in files.values() if not isinstance(paths, str | Path)}
     if len(numbers) > 1:
-        raise ValueError(f"evidence: expected as many shards of each kind of file, found {numbers}")
+        raise ValueError(f"files: expected as many shards of each kind of file, found {numbers}")
     return [
-        {n: p if isinstance(p, str | Path) else p[index] for n, p in evidence.items()}
+        {n: p if isinstance(p, str | Path) else p[index] for n, p in files.items()}
         for index in range(max(numbers, default=1))
     ]

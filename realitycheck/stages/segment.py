@@ -1,9 +1,9 @@
-"""Stage 4: what every segmentation method shares: one mask per image, as a table and as PNG."""
+"""Stage 4: one mask per image, as a table and as PNG, and the thresholds behind it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,100 @@ import pandas as pd
 
 from realitycheck.core.files import image_file
 from realitycheck.core.images import write_png
+from realitycheck.core.job import progress, run_facts
 from realitycheck.core.masks import encode_mask
-from realitycheck.core.row_cache import finished_first, image_content
+from realitycheck.core.row_cache import finished_first, finished_rows, image_content
+from realitycheck.core.schemas import MASKS, SCORE_GRIDS, THRESHOLDS, TRANSFORMS
 from realitycheck.core.store import FinishedRows
-from realitycheck.methods.base import Segmentation
+from realitycheck.core.tables import write_table
+from realitycheck.methods.base import Inputs, Run, Segmentation
+from realitycheck.methods.registry import block_of, open_part
+from realitycheck.methods.settings import Job
+from realitycheck.stages.timing import timed_steps
+
+
+def make_masks(
+    inputs: Inputs, run: Run, outputs: Mapping[str, str], *, kind: str, device: str, code: str
+) -> None:
+    """Write the masks of a shard, and the scores of their patches where the method keeps them.
+
+    Args:
+        inputs: Files that the kind's block names, and `transforms`.
+        run: What the job is told.
+        outputs: `masks` and, if kept, `score_grids`.
+        kind: Kind of the method.
+        device: Device for networks.
+        code: Digest of the code.
+    """
+    block = block_of(kind)
+    segmenter = open_part(kind, "segmenter").open(inputs, run, device)
+    transforms = inputs.table("transforms", TRANSFORMS)
+    facts = job_facts(inputs, run, block.job, device=device, code=code)
+    finished, grids = None, []
+    if block.job.opens:
+        finished = finished_rows(
+            f"segment_{kind}",
+            inputs.images_folder,
+            params={"run": vars(run), "code": code},
+            tables=[path for name in block.job.steps.values() for path in inputs.paths(name)],
+            device=device,
+        )
+
+    def segment_one(row: Any) -> Segmentation:
+        found = segmenter.segment(row)
+        if block.keeps_score_grid:
+            grids.append(_grid_row(row, segmenter.score_grid(row), run))
+        return found
+
+    rows = segment_shard(
+        transforms, segment_one, method=run.method, prompt=run.prompt, finished=finished
+    )
+    what = f"{run.dataset}, {run.method}, {run.prompt}: images segmented"
+    found = list(progress(rows, total=len(transforms), what=what))
+    if block.keeps_score_grid:
+        write_table(grids, outputs["score_grids"], schema=SCORE_GRIDS, facts=facts)
+    write_table(found, outputs["masks"], schema=MASKS, facts=facts)
+
+
+def fit_method(
+    inputs: Inputs, run: Run, outputs: Mapping[str, str], *, kind: str, device: str, code: str
+) -> None:
+    """Let a method set its thresholds, or learn; arguments as for `make_masks`."""
+    rows = open_part(kind, "segmenter").fit(inputs, run, device, outputs)
+    job = block_of(kind).fits
+    facts = job_facts(inputs, run, job, device=device, code=code)
+    write_table(list(rows), outputs["thresholds"], schema=THRESHOLDS, facts=facts)
+
+
+def job_facts(inputs: Inputs, run: Run, job: Job, *, device: str, code: str) -> dict[str, Any]:
+    """Facts of a method's table: what it was made with, and how long the steps before took.
+
+    Args:
+        inputs: Files of the job.
+        run: What it is told.
+        job: What it asks for.
+        device: Device for networks.
+        code: Digest of the code.
+    """
+    network = run.networks.get(job.network, {})
+    precision = {"precision": network["precision"]} if network else {}
+    return run_facts(
+        {**run.settings, **precision, "run": vars(run), "code": code},
+        weights=run.weights,
+        device=device if job.network else None,
+        distributions=job.packages,
+    ) | {"seconds": timed_steps({step: inputs.paths(name) for step, name in job.steps.items()})}
+
+
+def _grid_row(row: Any, grid: np.ndarray, run: Run) -> dict[str, Any]:
+    return {
+        "dataset": row.dataset,
+        "image_id": row.image_id,
+        "method": run.method,
+        "prompt": run.prompt,
+        "n_rows": len(grid),
+        "values": grid.ravel().tolist(),
+    }
 
 
 def segment_shard(

@@ -15,6 +15,7 @@ from realitycheck.core.job import run_facts
 from realitycheck.core.parquet import read_frame
 from realitycheck.core.schemas import MANIFEST
 from realitycheck.core.tries_file import NOTE_NAME, Tried
+from realitycheck.methods.registry import detector_captions
 from realitycheck.report.results import KEYS, Results, Run
 from realitycheck.report.tables.base import weights_notes
 from realitycheck.report.tables.registry import open_table
@@ -128,14 +129,13 @@ def part_times(paths: Sequence[str | Path], area_runs: Sequence[Run]) -> pd.Data
 def with_captions(
     runs: Sequence[Mapping[str, Any]], manifests: Mapping[str, pd.DataFrame]
 ) -> list[dict[str, Any]]:
-    """Fill in what the plan cannot know of a run: SAA+'s words for each category."""
+    """Fill in what the plan cannot know of a run: words that depend on the categories."""
     filled = []
     for run in runs:
         told = run["told"]
-        if run["saa_plus"] is not None:
-            from realitycheck.methods.saa_plus.prompts import used_captions
-
+        if run["composed"] is not None:
             categories = sorted(set(manifests[run["dataset"]]["category"]))
-            told = ". ".join(used_captions(run["saa_plus"], categories, forms=[False]))
+            captions = [text for c in categories for text in detector_captions(run["composed"], c)]
+            told = ". ".join(dict.fromkeys(captions))
         filled.append({**run, "told": told})
     return filled

@@ -6,13 +6,13 @@ import pytest
 
 from realitycheck import alignment
 from realitycheck.alignment import (
-    ALIGNMENT_STATUSES,
     Aligner,
     choose_reference,
     covered,
     warp_image,
     warp_mask,
 )
+from realitycheck.core.constants import ALIGNMENT_STATUSES
 from realitycheck.datasets.synthetic.sat import SatSettings, draw_part, image_rng
 
 STILL = SatSettings(

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from realitycheck.core.images import write_png
-from realitycheck.methods.registry import METHOD_KINDS
+from realitycheck.methods.registry import METHODS
+from realitycheck.models.cpu_linear import linear
 from realitycheck.settings.load import load_settings
 
 COMMON = ["--n-images", "1", "--image-size-px", "96", "--points-per-side", "3", "--threads", "1"]
@@ -178,7 +179,7 @@ def test_overhead_is_measured_on_every_mask_method(repository, monkeypatch):
     settings = load_settings(importlib.import_module("workflow_overhead").settings_of(300, 2))
     kinds = {settings.methods[name].kind for name in settings.mask_methods()}
     others = {"lvlm", "resnet_mlp", "clip_zero_shot", "tuned_clip"}
-    assert kinds == set(METHOD_KINDS) - others
+    assert kinds == set(METHODS.modules) - others
     assert settings.datasets["chips"].n_ok + settings.datasets["chips"].n_nok == 300
 
 
@@ -233,7 +234,7 @@ def test_gpu_benchmark_says_that_there_is_no_gpu(benchmark):
 
 
 def test_products_are_counted_exactly(benchmark, monkeypatch):
-    """By torch's own counter: a figure that is the same on every machine."""
+    """By torch's own counter, oneDNN's products included: the same on every machine."""
     clock = importlib.import_module("_full_size").Clock
     monkeypatch.setattr(clock, "counts", True)
     with torch.inference_mode(), clock() as counted:
@@ -241,4 +242,6 @@ def test_products_are_counted_exactly(benchmark, monkeypatch):
         torch.nn.functional.conv2d(torch.ones(1, 2, 6, 6), torch.ones(7, 2, 3, 3))
         heads = torch.ones(1, 2, 6, 8)
         torch.nn.functional.scaled_dot_product_attention(heads, heads, heads)
-    assert counted.gmac == pytest.approx((60 + 7 * 16 * 18 + 2 * 2 * 6 * 6 * 8) / 1e9)
+        linear(torch.ones(2, 1024, 16), torch.ones(32, 16), torch.ones(32))
+    products = 60 + 7 * 16 * 18 + 2 * 2 * 6 * 6 * 8 + 2 * 1024 * 16 * 32
+    assert counted.gmac == pytest.approx(products / 1e9)

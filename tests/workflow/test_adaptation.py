@@ -15,7 +15,7 @@ def test_it_prints_the_adapted_methods_beside_the_pixel_difference(benchmark_out
         *("--n-ok", "2", "--n-nok", "6", "--n-train", "3", "--image-size-px", "96"),
         *("--methods", "pixel_difference", "--n-folds", "2", "--n-steps", "10"),
     )
-    for name in ("Few good parts", "SAM, adapted"):
+    for name in ("PatchCore-style few-shot", "SAM, fine-tuned decoder"):
         assert re.search(rf"^ *{name} +6 +\d\.\d+", said, flags=re.MULTILINE), name
     found = re.findall(r"^  pixel_difference: n 6, difference [+-]\d", said, re.MULTILINE)
     assert len(found) == 2

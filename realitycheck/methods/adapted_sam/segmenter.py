@@ -1,9 +1,10 @@
-"""Stage 4: SAM with a mask decoder that learned from the labelled images of the other folds."""
+"""SAM with a mask decoder that learned from the labelled images of the other folds."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,25 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.core.files import write_atomically
+from realitycheck.core.job import counting
 from realitycheck.core.masks import DEFECT, UNDECIDED
 from realitycheck.core.pictures import read_warped
-from realitycheck.core.store import EncodingStore
+from realitycheck.core.schemas import MANIFEST, THRESHOLDS, TRANSFORMS, TRUTH
 from realitycheck.core.tables import check_rows
+from realitycheck.encoders.base import Encodings
 from realitycheck.methods.adapted_sam.algorithm import (
     AdaptedSam,
     Example,
     adapt,
     defect_map,
     make_example,
+    read_adapted,
     write_adapted,
 )
-from realitycheck.methods.base import Segmentation
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.thresholds import segment
 from realitycheck.metrics.folds import assign_folds
+from realitycheck.models.sam.load import load_sam
 from realitycheck.models.sam.model import SamDimensions, SamModel
 
 log = logging.getLogger(__name__)
@@ -35,6 +40,88 @@ THRESHOLD = 0.5
 
 #: Fewest defective images with a truth mask that a decoder is trained on.
 _LEAST_DEFECTIVE = 2
+
+
+def open(inputs: Inputs, run: Run, device: str) -> AdaptedSamSegmenter:
+    """Open decoders and embeddings."""
+    return AdaptedSamSegmenter(
+        read_adapted(inputs.path("decoders"), device=device),
+        inputs.table("thresholds", THRESHOLDS).set_index("image_id"),
+        inputs.encodings("embeddings"),
+        settings=run.settings,
+    )
+
+
+@dataclass(frozen=True)
+class AdaptedSamSegmenter:
+    """SAM with a decoder that saw no image of a fold, on the images of that fold.
+
+    Attributes:
+        decoders: Decoder of each fold.
+        about: Fold and threshold of every image, by image id.
+        embeddings: Stored image embeddings.
+        settings: The method block.
+    """
+
+    decoders: Mapping[int, AdaptedSam]
+    about: pd.DataFrame
+    embeddings: Encodings
+    settings: Mapping[str, Any]
+
+    def fold(self, row: Any) -> int:
+        """Fold of an image."""
+        return int(self.about.loc[row.image_id, "fold"])
+
+    def limit(self, row: Any) -> float:
+        """Threshold of an image."""
+        return float(self.about.loc[row.image_id, "threshold"])
+
+    def score_map(self, row: Any) -> np.ndarray:
+        """How likely each pixel is defective, float32, (H, W)."""
+        return defect_map(
+            self.decoders[self.fold(row)],
+            self.embeddings.of(row.image_id)["embedding"],
+            image_size_hw=(int(row.height_px), int(row.width_px)),
+        )
+
+    def segment(self, row: Any) -> Segmentation:
+        """Mark the pixels that are more likely defective than not."""
+        min_area_px = self.settings["min_area_px"]
+        return segment(self.score_map(row), THRESHOLD, min_area_px=min_area_px)
+
+
+def fit(
+    inputs: Inputs, run: Run, device: str, outputs: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Train a decoder for every fold, on the labelled images of the others."""
+    manifest, truth = inputs.table("manifest", MANIFEST), inputs.table("truth", TRUTH)
+    folds = labelled_folds(manifest, truth, settings=run.settings, dataset=run.dataset)
+    sam = load_sam(
+        inputs.weights("sam"),
+        variant=run.networks["sam"]["variant"],
+        device=device,
+        parts=("prompt_encoder", "mask_decoder"),
+    )
+    examples = read_examples(
+        manifest,
+        truth,
+        inputs.table("transforms", TRANSFORMS),
+        truth_folder=inputs.path("truth").parent,
+        ignore_border=run.ignore_border,
+        dimensions=sam.dimensions,
+    )
+    embeddings = inputs.encodings("embeddings")
+    with counting(f"{run.dataset}, {run.method}: training steps") as count:
+        decoders = adapt_out_of_fold(
+            sam,
+            examples,
+            dict(zip(manifest["image_id"], folds, strict=True)),
+            lambda image_id: embeddings.of(image_id)["embedding"],
+            settings=run.settings,
+            count=count,
+        )
+        write_decoders(dict(decoders), outputs["decoders"])
+    return fold_rows(manifest, folds)
 
 
 def labelled_folds(
@@ -179,43 +266,6 @@ def fold_rows(manifest: pd.DataFrame, folds: np.ndarray) -> Iterator[dict[str, A
             "threshold": THRESHOLD,
             "fold": int(fold),
         }
-
-
-def stored_embeddings(store: EncodingStore, keys: Mapping[str, str]) -> Callable[[str], np.ndarray]:
-    """Give the stored embedding of an image by its id."""
-    return lambda image_id: store.get(keys[image_id])["embedding"]
-
-
-def adapted_sam_maps(
-    decoders: Mapping[int, AdaptedSam],
-    table: pd.DataFrame,
-    embedding_of: Callable[[str], np.ndarray],
-) -> Callable[[Any], np.ndarray]:
-    """Give the defect map of a row of the transforms table, by the decoder of the image's own fold.
-
-    Args:
-        decoders: Decoder of each fold, which saw none of its images.
-        table: Fold of every image, in a thresholds table.
-        embedding_of: Embedding of an image by its id.
-    """
-    folds = dict(zip(table["image_id"], table["fold"], strict=True))
-    return lambda row: defect_map(
-        decoders[int(folds[row.image_id])],
-        embedding_of(row.image_id),
-        image_size_hw=(int(row.height_px), int(row.width_px)),
-    )
-
-
-def adapted_sam_segmenter(
-    map_of: Callable[[Any], np.ndarray], *, min_area_px: int
-) -> Callable[[Any], Segmentation]:
-    """Mark the pixels that are more likely defective than not.
-
-    Args:
-        map_of: From `adapted_sam_maps`.
-        min_area_px: Smaller regions are dust.
-    """
-    return lambda row: segment(map_of(row), THRESHOLD, min_area_px=min_area_px)
 
 
 def _with_truth(manifest: pd.DataFrame, truth: pd.DataFrame, *, label: str) -> set[str]:

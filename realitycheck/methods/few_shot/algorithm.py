@@ -22,6 +22,8 @@ import numpy as np
 N_STAGES = 2
 #: Side of the neighbourhood over which a patch's features are averaged, in patches.
 _NEIGHBOURHOOD = 3
+#: Patches that are compared at once: their products with a whole bank take some 40 MB.
+_BLOCK = 512
 
 
 class MemoryBank(NamedTuple):
@@ -89,46 +91,74 @@ def make_bank(
     return MemoryBank(features, mean, spread)
 
 
-def score_map(
-    image: np.ndarray,
-    bank: MemoryBank,
-    *,
-    image_size_hw: tuple[int, int],
-    position_weight: float,
-    smoothing_sigma_px: float,
-) -> np.ndarray:
-    """Score every pixel of an image by how little its patch looks like any that is remembered.
+def score_grid(image: np.ndarray, bank: MemoryBank, *, position_weight: float) -> np.ndarray:
+    """Score every patch of an image by how little it looks like any that is remembered.
 
     s = d / (d + 1), d the distance to the nearest patch of the bank in root mean square deviations
-    of the channels. Patches become pixels by bilinear interpolation, then a Gaussian smooths.
+    of the channels.
 
     Args:
         image: From `patch_features`, (C, G, G).
         bank: The memory bank, made with the same `position_weight`.
-        image_size_hw: Height and width of the map in pixels.
         position_weight: See `make_bank`.
-        smoothing_sigma_px: Standard deviation of the Gaussian in pixels; 0 does not smooth.
 
     Returns:
-        float32, (H, W), 0 to 1.
+        float32, (G, G), 0 to 1.
 
     Raises:
         ValueError: If the image has other channels than the bank.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     if len(image) != len(bank.mean):
         raise ValueError(
             f"image: expected {len(bank.mean)} channels like the memory bank, found {len(image)}; "
             "make both from the same network"
         )
     described = _described(image, bank.mean, bank.spread, position_weight=position_weight)
-    nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(bank.features)
-    distances = nearest.kneighbors(described)[0].reshape(image.shape[1:]).astype(np.float32)
+    distances = nearest_distances(described, bank.features).reshape(image.shape[1:])
+    return distances / (distances + 1)
+
+
+def nearest_distances(queries: np.ndarray, remembered: np.ndarray) -> np.ndarray:
+    """Distance of each query to the nearest of the remembered, by matrix products.
+
+    |q - r|² = |q|² - 2 q·r + |r|² says which is nearest; its distance is then taken from the
+    difference itself, which has no rounding of large squares in it.
+
+    Args:
+        queries: float32, (N, D).
+        remembered: float32, (M, D), at least one.
+
+    Returns:
+        float32, (N,).
+    """
+    centre = remembered.mean(axis=0)
+    remembered = remembered - centre
+    half_squares = np.einsum("md,md->m", remembered, remembered) / 2
+    distances = np.empty(len(queries), np.float32)
+    for start in range(0, len(queries), _BLOCK):
+        block = queries[start : start + _BLOCK] - centre
+        closeness = block @ remembered.T
+        closeness -= half_squares
+        difference = block - remembered[closeness.argmax(axis=1)]
+        distances[start : start + _BLOCK] = np.sqrt(np.einsum("nd,nd->n", difference, difference))
+    return distances
+
+
+def map_of_grid(
+    grid: np.ndarray, *, image_size_hw: tuple[int, int], smoothing_sigma_px: float
+) -> np.ndarray:
+    """Make a map of the image from the scores of its patches: bilinear, then a Gaussian.
+
+    Args:
+        grid: From `score_grid`, (G, G).
+        image_size_hw: Height and width of the map in pixels.
+        smoothing_sigma_px: Standard deviation of the Gaussian in pixels; 0 does not smooth.
+
+    Returns:
+        float32, (H, W), 0 to 1.
+    """
     height, width = image_size_hw
-    scores = cv2.resize(
-        distances / (distances + 1), (width, height), interpolation=cv2.INTER_LINEAR
-    )
+    scores = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
     if smoothing_sigma_px > 0:
         scores = cv2.GaussianBlur(scores, (0, 0), smoothing_sigma_px)
     return np.clip(scores, 0, 1)

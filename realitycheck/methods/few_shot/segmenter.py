@@ -1,4 +1,4 @@
-"""Stage 4: few-shot normality, with a memory bank and a threshold from good training images."""
+"""Few-shot normality, with a memory bank and a threshold from good training images."""
 
 from __future__ import annotations
 
@@ -11,29 +11,121 @@ import pandas as pd
 from safetensors.numpy import load_file, save_file
 
 from realitycheck.core.files import write_atomically
-from realitycheck.core.store import EncodingStore
+from realitycheck.core.job import progress
+from realitycheck.core.schemas import MANIFEST, TRANSFORMS
 from realitycheck.core.tensors import UNSEALED, check_tensors, seal_tensors
-from realitycheck.methods.base import Segmentation
-from realitycheck.methods.few_shot.algorithm import MemoryBank, make_bank, patch_features, score_map
+from realitycheck.encoders.base import Encodings
+from realitycheck.methods.base import Inputs, Run, Segmentation
+from realitycheck.methods.few_shot.algorithm import (
+    MemoryBank,
+    make_bank,
+    map_of_grid,
+    patch_features,
+    score_grid,
+)
 from realitycheck.methods.thresholds import fit_threshold, peak_level, segment
 
 #: From a row of the transforms table to the features of its patches, (C, G, G).
 FeaturesOf = Callable[[Any], np.ndarray]
+#: From the same to the score of each patch, float32, (G, G).
+GridOf = Callable[[Any], np.ndarray]
 
 
-def stored_patches(store: EncodingStore, keys: Mapping[str, str]) -> FeaturesOf:
-    """Give the patch features of an image from its stored feature maps.
+def open(inputs: Inputs, run: Run, device: str) -> FewShot:
+    """Open the stored scores of the patches, or what they are computed from."""
+    if "score_grids" in inputs:
+        stored = inputs.score_grids()
+        return FewShot(lambda row: stored[row.image_id], inputs.limits(), run.settings)
+    manifest = inputs.table("manifest", MANIFEST)
+    grid_of = bank_grids(
+        dict(zip(manifest["image_id"], manifest["category"], strict=True)),
+        read_banks(inputs.path("bank")),
+        stored_patches(inputs.encodings("features")),
+        settings=run.settings,
+    )
+    return FewShot(grid_of, inputs.limits(), run.settings)
+
+
+class FewShot:
+    """Few-shot normality.
 
     Args:
-        store: Feature maps of images, one a stage.
-        keys: Key of each image in the store.
+        grid_of: Gives the score of each patch of an image.
+        limits: Threshold of each image.
+        settings: The method block.
     """
 
-    def features(row: Any) -> np.ndarray:
-        stages = store.get(keys[row.image_id])
+    def __init__(self, grid_of: GridOf, limits: Mapping[str, float], settings: Mapping[str, Any]):
+        self._grid_of, self.limits, self.settings = grid_of, limits, settings
+        self._last: tuple[str, np.ndarray] | None = None
+
+    def score_grid(self, row: Any) -> np.ndarray:
+        """How little each patch looks like any that is remembered, float32, (G, G), 0 to 1."""
+        if self._last is None or self._last[0] != row.image_id:
+            self._last = row.image_id, self._grid_of(row)
+        return self._last[1]
+
+    def score_map(self, row: Any) -> np.ndarray:
+        """The same for each pixel, float32, (H, W)."""
+        return _map(self.score_grid(row), row, self.settings)
+
+    def segment(self, row: Any) -> Segmentation:
+        """Mark what scores above the threshold."""
+        limit = self.limits[row.image_id]
+        return segment(self.score_map(row), limit, min_area_px=self.settings["min_area_px"])
+
+
+def stored_patches(features: Encodings) -> FeaturesOf:
+    """Give the patch features of an image from its stored feature maps, one for each stage."""
+
+    def patches(row: Any) -> np.ndarray:
+        stages = features.of(row.image_id)
         return patch_features([stages[name] for name in sorted(stages)])
 
-    return features
+    return patches
+
+
+def bank_grids(
+    categories: Mapping[str, str],
+    banks: Mapping[str, MemoryBank],
+    features_of: FeaturesOf,
+    *,
+    settings: Mapping[str, Any],
+) -> GridOf:
+    """Give the score of each patch of an image.
+
+    Args:
+        categories: Category of each image.
+        banks: Memory bank of each category.
+        features_of: Gives patch features.
+        settings: The method block.
+    """
+    weight = settings["position_weight"]
+    return lambda row: score_grid(
+        features_of(row), banks[categories[row.image_id]], position_weight=weight
+    )
+
+
+def fit(
+    inputs: Inputs, run: Run, device: str, outputs: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Remember good training images, and set the threshold by leaving each of them out."""
+    train = inputs.table("train", MANIFEST)
+    found = remember(
+        train,
+        inputs.table("transforms", TRANSFORMS),
+        stored_patches(inputs.encodings("features")),
+        settings=run.settings,
+        dataset=run.dataset,
+    )
+    what = f"{run.dataset}: categories remembered"
+    rows = list(progress(found, total=train["category"].nunique(), what=what))
+    write_banks({category: bank for category, bank, _ in rows}, outputs["bank"])
+    return threshold_rows(
+        inputs.table("manifest", MANIFEST),
+        {category: peaks for category, _, peaks in rows},
+        max_overkill_rate=run.settings["max_overkill_rate"],
+    )
 
 
 def remember(
@@ -91,7 +183,8 @@ def remember(
                 continue  # all that is remembered are views of this part
             own = make_bank(others, **made) if len(others) < len(kept) else bank
             values = features[index] if index in kept else features_of(row)
-            found = _map(values, own, row, settings)
+            grid = score_grid(values, own, position_weight=settings["position_weight"])
+            found = _map(grid, row, settings)
             peaks.append(peak_level(found, min_area_px=settings["min_area_px"]))
         yield str(category), bank, peaks
 
@@ -157,44 +250,9 @@ def read_banks(path: str | Path) -> dict[str, MemoryBank]:
     }
 
 
-def few_shot_maps(
-    manifest: pd.DataFrame,
-    banks: Mapping[str, MemoryBank],
-    features_of: FeaturesOf,
-    *,
-    settings: Mapping[str, Any],
-) -> Callable[[Any], np.ndarray]:
-    """Give the score map of a row of the transforms table, float32 (H, W), 0 to 1.
-
-    Args:
-        manifest: Scored images.
-        banks: Memory bank of each category.
-        features_of: Gives patch features.
-        settings: The method block.
-    """
-    categories = dict(zip(manifest["image_id"], manifest["category"], strict=True))
-    return lambda row: _map(features_of(row), banks[categories[row.image_id]], row, settings)
-
-
-def few_shot_segmenter(
-    map_of: Callable[[Any], np.ndarray], table: pd.DataFrame, *, min_area_px: int
-) -> Callable[[Any], Segmentation]:
-    """Threshold the score map of an image.
-
-    Args:
-        map_of: From `few_shot_maps`.
-        table: Thresholds of every image.
-        min_area_px: Smaller regions are dust.
-    """
-    limits = dict(zip(table["image_id"], table["threshold"], strict=True))
-    return lambda row: segment(map_of(row), limits[row.image_id], min_area_px=min_area_px)
-
-
-def _map(values: np.ndarray, bank: MemoryBank, row: Any, settings: Mapping[str, Any]) -> np.ndarray:
-    return score_map(
-        values,
-        bank,
+def _map(grid: np.ndarray, row: Any, settings: Mapping[str, Any]) -> np.ndarray:
+    return map_of_grid(
+        grid,
         image_size_hw=(int(row.height_px), int(row.width_px)),
-        position_weight=settings["position_weight"],
         smoothing_sigma_px=settings["smoothing_sigma_px"],
     )

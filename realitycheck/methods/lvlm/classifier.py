@@ -1,4 +1,4 @@
-"""A vision language model as a classifier: from a method's settings to questions and limits."""
+"""A vision language model as a classifier: from a method's settings to questions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from realitycheck.core.images import read_image
 from realitycheck.core.pictures import read_aligned
 from realitycheck.core.words import object_name
 from realitycheck.lvlm.assembly import Subject, questions_for
-from realitycheck.lvlm.limiter import RateLimits
-from realitycheck.lvlm.pricing import PriceTable, read_prices
 from realitycheck.lvlm.prompts import SYSTEM_TEXT, PromptTemplate
 from realitycheck.lvlm.questions import Picture, Question, picture_of
 
@@ -89,18 +87,3 @@ def questions_of(
         parameters=settings["parameters"],
         n_samples=settings["n_samples"],
     )
-
-
-def rate_limits_of(settings: Mapping[str, Any]) -> RateLimits:
-    """How fast questions are sent."""
-    names = ("in_flight", "requests_per_minute", "timeout_s", "max_wait_s")
-    return RateLimits(**{name: settings[name] for name in names})
-
-
-def prices_of(settings: Mapping[str, Any]) -> PriceTable:
-    """Prices of the price file, with the method's own where the settings give one."""
-    prices = read_prices()
-    if settings["price"] is None:
-        return prices
-    rates = {name: rate for name, rate in settings["price"].items() if rate is not None}
-    return prices.with_model(settings["model"], rates)

@@ -1,10 +1,10 @@
-"""Settings of a vision language model, and what planning asks of them."""
+"""Settings of a vision language model, and the facts about it."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,7 +19,7 @@ from realitycheck.lvlm.backends.openai_compatible import CLOUD_MODELS
 from realitycheck.lvlm.backends.registry import REPLAY, SERVICES, service_of
 from realitycheck.lvlm.keys import MissingKeyError, read_key
 from realitycheck.lvlm.pricing import read_prices
-from realitycheck.methods.settings import _MethodSettings
+from realitycheck.methods.settings import MethodBlock, PromptSettings
 
 
 def _known_service(name: str) -> str:
@@ -42,7 +42,7 @@ class PriceSettings(Strict):
     cached_input: float | None = Field(None, ge=0, description="default: as input")
 
 
-class LvlmMethod(_MethodSettings):
+class LvlmMethod(MethodBlock):
     """A vision language model is asked about each image."""
 
     kind: Literal["lvlm"]
@@ -92,6 +92,7 @@ class LvlmMethod(_MethodSettings):
     prompt_key: ClassVar[str | None] = "lvlm"
     gives_masks: ClassVar[bool] = False
     asks_service: ClassVar[bool] = True
+    label: ClassVar[str] = "LVLM"
 
     @model_validator(mode="after")
     def _check_parameters(self) -> LvlmMethod:
@@ -124,11 +125,30 @@ class LvlmMethod(_MethodSettings):
         """The block as plain values; where its key lies, never the key."""
         return {**super().plain(), "service": self.service}
 
-    def tried(self) -> dict[str, Any]:
+    def tried(self, *, is_aligned: bool) -> dict[str, Any]:
         """Who is asked, and how; not what it may cost, nor where keys and answers lie."""
         names = ("service", "model", "model_revision", "parameters", "n_samples")
         block = self.plain()
         return {name: block[name] for name in (*names, "max_side_px", "base_url")}
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model that answers."""
+        return self.model
+
+    def words(self, asked: PromptSettings | None, defect_names: Sequence[str]) -> str:
+        """Question and system text, and what fills them."""
+        text = f"{asked.system or ''} {asked.lvlm}"
+        return text + (". ".join(defect_names) if "{defects}" in text else "")
+
+    def summary(self, asked: PromptSettings) -> tuple[str, str]:
+        """The question, and whether a reference image stands before it."""
+        shown = "with" if asked.reference else "without"
+        return "vision language models", f"{asked.lvlm} ({shown} a defect-free reference image)"
+
+    def shows_reference(self, asked: PromptSettings | None) -> bool:
+        """Whether a reference image stands before the question."""
+        return asked.reference
 
     def has_key(self) -> bool:
         """Whether questions can be asked: the key is there, or none is needed."""
@@ -140,7 +160,7 @@ class LvlmMethod(_MethodSettings):
         return name is None or bool(os.environ.get(name))
 
     def faults(self, key: str, folder: Path, datasets: Mapping[str, Any]) -> Iterator[str]:
-        """What the types of the settings do not show; see `MethodSettings.faults`."""
+        """What the types of the settings do not show; see `MethodBlock.faults`."""
         for fault in self._own_faults(folder):
             yield f"{key}.{fault}"
         if self.has_key() and not self.is_replay and self.endpoint.address:
@@ -186,3 +206,6 @@ class LvlmMethod(_MethodSettings):
                 f"max_cost_usd: {why}, so the limit could not be kept; give its price (price: "
                 "{input, output}, USD per million tokens), or name a model that is served"
             )
+
+
+Settings = LvlmMethod

@@ -1,8 +1,9 @@
-"""Stage 4: pixel difference to the reference, with thresholds from good images."""
+"""Pixel difference to the reference, with thresholds from good images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.alignment import covered_pixels
+from realitycheck.core.job import progress
 from realitycheck.core.pictures import read_aligned
-from realitycheck.methods.base import Segmentation
+from realitycheck.core.schemas import MANIFEST, REFERENCES, TRANSFORMS
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.pixel_difference.algorithm import difference_map
 from realitycheck.methods.thresholds import (
     besides_references,
@@ -20,6 +23,88 @@ from realitycheck.methods.thresholds import (
     peak_level,
     segment,
 )
+
+
+def open(inputs: Inputs, run: Run, device: str) -> PixelDifference:
+    """Open references and thresholds."""
+    return PixelDifference(
+        inputs.table("manifest", MANIFEST).set_index("image_id"),
+        inputs.limits(),
+        references=inputs.references(run),
+        images_folder=inputs.images_folder,
+        settings=run.settings,
+    )
+
+
+@dataclass(frozen=True)
+class PixelDifference:
+    """Difference to the reference, above a threshold.
+
+    Attributes:
+        about: Manifest of the scored images, by image id.
+        limits: Threshold of each image.
+        references: Reference image of each category.
+        images_folder: Folder of the aligned images.
+        settings: `smoothing_sigma_px`, `min_area_px`.
+    """
+
+    about: pd.DataFrame
+    limits: Mapping[str, float]
+    references: Mapping[str, np.ndarray]
+    images_folder: Path
+    settings: Mapping[str, Any]
+
+    def reference(self, row: Any) -> np.ndarray:
+        """Reference image that an image is compared with."""
+        return self.references[self.about.loc[row.image_id, "category"]]
+
+    def score_map(self, row: Any) -> np.ndarray | None:
+        """Difference to the reference; see `difference_of`."""
+        return difference_of(
+            row,
+            self.about.loc[row.image_id],
+            references=self.references,
+            images_folder=self.images_folder,
+            settings=self.settings,
+        )
+
+    def segment(self, row: Any) -> Segmentation:
+        """Mark what differs by more than the threshold."""
+        difference = self.score_map(row)
+        if difference is None:
+            size = (int(row.height_px), int(row.width_px))
+            return Segmentation(np.zeros(size, bool), None, 0, "not_comparable")
+        limit = self.limits[row.image_id]
+        return segment(difference, limit, min_area_px=self.settings["min_area_px"])
+
+
+def fit(
+    inputs: Inputs, run: Run, device: str, outputs: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Set the threshold on good images, never on the image it is used on."""
+    scored, train = inputs.table("manifest", MANIFEST), inputs.table("train", MANIFEST)
+    calibration = train if len(train) else scored
+    peaks = good_image_peaks(
+        inputs.table("transforms", TRANSFORMS),
+        calibration,
+        references=inputs.references(run),
+        reference_table=inputs.table("references", REFERENCES),
+        images_folder=inputs.images_folder,
+        settings=run.settings,
+    )
+    what = f"{run.dataset}: good images compared with the reference"
+    n_good = int((calibration["label"] == "OK").sum())
+    found = pd.DataFrame(
+        list(progress(peaks, total=n_good, what=what)),
+        columns=["image_id", "category", "group", "peak"],
+    )
+    return thresholds(
+        scored,
+        found,
+        has_training_images=len(train) > 0,
+        settings=run.settings,
+        dataset=run.dataset,
+    )
 
 
 def difference_of(
@@ -138,39 +223,3 @@ def thresholds(
                 "threshold": by_image.get(row.image_id, common),
                 "fold": folds.get(row.image_id),
             }
-
-
-def pixel_difference_segmenter(
-    manifest: pd.DataFrame,
-    table: pd.DataFrame,
-    *,
-    references: Mapping[str, np.ndarray],
-    images_folder: str | Path,
-    settings: Mapping[str, Any],
-) -> Callable[[Any], Segmentation]:
-    """Threshold the difference map of an aligned image.
-
-    Args:
-        manifest: Scored images.
-        table: Thresholds of every image.
-        references: Reference image of each category.
-        images_folder: Folder of the aligned images.
-        settings: `smoothing_sigma_px`, `min_area_px`.
-    """
-    about = manifest.set_index("image_id")
-    limits = dict(zip(table["image_id"], table["threshold"], strict=True))
-
-    def segment_one(row: Any) -> Segmentation:
-        difference = difference_of(
-            row,
-            about.loc[row.image_id],
-            references=references,
-            images_folder=images_folder,
-            settings=settings,
-        )
-        if difference is None:
-            size = (int(row.height_px), int(row.width_px))
-            return Segmentation(np.zeros(size, bool), None, 0, "not_comparable")
-        return segment(difference, limits[row.image_id], min_area_px=settings["min_area_px"])
-
-    return segment_one

@@ -19,14 +19,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from realitycheck.methods.base import OutOfFold
-from realitycheck.metrics.folds import assign_folds
-
-_INNER_FOLDS = 3
+from realitycheck.metrics.folds import LEAST_GOOD_PARTS, good_parts, nested_folds
 
 #: Parts that the images are cut into; a part is described by the good images of the others.
 _N_PARTS = 5
-
-_LEAST_GOOD_PARTS = 3
 
 #: Share of a channel's mean spread that is added to its spread at each place, so that a place where
 #: the good images hardly differ does not turn noise into a departure.
@@ -99,20 +95,9 @@ def largest_departures(
     return described.reshape(len(learned), -1)
 
 
-def _good_parts(groups: np.ndarray, learned: np.ndarray, *, category: str) -> np.ndarray:
-    """Groups that may be learned from, sorted; enough of them to describe each by the others."""
-    good = np.unique(groups[learned])
-    if len(good) < _LEAST_GOOD_PARTS:
-        raise ValueError(
-            f"category {category}: expected at least {_LEAST_GOOD_PARTS} independent good parts "
-            f"among those of the training folds, found {len(good)}; add some or set n_folds lower"
-        )
-    return good
-
-
 def _parts(groups: np.ndarray, learned: np.ndarray, *, category: str, seed: int) -> np.ndarray:
     """Part of each image, int64, (N,): those with learned images and the others evenly spread."""
-    good = _good_parts(groups, learned, category=category)
+    good = good_parts(groups, learned, category=category, least=LEAST_GOOD_PARTS)
     rng = np.random.default_rng(seed)
     others = np.setdiff1d(groups, good)
     n_parts = min(_N_PARTS, len(good))
@@ -209,67 +194,6 @@ def classify_out_of_fold(
     return OutOfFold(scores, predicted, folds, thresholds)
 
 
-def nested_folds(
-    labels: np.ndarray, groups: np.ndarray, *, n_folds: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Deal images into folds, and the training images of each fold into folds of their own.
-
-    Args:
-        labels: OK or NOK, (N,).
-        groups: Group of each image, (N,).
-        n_folds: Number of folds.
-        seed: Of the deals.
-
-    Returns:
-        Fold of each image, int64, (N,); its inner fold while another fold is held out, int64,
-        (n_folds, N), -1 where it is held out itself.
-
-    Raises:
-        ValueError: If a label has fewer groups than folds.
-    """
-    folds = assign_folds(labels, groups, n_folds=n_folds, seed=seed)
-    inner = np.full((n_folds, len(labels)), -1, np.int64)
-    for fold in range(n_folds):
-        train = folds != fold
-        n_inner = min(_INNER_FOLDS, _n_groups(labels[train], groups[train]))
-        inner[fold, train] = assign_folds(
-            labels[train], groups[train], n_folds=n_inner, seed=seed + 1 + fold
-        )
-    return folds, inner
-
-
-def check_parts(
-    labels: Sequence[str],
-    *,
-    groups: Sequence[str],
-    categories: Sequence[str],
-    n_folds: int,
-    seed: int,
-) -> None:
-    """See whether every fold leaves enough parts to learn from, before any feature is computed.
-
-    Args:
-        labels: OK or NOK, N of them.
-        groups: Group of each image.
-        categories: Category of each image.
-        n_folds: Number of folds.
-        seed: Of the deals.
-
-    Raises:
-        ValueError: If a label has fewer groups than folds, or a fold leaves a category too few good
-            ones.
-    """
-    labels, groups = np.asarray(labels), np.asarray(groups)
-    categories = np.asarray(categories)
-    folds, inner_folds = nested_folds(labels, groups, n_folds=n_folds, seed=seed)
-    for fold, inner in enumerate(inner_folds):
-        for part in range(inner.max() + 1):
-            learned = (folds != fold) & (inner != part) & (labels == "OK")
-            for category in np.unique(categories):
-                own = categories == category
-                _good_parts(groups[own], learned[own], category=category)
-
-
 def best_threshold(scores: np.ndarray, is_nok: np.ndarray, *, beta: float) -> float:
     """Threshold with the best F-beta; an image is NOK at or above it.
 
@@ -291,10 +215,6 @@ def best_threshold(scores: np.ndarray, is_nok: np.ndarray, *, beta: float) -> fl
     level = scores[order][best]
     below = scores[order][best + 1] if best + 1 < len(scores) else 0.0
     return float((level + below) / 2)
-
-
-def _n_groups(labels: np.ndarray, groups: np.ndarray) -> int:
-    return min(len(set(groups[labels == label])) for label in ("OK", "NOK"))
 
 
 def _fit_and_score(

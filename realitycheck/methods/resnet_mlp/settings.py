@@ -1,17 +1,19 @@
-"""Settings."""
+"""Settings of `resnet_mlp`, and the facts about it."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     Field,
 )
 
-from realitycheck.methods.settings import _MethodSettings
+from realitycheck.methods.paths import Paths
+from realitycheck.methods.settings import Job, MethodBlock
+from realitycheck.metrics.folds import LEAST_GOOD_PARTS
 
 
-class ResnetMlpMethod(_MethodSettings):
+class ResnetMlpMethod(MethodBlock):
     """Supervised baseline: frozen ResNet features, MLP head, stratified folds (the study)."""
 
     kind: Literal["resnet_mlp"]
@@ -31,3 +33,28 @@ class ResnetMlpMethod(_MethodSettings):
     gives_masks: ClassVar[bool] = False
     learns_in_folds: ClassVar[bool] = True
     networks: ClassVar[tuple[str, ...]] = ("resnet",)
+    judges_in_folds: ClassVar[bool] = True
+    label: ClassVar[str] = "ResNet + MLP"
+    job: ClassVar[Job] = Job(
+        kb_per_image=6_000,
+        minutes=60,
+        steps={"image features": "features"},
+        packages=("scikit-learn",),
+    )
+
+    @property
+    def learns_from(self) -> dict[str, Any]:
+        """Labelled parts in folds, and good ones of each category in folds of those."""
+        return {
+            "parts": "folds",
+            "n_folds": self.n_folds,
+            "seed": self.seed,
+            "least_good_parts": LEAST_GOOD_PARTS,
+        }
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Feature maps of whole images."""
+        return {"features": paths.encodings(f"resnet_features_{self.input_size_px}")}
+
+
+Settings = ResnetMlpMethod

@@ -8,7 +8,6 @@ and the repository Segment-Any-Anomaly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -176,12 +175,7 @@ def prompts_of_category(wanted: Any, category: str) -> SaaPlusPrompts:
     )
 
 
-def used_captions(wanted: Any, categories: Iterable[str], *, forms: Iterable[bool]) -> list[str]:
-    """Every caption of SAA+ for some categories, without repeats."""
-    asked = [
-        captions(prompts_of_category(wanted, category), object_comma=form)
-        for category in categories
-        for form in forms
-    ]
-    texts = [text for each in asked for text in (each.object_caption, *each.defect_captions)]
-    return list(dict.fromkeys(texts))
+def detector_captions(told: Any, category: str, *, object_comma: bool) -> list[str]:
+    """Every caption for images of a category, without repeats."""
+    asked = captions(prompts_of_category(told, category), object_comma=object_comma)
+    return list(dict.fromkeys((asked.object_caption, *asked.defect_captions)))

@@ -1,10 +1,12 @@
-"""Stage 4: SAA+ from stored boxes to anomaly maps, from maps to thresholds, from both to masks."""
+"""SAA+ from stored boxes to anomaly maps, from maps to thresholds, from both to masks."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,49 @@ from realitycheck.core.masks import connected_regions, decode_mask, encode_mask
 from realitycheck.core.pictures import read_aligned, read_warped
 from realitycheck.core.provenance import digest_of
 from realitycheck.core.row_cache import finished_first, image_content
+from realitycheck.core.schemas import ANOMALY_MAPS, BOXES, MANIFEST, TRANSFORMS
 from realitycheck.core.store import EncodingStore, FinishedRows
+from realitycheck.encoders.base import Encodings, Lazily
 from realitycheck.encoders.detections import stored_detections
-from realitycheck.methods.base import Segmentation
+from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.saa_plus import algorithm as saa_plus
 from realitycheck.methods.saa_plus.prompts import captions, prompts_of_category
+from realitycheck.methods.sam import open_decoder
 from realitycheck.methods.thresholds import cross_fit_thresholds
-from realitycheck.models.saliency import resize_saliency, saliency_map
+from realitycheck.models.saliency import load_saliency, resize_saliency, saliency_map
 from realitycheck.models.sam.inference import box_decoder
 from realitycheck.models.sam.model import SamModel
 
 # ------------------------------------------------------------------------------------ anomaly maps
+
+
+def maps_of_shard(
+    inputs: Inputs, run: Run, device: str, *, finished: FinishedRows | None
+) -> Iterator[dict[str, Any]]:
+    """Make the anomaly maps from stored boxes, embeddings and saliency."""
+    embeddings, saliency = inputs.encodings("embeddings"), inputs.encodings("saliency")
+    load_network = partial(
+        load_saliency,
+        inputs.weights("saliency"),
+        variant=run.networks["saliency"]["variant"],
+        device=device,
+    )
+    return map_anomalies(
+        inputs.table("transforms", TRANSFORMS),
+        inputs.table("boxes", BOXES),
+        sam=open_decoder(inputs, run, device)(),
+        embeddings=embeddings.store,
+        embedding_keys=embeddings.keys,
+        saliency=saliency.store,
+        saliency_keys=saliency.keys,
+        saliency_network=Lazily(load_network),
+        images_folder=inputs.images_folder,
+        prompt=run.prompt,
+        wanted=run.told,
+        settings=run.settings,
+        floor=run.floor,
+        finished=finished,
+    )
 
 
 def map_anomalies(
@@ -269,36 +303,101 @@ def _truth_at(folder: str | Path, image_id: str) -> np.ndarray:
     return cv2.resize(truth, (side, side), interpolation=cv2.INTER_NEAREST) == 255
 
 
+def fit(
+    inputs: Inputs, run: Run, device: str, outputs: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Set the thresholds by the rule `binarise`."""
+    scored, train = inputs.table("manifest", MANIFEST), inputs.table("train", MANIFEST)
+    maps = inputs.table("maps", ANOMALY_MAPS)
+    others = inputs.table("calibration", ANOMALY_MAPS) if "calibration" in inputs else maps
+    return thresholds(
+        scored,
+        maps,
+        calibration_maps=others,
+        calibration_manifest=train if len(train) else scored,
+        has_training_images=len(train) > 0,
+        truth_folder=inputs.path("truth").parent if "truth" in inputs else Path(),
+        settings=run.settings,
+        dataset=run.dataset,
+    )
+
+
 # ------------------------------------------------------------------------------------------- masks
 
 
-def saa_plus_segmenter(
-    maps: pd.DataFrame, limits: Mapping[str, float], *, settings: Mapping[str, Any]
-) -> Callable[[Any], Segmentation]:
-    """Threshold stored anomaly maps.
+def open(inputs: Inputs, run: Run, device: str) -> SaaPlus:
+    """Open maps and thresholds; boxes and saliency are for the views."""
+    return SaaPlus(
+        inputs.table("maps", ANOMALY_MAPS),
+        inputs.limits(),
+        told=run.told,
+        settings=run.settings,
+        floor=run.floor,
+        boxes=Lazily(partial(inputs.table, "boxes", BOXES)),
+        saliency=Lazily(partial(inputs.encodings, "saliency")),
+    )
 
-    Args:
+
+@dataclass(frozen=True)
+class SaaPlus:
+    """Stored anomaly maps, above a threshold.
+
+    Attributes:
         maps: Anomaly maps table.
         limits: Threshold of each image.
-        settings: `binarise`, `eval_resolution`, `switches`.
-
-    Returns:
-        A function from rows of the transforms table to a mask, at the image's size, or, with
-        `eval_resolution` 400, on the evaluation's square.
+        told: The prompt set's prompts of SAA+.
+        settings: `binarise`, `eval_resolution`, `switches`, thresholds of boxes.
+        floor: Floor that the boxes were stored down to.
+        boxes: Gives the boxes table.
+        saliency: Gives the stored saliency maps for one product per image.
     """
-    rows = {row.image_id: row for row in maps.itertuples()}
-    rule, _ = saa_plus.parse_rule(settings["binarise"])
-    cubic = settings["switches"]["cubic_maps"]
 
-    def segment_one(row: Any) -> Segmentation:
-        stored = rows[row.image_id]
-        values = anomaly_map(stored)
-        if settings["eval_resolution"] == "400" and rule != "union":
+    maps: pd.DataFrame
+    limits: Mapping[str, float]
+    told: Any
+    settings: Mapping[str, Any]
+    floor: float
+    boxes: Callable[[], pd.DataFrame]
+    saliency: Callable[[], Encodings]
+
+    @cached_property
+    def _stored(self) -> dict[Any, Any]:
+        return {row.image_id: row for row in self.maps.itertuples()}
+
+    @cached_property
+    def _boxes(self) -> dict[Any, pd.DataFrame]:
+        return dict(tuple(self.boxes().groupby("image_id")))
+
+    def stored(self, row: Any) -> Any:
+        """Row of the anomaly maps table of an image."""
+        return self._stored[row.image_id]
+
+    def detections(self, row: Any) -> pd.DataFrame:
+        """Boxes of an image."""
+        return self._boxes.get(row.image_id, self.boxes().iloc[:0])
+
+    def above(self, values: np.ndarray, row: Any) -> np.ndarray:
+        """Where a map reaches the threshold of its image, bool."""
+        rule, _ = saa_plus.parse_rule(self.settings["binarise"])
+        limit = self.limits[row.image_id]
+        return saa_plus.binarise(values, limit, above=rule in ("union", "good"))
+
+    def score_map(self, row: Any) -> np.ndarray:
+        """Anomaly map of an image, float32, (H, W)."""
+        return anomaly_map(self.stored(row))
+
+    def segment(self, row: Any) -> Segmentation:
+        """Mark where the map reaches the threshold.
+
+        The mask has the image's size, or, with `eval_resolution` 400, that of the evaluation's
+        square.
+        """
+        stored, values = self.stored(row), self.score_map(row)
+        if self.settings["eval_resolution"] == "400" and self.settings["binarise"] != "union":
+            cubic = self.settings["switches"]["cubic_maps"]
             values = saa_plus.evaluation_map(values, cubic=cubic)
-        mask = saa_plus.binarise(values, limits[row.image_id], above=rule in ("union", "good"))
+        mask = self.above(values, row)
         status = stored.status
         if status != "no_box":
             status = "ok" if mask.any() else "empty"
         return Segmentation(mask, stored.score, len(connected_regions(mask).sizes), status)
-
-    return segment_one

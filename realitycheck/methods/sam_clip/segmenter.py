@@ -1,53 +1,70 @@
-"""Stage 4: SAM + CLIP on stored masks, stored crop features and text features."""
+"""SAM + CLIP on stored masks, stored crop features and text features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from realitycheck.core.store import EncodingStore
 from realitycheck.encoders.automatic_masks import unpacked_masks
+from realitycheck.encoders.base import Encodings
 from realitycheck.encoders.clip import TextFeatures
-from realitycheck.methods.base import Segmentation
+from realitycheck.methods.base import Inputs, Run, Segmentation
+from realitycheck.methods.clip import open_texts
 from realitycheck.methods.sam_clip import algorithm as sam_clip
 
 
-def sam_clip_segmenter(
-    masks: EncodingStore,
-    crops: EncodingStore,
-    texts: TextFeatures,
-    *,
-    mask_keys: Mapping[str, str],
-    crop_keys: Mapping[str, str],
-    prompts: Sequence[str],
-    settings: Mapping[str, Any],
-) -> Callable[[Any], Segmentation]:
-    """Pick the automatic masks that fit the prompts.
+def open(inputs: Inputs, run: Run, device: str) -> SamClip:
+    """Open the stored masks and features."""
+    return SamClip(
+        inputs.encodings("masks"),
+        inputs.encodings("crops"),
+        open_texts(inputs, run, device),
+        prompts=run.told,
+        settings=run.settings,
+    )
 
-    Args:
+
+@dataclass(frozen=True)
+class SamClip:
+    """SAM + CLIP on stored masks and features.
+
+    Attributes:
         masks: Stored automatic masks.
         crops: Stored features of their crops.
         texts: Features of texts.
-        mask_keys: Key of each image's masks.
-        crop_keys: Key of each image's crop features.
         prompts: Phrases of the prompt set, as they stand.
         settings: `logit_scale`, `threshold`.
     """
-    text_features = np.stack([texts.bare(prompt) for prompt in prompts])
 
-    def segment_one(row: Any) -> Segmentation:
-        size = (int(row.height_px), int(row.width_px))
+    masks: Encodings
+    crops: Encodings
+    texts: TextFeatures
+    prompts: Sequence[str]
+    settings: Mapping[str, Any]
+
+    @cached_property
+    def text_features(self) -> np.ndarray:
+        """Feature of each prompt, (K, D)."""
+        return np.stack([self.texts.bare(prompt) for prompt in self.prompts])
+
+    def candidates(self, row: Any) -> tuple[list[dict[str, Any]], np.ndarray]:
+        """Automatic masks of an image, and the features of their crops, (M, D)."""
+        size = {"height_px": int(row.height_px), "width_px": int(row.width_px)}
+        masks = unpacked_masks(self.masks.of(row.image_id), **size)
+        return masks, self.crops.of(row.image_id)["features"]
+
+    def segment(self, row: Any) -> Segmentation:
+        """Unite the automatic masks that fit the prompts."""
+        masks, features = self.candidates(row)
         return sam_clip.segment(
-            crops.get(crop_keys[row.image_id])["features"],
-            text_features,
-            masks=unpacked_masks(
-                masks.get(mask_keys[row.image_id]), height_px=size[0], width_px=size[1]
-            ),
-            image_size_hw=size,
-            logit_scale=settings["logit_scale"],
-            threshold=settings["threshold"],
+            features,
+            self.text_features,
+            masks=masks,
+            image_size_hw=(int(row.height_px), int(row.width_px)),
+            logit_scale=self.settings["logit_scale"],
+            threshold=self.settings["threshold"],
         )
-
-    return segment_one

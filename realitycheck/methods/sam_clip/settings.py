@@ -1,17 +1,19 @@
-"""Settings."""
+"""Settings of `sam_clip`, and the facts about it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import (
     Field,
 )
 
-from realitycheck.methods.settings import _VariantMethod
+from realitycheck.methods.paths import Paths
+from realitycheck.methods.settings import Job, VariantBlock
 
 
-class SamClipMethod(_VariantMethod):
+class SamClipMethod(VariantBlock):
     """SAM cuts everything out, CLIP picks what fits the text (Text2Seg)."""
 
     kind: Literal["sam_clip"]
@@ -25,6 +27,21 @@ class SamClipMethod(_VariantMethod):
     logit_scale: float = Field(100.0, gt=0)
     threshold: float = Field(0.05, gt=0, lt=1, description="least share of the softmax over masks")
     networks: ClassVar[tuple[str, ...]] = ("sam", "clip")
+    label: ClassVar[str] = "SAM + CLIP"
+    job: ClassVar[Job] = Job(
+        "clip",
+        opens=("clip",),
+        kb_per_image=20,
+        steps={"automatic masks": "masks", "crops": "crops"},
+        packages=("open_clip_torch", "segment-anything", "torch"),
+    )
+
+    def network_texts(
+        self, told: Any, object_names: Mapping[str, str], defect_names: Sequence[str]
+    ) -> Iterator[tuple[str | None, str, str]]:
+        """Every phrase as it stands."""
+        for index, phrase in enumerate(told):
+            yield f"[{index}]", "clip", phrase
 
     def masks_settings(self) -> dict[str, Any]:
         """What the automatic masks depend on."""
@@ -41,4 +58,14 @@ class SamClipMethod(_VariantMethod):
 
     def crops_settings(self) -> dict[str, Any]:
         """What the features of the crops depend on."""
-        return self.masks_settings() | self._only("switches")
+        return self.masks_settings() | self.only("switches")
+
+    def inputs(self, paths: Paths) -> dict[str, Any]:
+        """Automatic masks, and the features of their crops."""
+        return {
+            "masks": paths.own_encodings("automatic_masks", "masks"),
+            "crops": paths.own_encodings("crops", "crops"),
+        }
+
+
+Settings = SamClipMethod

@@ -1,8 +1,8 @@
 """Segment Anything (SAM): the image encoder once per image, then cheap prompts on its embedding.
 
 The encoder costs nearly everything (2,981 GMAC for ViT-H) and knows nothing of prompts; the prompt
-encoder and the mask decoder cost 1.8 GMAC per prompt. So the three parts load apart: a job that only
-decodes stored embeddings never reads the encoder's weights.
+encoder and the mask decoder cost 1.8 GMAC per prompt. So the three parts load apart: a job that
+only decodes stored embeddings never reads the encoder's weights.
 
 Source: Kirillov et al. (2023), "Segment Anything", and the package `segment_anything`, whose
 modules are used as they are.

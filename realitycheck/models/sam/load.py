@@ -18,8 +18,8 @@ from realitycheck.models.sam.model import (
     PARTS,
     SamDimensions,
     SamModel,
-    _expected_sizes,
     read_dimensions,
+    weight_sizes,
 )
 
 
@@ -152,7 +152,7 @@ def load_sam(
     import torch
 
     check_precision(precision)
-    expected_sizes = _expected_sizes(variant)
+    expected_sizes = weight_sizes(variant)
     parts = frozenset(parts)
     unread = tuple(f"{part}." for part in PARTS if part not in parts)
     state = load_state(path, unread=unread)

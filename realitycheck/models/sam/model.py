@@ -84,7 +84,7 @@ SAM_VARIANTS: dict[str, SamDimensions] = {
 }
 
 
-def _expected_sizes(variant: str | Mapping[str, object] | SamDimensions) -> dict[str, object]:
+def weight_sizes(variant: str | Mapping[str, object] | SamDimensions) -> dict[str, object]:
     """Turn a variant of the settings into the sizes that a checkpoint must have.
 
     Raises:

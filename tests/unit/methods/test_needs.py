@@ -18,7 +18,7 @@ def images(*rows, split="test"):
 
 
 NOTHING = images()
-PLAIN = {"plain": {"kind": "pixel_difference", "is_aligned": True}}
+PLAIN = {"plain": {"parts": "good", "compares_with_reference": True, "is_aligned": True}}
 REFERENCES = pd.DataFrame({"category": ["nut"], "image_id": [None], "sha256": ["another"]})
 GOOD = images(("1", "nut", "OK", None, None), ("2", "nut", "OK", None, None))
 BAD = images(("3", "nut", "NOK", None, "3.png"), ("4", "nut", "NOK", None, None))
@@ -94,7 +94,9 @@ def test_images_of_other_sizes_that_are_not_aligned_cannot_be_compared():
     train = pd.concat([TWO]).assign(height_px=[50, 60], width_px=90)
     for is_aligned, height, n_lines in ((False, 50, 1), (True, 50, 0), (False, 60, 0)):
         here = train.assign(height_px=[height, 60])
-        learners = {"plain": {"kind": "pixel_difference", "is_aligned": is_aligned}}
+        learners = {
+            "plain": {"parts": "good", "compares_with_reference": True, "is_aligned": is_aligned}
+        }
         found = list(lacking(sizes, here, learners, keeps_back=None, references=OF_GOLDEN))
         assert len(found) == n_lines
         assert all("5 of 6 have another size than the reference (90 x 50" in one for one in found)

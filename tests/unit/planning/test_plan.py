@@ -266,11 +266,9 @@ def test_notes_name_methods_and_data_sets_for_people(plan):
         "chips": {"name": "Chips"},
         "mine": {"name": "mine"},
     }
-    assert plan.segmentation_texts("chips", "plain") == ["void", "crack"]
     assert plan.detector_prompts("chips", "plain") == {
         "texts": ["void", "crack"],
-        "saa_plus": None,
-        "object_comma": [],
+        "composed": [],
     }
 
 
@@ -283,7 +281,7 @@ def test_settings_digest_follows_any_setting(plan):
     )
 
 
-def test_panels_find_what_other_rules_left():
+def test_methods_find_what_other_rules_left():
     """Blocks that share encodings and maps find them under the block that owns them."""
     shared = {"kind": "saa_plus", "binarise": "good"}
     settings = load_settings(
@@ -304,18 +302,18 @@ def test_panels_find_what_other_rules_left():
     )
     plan = Plan(settings)
 
-    def files(method, prompt="plain"):
-        return plan.panel_files("chips", method, prompt)
+    def files(method, prompt="plain", **options):
+        paths = plan.paths_of("chips", method, prompt, shard=None, **options)
+        return plan.block(method).inputs(paths)
 
     boxes = [f"results/detections/chips/plain/shards/{i}-of-2.parquet" for i in range(2)]
-    assert files("grounded_sam") == {"boxes": boxes}
+    embeddings = [f"results/encodings/chips/sam_rgb/{i}-of-2.parquet" for i in range(2)]
+    assert files("grounded_sam") == {"boxes": boxes, "embeddings": embeddings}
     assert files("sam_clip")["crops"][1] == "results/encodings/chips/crops/sam_clip/1-of-2.parquet"
-    assert set(files("sam_clip")) == {"automatic_masks", "crops"}
-    assert files("clip_surgery_sam") == {
-        "patches": [
-            f"results/encodings/chips/patches/clip_surgery_sam/{i}-of-2.parquet" for i in range(2)
-        ]
-    }
+    assert set(files("sam_clip")) == {"masks", "crops"}
+    assert files("clip_surgery_sam")["patches"] == [
+        f"results/encodings/chips/patches/clip_surgery_sam/{i}-of-2.parquet" for i in range(2)
+    ]
     good = files("saa_plus_good")
     predictions = "results/predictions/chips"
     assert good["maps"][0] == f"{predictions}/saa_plus/plain/maps/0-of-2.parquet"
@@ -330,11 +328,62 @@ def test_panels_find_what_other_rules_left():
     few = files("few_shot", "none")
     assert few["bank"] == f"{predictions}/few_shot/none/bank.safetensors"
     assert few["features"][1] == "results/encodings/chips/resnet_features_64/1-of-2.parquet"
-    assert set(plan.map_files("chips", "few_shot", "none")) == {"bank", "features"}
     learned = files("adapted_sam", "none")
     assert learned["decoders"] == f"{predictions}/adapted_sam/none/decoders.safetensors"
-    assert learned["embeddings"][1] == "results/encodings/chips/sam_rgb/1-of-2.parquet"
-    assert plan.map_files("chips", "adapted_sam", "none") == learned
+    assert learned["embeddings"] == embeddings
+    later = files("few_shot", "none", is_later=True)
+    assert set(later) == {"score_grids", "thresholds"}
+    assert later["score_grids"][0] == f"{predictions}/few_shot/none/score_grids/0-of-2.parquet"
+
+
+def test_job_of_a_shard_reads_its_own_files_and_is_told_what_plays_a_part():
+    """An edit of anything else runs it no more."""
+    raw = {
+        "datasets": {"chips": {"format": "synthetic_sat", "shards": 2, "defect_names": ["void"]}},
+        "prompts": {"chips": {"plain": {"segmentation": ["void"]}}},
+        "methods": {"grounded_sam": {}, "clip_zero_shot": {}, "pixel_difference": {}},
+    }
+    plan = Plan(load_settings(raw))
+    paths = plan.paths_of("chips", "grounded_sam", "plain", shard="1-of-2")
+    found = plan.block("grounded_sam").inputs(paths)
+    assert found["boxes"] == ["results/detections/chips/plain/shards/1-of-2.parquet"]
+    runs = {
+        name: plan.run_of("chips", name, prompt, plan.block(name).job)
+        for name, prompt in (
+            *(("grounded_sam", "plain"), ("clip_zero_shot", "none")),
+            *(("pixel_difference", "none"), ("whole_image", "none")),
+        )
+    }
+    assert runs["grounded_sam"]["told"] == ["void"] and runs["grounded_sam"]["floor"] == 0.05
+    assert set(runs["grounded_sam"]["networks"]) == {"sam"}
+    assert runs["clip_zero_shot"]["words"]["defect_names"] == ["void"]
+    extra = {name: set(run) & {"floor", "intensity", "words"} for name, run in runs.items()}
+    assert extra == {
+        "grounded_sam": {"floor"},
+        "clip_zero_shot": {"words"},
+        "pixel_difference": {"intensity"},
+        "whole_image": set(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("weight", "told"), [("auto", {"chips": 1.0, "loose": 0.0}), (2, {"chips": 2.0, "loose": 2.0})]
+)
+def test_place_of_a_patch_counts_where_parts_are_aligned(weight, told):
+    """Jobs are told the number that `auto` means, so that their artifacts record it."""
+    methods = {"chips": "phase", "loose": "none"}
+    raw = {
+        "datasets": {
+            name: {"format": "synthetic_sat", "alignment": {"method": method}}
+            for name, method in methods.items()
+        },
+        "methods": {"few_shot": {"position_weight": weight}},
+    }
+    plan = Plan(load_settings(raw))
+    block = plan.block("few_shot")
+    for job in (block.job, block.fits):
+        runs = {name: plan.run_of(name, "few_shot", "none", job) for name in told}
+        assert {name: run["settings"]["position_weight"] for name, run in runs.items()} == told
 
 
 def test_each_method_is_asked_what_it_understands():
@@ -477,10 +526,8 @@ def test_words_go_into_the_early_audit_only_where_they_can_stop_it(audited):
     assert strict.audited("chips")["told"]["prompt types of grounded_sam"] == "void. crack"
 
 
-def test_maps_and_folds_are_read_where_they_lie(audited):
-    """Each kind of map is made again from one kind of file; folds stand with their thresholds."""
-    assert set(audited.map_files("chips", "saa_plus", "plain")) == {"maps"}
-    assert set(audited.map_files("chips", "pixel_difference", "none")) == {"references"}
+def test_folds_are_read_where_they_lie(audited):
+    """They stand with thresholds or verdicts."""
     assert len(audited.fold_tables()) == len(audited.fold_runs())
     assert "results/verdicts/chips/resnet_mlp/none/labels.parquet" in audited.fold_tables()
     folder = "results/predictions/chips/pixel_difference/none"

@@ -12,6 +12,7 @@ from realitycheck.core.provenance import source_digest, sources
 from realitycheck.datasets.registry import FORMATS
 from realitycheck.encoders import registry as encoders
 from realitycheck.encoders.registry import ENCODERS
+from realitycheck.methods.registry import METHODS, block_of, code_of_part
 from realitycheck.models import registry as networks
 from realitycheck.models.registry import NETWORKS
 from realitycheck.planning.plan import Plan
@@ -30,15 +31,20 @@ DATA_FILES = {
     "report/tables/self_test.yaml": "realitycheck.report.tables.self_test",
 }
 #: Words that are asked or compared, and sizes of networks: what stands there, what takes its
-#: place, and scripts that use it.
+#: place, and scripts or parts of methods that use it.
 CONSTANTS = {
     "methods/clip_zero_shot/algorithm.py": (
-        "photo of a {}.",
-        "image of a {}.",
-        ["classify_clip_zero_shot"],
+        *("photo of a {}.", "image of a {}."),
+        [("clip_zero_shot", "classifier")],
     ),
-    "methods/saa_plus/prompts.py": ("irregular", "odd", ["detect_boxes", "map_anomalies"]),
-    "methods/tuned_clip/algorithm.py": ('= "a photo', '= "an image', ["classify_tuned_clip"]),
+    "methods/saa_plus/prompts.py": (
+        *("irregular", "odd"),
+        [("saa_plus", "prompts"), ("saa_plus", "segmenter")],
+    ),
+    "methods/tuned_clip/algorithm.py": (
+        *('= "a photo', '= "an image'),
+        [("tuned_clip", "classifier")],
+    ),
     "models/clip/model.py": (
         "_TEMPLATES = (",
         "_TEMPLATES = ('{}',",
@@ -46,9 +52,8 @@ CONSTANTS = {
     ),
     "lvlm/verdict.py": ('"reasoning"', '"reasons"', ["ask_lvlm"]),
     "models/sam/inference.py": (
-        "MASK_THRESHOLD = 0.0",
-        "MASK_THRESHOLD = 0.1",
-        ["segment_grounded_sam"],
+        *("MASK_THRESHOLD = 0.0", "MASK_THRESHOLD = 0.1"),
+        [("grounded_sam", "segmenter")],
     ),
     "models/saliency.py": (
         "VARIANTS: dict",
@@ -58,9 +63,11 @@ CONSTANTS = {
 }
 
 
-def entry_of(name):
-    """A script, or the module that a family's script runs."""
-    return name if "." in name else f"scripts/{name}.py"
+def code_of(user):
+    """Digest of a script's code, of a module that a family's script runs, or of a method's part."""
+    if not isinstance(user, str):
+        return source_digest(*code_of_part(*user))
+    return source_digest(user if "." in user else f"scripts/{user}.py")
 
 
 def plan_of(*methods, prompts=None):
@@ -150,6 +157,25 @@ def test_no_job_imports_a_module_under_a_computed_name(repository):
                 assert "import_module" not in name and "__import__" not in name, path
 
 
+PARTS = [
+    (kind, part)
+    for kind in METHODS.modules
+    if not block_of(kind).asks_service
+    for part in (("segmenter", "views") if block_of(kind).gives_masks else ("classifier",))
+]
+
+
+@pytest.mark.parametrize(("kind", "part"), PARTS)
+def test_job_of_a_method_depends_on_no_other_method(kind, part):
+    """An edited method makes its own masks anew, not those of all."""
+    found = sources(*code_of_part(kind, part), "scripts/segment.py", "scripts/classify.py")
+    # The same, with the first words of its texts learned.
+    base = {"clip_zero_shot"} if kind == "tuned_clip" else set()
+    others = set(METHODS.modules) - {kind} - base
+    assert {name.split(".")[2] for name in found if ".methods." in name} & others == set()
+    assert f"realitycheck.methods.{kind}.{part}" in found
+
+
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory, repository):
     """A copy of package and scripts whose files can be edited."""
@@ -206,11 +232,11 @@ def test_edited_data_file_runs_the_script_that_reads_it(name, script, edit):
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_edited_words_run_the_scripts_that_use_them(name, edit):
     """Prompt ensembles, prompts of known products and sizes of networks are code."""
-    old, new, scripts = CONSTANTS[name]
-    before = [source_digest(entry_of(script)) for script in scripts]
+    old, new, users = CONSTANTS[name]
+    before = [code_of(user) for user in users]
     untouched = source_digest("scripts/align_images.py")
     edit(name, old, new)
-    after = [source_digest(entry_of(script)) for script in scripts]
+    after = [code_of(user) for user in users]
     assert all(a != b for a, b in zip(after, before, strict=True))
     assert source_digest("scripts/align_images.py") == untouched
 
@@ -255,8 +281,9 @@ def test_leaving_saa_plus_out_runs_no_detector_of_other_prompt_sets():
     """It asks the detector with prompt sets of its own; the others are asked as before."""
     with_it = plan_of("grounded_sam", "saa_plus", prompts=SETS)
     asked = with_it.detector_prompts("chips", "plain")
-    assert asked == {"texts": ["void"], "saa_plus": None, "object_comma": []}
+    assert asked == {"texts": ["void"], "composed": []}
     without = plan_of("grounded_sam", prompts=SETS)
     assert without.detector_prompts("chips", "plain") == asked
-    assert with_it.detector_prompts("chips", "both")["object_comma"] == [True]
+    (composed,) = with_it.detector_prompts("chips", "both")["composed"]
+    assert composed["settings"] == {"object_comma": True}
     assert ("chips", "products") not in without.detector_runs()

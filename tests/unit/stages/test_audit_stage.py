@@ -303,16 +303,19 @@ def test_findings_stand_beside_the_rows_they_touch():
 # What methods that learn in folds need
 
 
-def learner(kind, n_folds, seed=0):
-    return {"kind": kind, "n_folds": n_folds, "seed": seed}
+PLAIN = {"plain": {"parts": "good", "compares_with_reference": True, "is_aligned": True}}
+
+
+def learner(n_folds, **needs):
+    return {"parts": "folds", "n_folds": n_folds, "seed": 0, **needs}
 
 
 def test_all_methods_that_lack_parts_are_named_before_anything_is_computed():
     """Six good and four defective parts: enough for two folds, not for five; all faults at once."""
     learners = {
-        "supervised": learner("resnet_mlp", 5),
-        "few": learner("adapted_sam", 2),
-        "tuned": learner("tuned_clip", 5),
+        "supervised": learner(5, least_good_parts=3),
+        "few": learner(2),
+        "tuned": learner(5),
     }
     with pytest.raises(AuditError) as caught:
         audit(images(), learners=learners)
@@ -325,18 +328,18 @@ def test_all_methods_that_lack_parts_are_named_before_anything_is_computed():
 def test_good_parts_of_every_inner_fold_and_category_count():
     """Two folds of two inner ones leave one or two of six good parts, where three are needed."""
     with pytest.raises(AuditError, match="category p: expected at least 3 independent good parts"):
-        audit(images(), learners={"supervised": learner("resnet_mlp", 2)})
+        audit(images(), learners={"supervised": learner(2, least_good_parts=3)})
 
 
 def test_views_of_one_part_count_once():
     table = images()
     table.loc[table["label"] == "NOK", "group"] = "one part"
     with pytest.raises(AuditError, match="2 folds need at least 2 independent NOK parts, found 1"):
-        audit(table, learners={"tuned": learner("tuned_clip", 2)})
+        audit(table, learners={"tuned": learner(2)})
 
 
 def test_enough_parts_pass():
-    counts, _ = audit(images(), learners={"tuned": learner("tuned_clip", 3)})
+    counts, _ = audit(images(), learners={"tuned": learner(3)})
     assert set(counts.values()) == {0}
 
 
@@ -345,10 +348,7 @@ def test_parts_that_other_methods_need_count_by_category():
     small = images(n_ok=2, n_nok=1, n_train=1).assign(category="small")
     small["image_id"] = "small/" + small["image_id"]
     table = pd.concat([images(), small], ignore_index=True)
-    learners = {
-        "few": {"kind": "few_shot"},
-        "plain": {"kind": "pixel_difference", "is_aligned": True},
-    }
+    learners = {"few": {"parts": "good training"}, **PLAIN}
     key = "datasets.chips.split.train_fraction"
     with pytest.raises(AuditError) as caught:
         audit(table, learners=learners, keeps_back=key)
@@ -364,8 +364,6 @@ def test_parts_that_other_methods_need_count_by_category():
     with pytest.raises(
         AuditError, match="plain: category small: .*2 independent good parts, found 0"
     ):
-        audit(few, learners={"plain": {"kind": "pixel_difference", "is_aligned": True}})
-    counts, _ = audit(
-        no_train, learners={"plain": {"kind": "pixel_difference", "is_aligned": True}}
-    )
+        audit(few, learners=PLAIN)
+    counts, _ = audit(no_train, learners=PLAIN)
     assert set(counts.values()) == {0}

@@ -6,6 +6,7 @@ import pytest
 
 from realitycheck.core.schemas import SCORES, VERDICTS
 from realitycheck.core.tables import read_table, write_table
+from realitycheck.methods.base import Run
 from realitycheck.methods.clip_zero_shot.classifier import zero_shot_verdicts
 from realitycheck.methods.resnet_mlp.classifier import out_of_fold_verdicts
 from realitycheck.methods.resnet_mlp.settings import ResnetMlpMethod
@@ -54,9 +55,7 @@ def test_every_image_gets_a_verdict_with_the_fold_it_was_held_out_in(manifest, t
     table = out_of_fold_verdicts(
         manifest,
         draw_maps(48),
-        method="baseline",
-        prompt="none",
-        settings=settings.model_dump(mode="json", exclude={"title"}),
+        Run("chips", "baseline", "none", settings.plain()),
     )
     table = written(table, tmp_path)
     assert list(table["image_id"]) == list(manifest["image_id"])
@@ -72,11 +71,10 @@ def test_tuned_prompt_has_the_baselines_folds_and_each_categorys_object(manifest
     features = np.random.default_rng(0).normal(size=(48, 32)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     settings = TunedClipMethod(kind="tuned_clip", n_folds=3, n_steps=2)
-    options = settings.model_dump(mode="json", exclude={"title"})
     objects = {"die": "die", "lead": "lead of a chip"}
     tables = [
         tuned_verdicts(
-            manifest, features, model, named, method="tuned", prompt="none", settings=options
+            manifest, features, model, named, Run("chips", "tuned", "none", settings.plain())
         )
         for named in (objects, objects | {"lead": "cat"})
     ]
@@ -94,9 +92,7 @@ def test_images_without_a_group_are_parts_of_their_own(manifest):
     table = out_of_fold_verdicts(
         manifest.assign(group=None),
         draw_maps(48),
-        method="baseline",
-        prompt="none",
-        settings=settings | {"max_epochs": 10},
+        Run("chips", "baseline", "none", settings | {"max_epochs": 10}),
     )
     assert set(table["fold"]) == set(range(6))
 
@@ -106,9 +102,8 @@ def test_zero_shot_takes_the_texts_of_each_images_category(manifest, tmp_path):
     features = np.eye(2)[[0, 0, 1, 1] * 12]
     states = {"die": np.eye(2), "lead": np.eye(2)[::-1]}
     order = manifest.sample(frac=1, random_state=0)
-    table = zero_shot_verdicts(
-        order, features[order.index], states, method="clip", prompt="none", threshold=0.5
-    )
+    run = Run("chips", "clip", "none", {"threshold": 0.5})
+    table = zero_shot_verdicts(order, features[order.index], states, run)
     table = written(table, tmp_path).set_index("image_id")
     for row in manifest.itertuples():
         is_axis_1 = row.label == "NOK"

@@ -10,9 +10,10 @@ from realitycheck.core.images import write_png
 from realitycheck.core.schemas import BOXES
 from realitycheck.core.store import EncodingStore, FinishedRows
 from realitycheck.core.tables import read_table, write_table
+from realitycheck.encoders.base import Encodings
 from realitycheck.encoders.detections import stored_detections
 from realitycheck.methods.grounded_sam import algorithm as grounded_sam
-from realitycheck.methods.grounded_sam.segmenter import grounded_sam_segmenter
+from realitycheck.methods.grounded_sam.segmenter import GroundedSam
 from realitycheck.models.grounding_dino.model import (
     GroundingDinoDimensions,
     GroundingDinoModel,
@@ -35,7 +36,7 @@ SMALL = GroundingDinoDimensions(
     long_side_limit_px=96,
 )
 CAPTIONS = ["defect", "scratch. dark spot."]
-ASKED = {"texts": CAPTIONS, "saa_plus": None, "object_comma": []}
+ASKED = {"texts": CAPTIONS, "composed": []}
 
 
 @pytest.fixture(scope="module")
@@ -225,12 +226,11 @@ def test_segments_from_stored_boxes_are_those_of_a_direct_run(
 
     monkeypatch.setattr("realitycheck.methods.grounded_sam.segmenter.box_decoder", box_decoder)
     threshold = float(boxes["score"].median())
-    segment_one = grounded_sam_segmenter(
+    segmenter = GroundedSam(
         boxes,
-        "sam",
-        store,
+        lambda: "sam",
+        Encodings(store, keys),
         captions=CAPTIONS,
-        keys=keys,
         settings={
             "switches": {"strip_special": False},
             "box_threshold": threshold,
@@ -248,7 +248,7 @@ def test_segments_from_stored_boxes_are_those_of_a_direct_run(
             box_threshold=threshold,
             text_threshold=0.25,
         )
-        found = segment_one(row)
+        found = segmenter.segment(row)
         np.testing.assert_array_equal(found.mask, direct.mask)
         assert found[1:] == direct[1:]
         n_regions += found.n_regions
@@ -263,12 +263,11 @@ def test_image_without_any_stored_box_is_no_box(folder, tmp_path, monkeypatch):
         "realitycheck.methods.grounded_sam.segmenter.box_decoder",
         lambda sam, embedding, image_size_hw: lambda boxes: np.zeros((0, *image_size_hw), bool),
     )
-    segment_one = grounded_sam_segmenter(
+    segmenter = GroundedSam(
         pd.DataFrame(columns=BOXES.columns),
-        "sam",
-        store,
+        lambda: "sam",
+        Encodings(store, {"a/1": store.key("a/1")}),
         captions=CAPTIONS,
-        keys={"a/1": store.key("a/1")},
         settings={
             "switches": {"strip_special": True},
             "box_threshold": 0.35,
@@ -276,7 +275,7 @@ def test_image_without_any_stored_box_is_no_box(folder, tmp_path, monkeypatch):
         },
         floor=0.05,
     )
-    found = segment_one(next(TRANSFORMS.itertuples()))
+    found = segmenter.segment(next(TRANSFORMS.itertuples()))
     assert found.status == "no_box"
     assert found.mask.shape == (60, 90)
     assert not found.mask.any()

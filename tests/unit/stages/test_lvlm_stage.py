@@ -12,14 +12,11 @@ from realitycheck.core.words import object_name
 from realitycheck.lvlm.backends.registry import backend_for
 from realitycheck.lvlm.keys import MissingKeyError
 from realitycheck.lvlm.ledger import Ledger
+from realitycheck.lvlm.limiter import RateLimits
+from realitycheck.lvlm.pricing import prices_of
 from realitycheck.lvlm.prompts import SYSTEM_TEXT
 from realitycheck.lvlm.questions import Picture
-from realitycheck.methods.lvlm.classifier import (
-    NO_DEFECT_NAMED,
-    prices_of,
-    questions_of,
-    rate_limits_of,
-)
+from realitycheck.methods.lvlm.classifier import NO_DEFECT_NAMED, questions_of
 from realitycheck.methods.lvlm.settings import LvlmMethod
 from realitycheck.planning.plan import Plan
 from realitycheck.settings.run import Settings
@@ -153,7 +150,7 @@ def test_rate_limits_and_backend_follow_the_settings(monkeypatch):
         timeout_s=12,
     )
     assert backend_for(settings).endpoint.address == "http://127.0.0.1:9/v1"
-    limits = rate_limits_of(settings)
+    limits = RateLimits.of(settings)
     assert (limits.in_flight, limits.requests_per_minute, limits.timeout_s) == (7, None, 12)
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(MissingKeyError, match="MY_KEY"):

@@ -1,6 +1,6 @@
 """Panels show what the methods used: the same boxes, masks, points, maps and thresholds."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,30 +10,36 @@ from PIL import Image
 
 from realitycheck.core.images import write_png
 from realitycheck.core.masks import encode_mask
+from realitycheck.core.registry import RegistryError
 from realitycheck.core.schemas import BOXES, MASKS, PANELS, SCORES, THRESHOLDS, TRANSFORMS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import read_table, write_table
 from realitycheck.core.variants import switched
 from realitycheck.encoders.automatic_masks import packed
+from realitycheck.encoders.base import Encodings
 from realitycheck.encoders.detections import stored_detections
-from realitycheck.methods.clip_surgery_sam.views import clip_surgery_sam_viewer
+from realitycheck.methods.base import Run
+from realitycheck.methods.clip_surgery_sam.segmenter import ClipSurgerySam
+from realitycheck.methods.clip_surgery_sam.views import views as clip_surgery_sam_views
 from realitycheck.methods.grounded_sam import algorithm as grounded_sam
-from realitycheck.methods.grounded_sam.views import grounded_sam_viewer
-from realitycheck.methods.pixel_difference.segmenter import pixel_difference_segmenter
-from realitycheck.methods.pixel_difference.views import pixel_difference_viewer
+from realitycheck.methods.grounded_sam.segmenter import GroundedSam
+from realitycheck.methods.grounded_sam.views import views as grounded_sam_views
+from realitycheck.methods.pixel_difference.segmenter import PixelDifference
+from realitycheck.methods.pixel_difference.views import views as pixel_difference_views
 from realitycheck.methods.saa_plus import algorithm as saa_plus
 from realitycheck.methods.saa_plus.prompts import captions, prompts_of_category
-from realitycheck.methods.saa_plus.views import saa_plus_viewer
-from realitycheck.methods.sam_clip.views import sam_clip_viewer
-from realitycheck.methods.views import truth_of
+from realitycheck.methods.saa_plus.segmenter import SaaPlus
+from realitycheck.methods.saa_plus.views import views as views_of_saa_plus
+from realitycheck.methods.sam_clip.segmenter import SamClip
+from realitycheck.methods.sam_clip.views import views as sam_clip_views
 from realitycheck.models.clip.surgery import points_from_map, similarity_map
 from realitycheck.stages.evaluate import score_masks
 from realitycheck.stages.panels import (
     draw_panels,
+    files_of_shards,
     panel_head,
     panel_images,
-    read_viewer,
-    shards_of_evidence,
+    truth_of,
 )
 from realitycheck.stages.segment import segment_shard
 
@@ -102,7 +108,7 @@ def stored(folder, arrays):
     store = EncodingStore(folder)
     key = store.key("x")
     store.put(key, arrays)
-    return store, {ROW.image_id: key}
+    return Encodings(store, {ROW.image_id: key})
 
 
 def view_named(views, title):
@@ -110,7 +116,14 @@ def view_named(views, title):
     return found
 
 
-# ------------------------------------------------------------------------------------------ viewers
+# -------------------------------------------------------------------------------------------- views
+
+
+def boxes_seen(boxes, prompts, variant):
+    """Views of GroundingDINO + SAM; its decoder and embeddings play no part."""
+    settings = {**switches_of("grounded_sam", variant), **THRESHOLDS_OF_BOXES}
+    segmenter = GroundedSam(boxes, None, None, prompts, settings, FLOOR)
+    return grounded_sam_views(segmenter, ROW, IMAGE, None)
 
 
 @pytest.mark.parametrize("variant", ["published", "repaired"])
@@ -120,8 +133,7 @@ def test_solid_boxes_are_those_that_grounded_sam_cuts_out(variant):
         box_rows("defect .", ["defect"], n=20, seed=1) + box_rows("void .", ["void"], n=9, seed=2)
     )
     prompts = ["defect .", "void ."]
-    settings = {**switches_of("grounded_sam", variant), **THRESHOLDS_OF_BOXES}
-    views = grounded_sam_viewer(boxes, prompts=prompts, settings=settings, floor=FLOOR)(ROW, IMAGE)
+    views = boxes_seen(boxes, prompts, variant)
     expected = grounded_sam.prompted_boxes(
         stored_detections(boxes, prompts, floor=FLOOR),
         image_size_hw=SIZE,
@@ -142,9 +154,7 @@ def test_solid_boxes_are_those_that_grounded_sam_cuts_out(variant):
 def test_image_without_boxes_has_a_panel_all_the_same():
     """`no_box` is the commonest answer of the study; a person wants to see why."""
     nothing = pd.DataFrame(columns=BOXES.columns)
-    settings = {**switches_of("grounded_sam", "published"), **THRESHOLDS_OF_BOXES}
-    viewer = grounded_sam_viewer(nothing, prompts=["defect ."], settings=settings, floor=FLOOR)
-    views = viewer(ROW, IMAGE)
+    views = boxes_seen(nothing, ["defect ."], "published")
     assert view_named(views, "Boxes").boxes == ()
     assert view_named(views, "Score").note == "No box has a score above 0.05."
 
@@ -164,14 +174,14 @@ def test_sam_clip_lists_each_mask_with_its_share(tmp_path):
         }
         for mask in masks
     ]
-    viewer = sam_clip_viewer(
+    segmenter = SamClip(
         stored(tmp_path / "masks", packed(records)),
         stored(tmp_path / "crops", {"features": np.stack([unit(0, 1), unit(1, 0)])}),
         Texts(defect=unit(1, 0)),
         prompts=["defect"],
         settings={"logit_scale": 100.0, "threshold": 0.05},
     )
-    painted, listed = viewer(ROW, IMAGE)
+    painted, listed = sam_clip_views(segmenter, ROW, IMAGE, None)
     assert [each.is_kept for each in listed.candidates] == [True, False]
     assert [each.score for each in listed.candidates] == pytest.approx([1.0, 0.0], abs=1e-6)
     assert "cut out 2 masks" in painted.note and "CLIP selected 1" in painted.note
@@ -181,14 +191,14 @@ def test_sam_clip_lists_each_mask_with_its_share(tmp_path):
 
 
 def test_sam_clip_without_masks_says_so(tmp_path):
-    viewer = sam_clip_viewer(
+    segmenter = SamClip(
         stored(tmp_path / "masks", packed([])),
         stored(tmp_path / "crops", {"features": np.zeros((0, 2), np.float32)}),
         Texts(defect=unit(1, 0)),
         prompts=["defect"],
         settings={"logit_scale": 100.0, "threshold": 0.05},
     )
-    painted, listed = viewer(ROW, IMAGE)
+    painted, listed = sam_clip_views(segmenter, ROW, IMAGE, None)
     assert "cut out 0 masks" in painted.note
     assert "There is no mask to choose from." in listed.note
 
@@ -198,14 +208,15 @@ def test_clip_surgery_shows_the_maps_and_points_that_are_used(tmp_path, variant,
     """As published only the first prompt counts, and the panel says which ones do not."""
     tokens = np.random.default_rng(3).normal(size=(1 + 8 * 8, 4)).astype(np.float32)
     texts = Texts(**{"defect": unit(1, 0, 0, 0), "void": unit(0, 1, 0, 0), "": unit(0, 0, 1, 0)})
-    viewer = clip_surgery_sam_viewer(
+    segmenter = ClipSurgerySam(
         stored(tmp_path / "patches", {"tokens": tokens}),
+        None,
         texts,
+        None,
         prompts=["defect", "void"],
         settings={**switches_of("clip_surgery_sam", variant), "threshold": 0.8, "downsample": 2},
-        truth_folder=tmp_path,
     )
-    views = viewer(ROW, IMAGE)
+    views = clip_surgery_sam_views(segmenter, ROW, IMAGE, None)
     assert len(views) == 2 * n_maps
     column = similarity_map(
         tokens,
@@ -263,17 +274,16 @@ def saa_plus_views(tmp_path, boxes, *, binarise="good", limit=0.1, n_objects=1):
             }
         ]
     )
-    viewer = saa_plus_viewer(
-        table,
+    segmenter = SaaPlus(
         maps,
-        saliency=stored(tmp_path / "s", {"saliency": np.eye(64, dtype=np.float32)}),
-        limits={ROW.image_id: limit},
-        wanted=wanted,
-        settings={**switches_of("saa_plus", "published"), "binarise": binarise, **limits},
-        truth_folder=tmp_path,
-        floor=FLOOR,
+        {ROW.image_id: limit},
+        wanted,
+        {**switches_of("saa_plus", "published"), "binarise": binarise, **limits},
+        FLOOR,
+        boxes=lambda: table,
+        saliency=lambda: stored(tmp_path / "s", {"saliency": np.eye(64, dtype=np.float32)}),
     )
-    return viewer(ROW, IMAGE), kept, mask
+    return views_of_saa_plus(segmenter, ROW, IMAGE, None), kept, mask
 
 
 def test_saa_plus_shows_why_each_box_was_dropped(tmp_path):
@@ -360,11 +370,15 @@ def run(product):
         {"dataset": "chips", "image_id": manifest["image_id"], "threshold": 0.2, "fold": None}
     )
     write_table(limits, folder / "thresholds.parquet", schema=THRESHOLDS, facts={})
-    segmenter = pixel_difference_segmenter(
-        manifest, limits, references=references, images_folder=aligned, settings=settings
+    segmenter = PixelDifference(
+        manifest.set_index("image_id"),
+        dict.fromkeys(manifest["image_id"], 0.2),
+        references=references,
+        images_folder=aligned,
+        settings=settings,
     )
     masks = segment_shard(
-        pd.DataFrame(transforms), segmenter, method="pixel_difference", prompt="none"
+        pd.DataFrame(transforms), segmenter.segment, method="pixel_difference", prompt="none"
     )
     write_table(list(masks), folder / "masks.parquet", schema=MASKS, facts={})
     about = manifest[["dataset", "image_id"]].assign(has_truth=True, lost_px=0)
@@ -381,8 +395,8 @@ def run(product):
         results=results,
         settings=settings,
         manifest=manifest,
-        references=references,
-        evidence={
+        segmenter=segmenter,
+        files={
             "transforms": shards,
             "truth": truth / "truth.parquet",
             "masks": folder / "masks.parquet",
@@ -396,18 +410,15 @@ def run(product):
 
 
 def draw(run, image_ids):
+    intensity = {"mapping": "identity", "low": None, "high": None}
     rows = draw_panels(
-        run.evidence,
-        None,
+        run.files,
+        Run("chips", "pixel_difference", "none", run.settings, intensity=intensity),
         kind="pixel_difference",
-        settings=run.settings,
-        asked=[],
         image_ids=image_ids,
         folder=run.folder / "panels",
         results_folder=run.results,
         **run.words,
-        intensity={"mapping": "identity", "low": None, "high": None},
-        floor=FLOOR,
     )
     write_table(list(rows), run.folder / "panels.parquet", schema=PANELS, facts={})
     return read_table(run.folder / "panels.parquet", schema=PANELS)
@@ -441,18 +452,11 @@ def test_no_image_wanted_gives_an_empty_table(run):
 
 def test_difference_is_shown_with_its_threshold_and_the_true_defect(run):
     """What is outlined in white is what became the mask, before dust is removed."""
-    viewer = pixel_difference_viewer(
-        run.manifest,
-        run.references,
-        limits=dict.fromkeys(run.manifest["image_id"], 0.2),
-        images_folder=run.evidence["transforms"][0].parents[1],
-        truth_folder=run.evidence["truth"].parent,
-        settings=run.settings,
-    )
-    transforms = pd.concat(read_table(p, schema=TRANSFORMS) for p in run.evidence["transforms"])
+    transforms = pd.concat(read_table(p, schema=TRANSFORMS) for p in run.files["transforms"])
     (row,) = [r for r in transforms.itertuples() if "NOK" in r.image_id and r.image_id[-1] == "0"]
-    image = np.asarray(Image.open(run.evidence["transforms"][0].parents[1] / f"{row.image_id}.png"))
-    reference, difference = viewer(row, image)
+    image = np.asarray(Image.open(run.files["transforms"][0].parents[1] / f"{row.image_id}.png"))
+    truth = truth_of(run.files["truth"].parent, row.image_id)
+    reference, difference = pixel_difference_views(run.segmenter, row, image, truth)
     assert reference.note == "Alignment of the image: not_requested."
     assert difference.threshold == 0.2
     names = [name for _, _, name in difference.contours]
@@ -461,17 +465,10 @@ def test_difference_is_shown_with_its_threshold_and_the_true_defect(run):
 
 def test_image_that_cannot_be_compared_shows_the_reference_only(run):
     """`not_comparable`: the sizes say why."""
-    references = {name: each[:-8] for name, each in run.references.items()}
-    viewer = pixel_difference_viewer(
-        run.manifest,
-        references,
-        limits={},
-        images_folder=run.evidence["transforms"][0].parents[1],
-        truth_folder=run.evidence["truth"].parent,
-        settings=run.settings,
-    )
-    row = next(read_table(run.evidence["transforms"][0], schema=TRANSFORMS).itertuples())
-    (view,) = viewer(row, IMAGE)
+    references = {name: each[:-8] for name, each in run.segmenter.references.items()}
+    segmenter = replace(run.segmenter, references=references)
+    row = next(read_table(run.files["transforms"][0], schema=TRANSFORMS).itertuples())
+    (view,) = pixel_difference_views(segmenter, row, IMAGE, None)
     assert "nothing to compare" in view.note
 
 
@@ -487,7 +484,7 @@ def test_truth_counts_decided_pixels_only(tmp_path):
 
 def test_chosen_panels_are_those_of_the_overlay_figure(run):
     """Whoever wonders about a row of the figure finds its panel."""
-    scores = run.evidence["scores"]
+    scores = run.files["scores"]
     shown = {"n_overlays": 1, "seed": 0}
     chosen = panel_images("chips", scores, shown=[scores], panels="chosen", **shown)
     table = read_table(scores, schema=SCORES)
@@ -499,11 +496,8 @@ def test_chosen_panels_are_those_of_the_overlay_figure(run):
 
 def test_head_names_method_variant_prompt_and_data_set():
     methods = {
-        "mine": {
-            "label": "SAA+",
-            "variant": "published",
-        },
-        "floor": {"kind": "pixel_difference", "name": "Difference"},
+        "mine": {"label": "SAA+", "variant": "published"},
+        "floor": {"label": "Pixel difference", "name": "Difference"},
     }
     about = {"methods": methods, "datasets": {"chips": {"name": "Chips"}}}
     head = panel_head("chips", "mine", "plain", **about)
@@ -514,20 +508,15 @@ def test_head_names_method_variant_prompt_and_data_set():
 def test_unequal_numbers_of_shards_are_refused():
     """Boxes of one shard beside the images of another would be silently wrong."""
     with pytest.raises(ValueError, match="as many shards of each kind of file"):
-        shards_of_evidence({"boxes": ["a", "b"], "transforms": ["a"]})
+        files_of_shards({"boxes": ["a", "b"], "transforms": ["a"]})
 
 
-def test_method_without_panels_is_refused():
-    with pytest.raises(ValueError, match="no panels for methods of kind 'lvlm'"):
-        read_viewer(
-            "lvlm",
-            {},
-            settings={},
-            asked=[],
-            texts=None,
-            limits={},
-            images_folder="",
-            truth_folder="",
-            intensity={},
-            floor=FLOOR,
+def test_kind_that_is_not_known_is_refused(run):
+    """With the known ones; never drawn as if it were another."""
+    options = {"image_ids": [], "folder": run.folder / "panels", "results_folder": run.results}
+    with pytest.raises(RegistryError, match="no method 'winclip'; known are grounded_sam"):
+        list(
+            draw_panels(
+                run.files, Run("chips", "x", "none", {}), kind="winclip", **options, **run.words
+            )
         )

@@ -10,13 +10,17 @@ from sklearn.metrics import roc_auc_score
 from realitycheck.core.files import image_file
 from realitycheck.core.images import write_png
 from realitycheck.core.masks import encode_mask
-from realitycheck.core.schemas import ANOMALY_MAPS, PIXEL_SCORES
+from realitycheck.core.schemas import ANOMALY_MAPS, PIXEL_SCORES, THRESHOLDS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import check_table, write_table
 from realitycheck.core.variants import switched
+from realitycheck.encoders.base import Encodings
+from realitycheck.methods.base import Inputs, Run
+from realitycheck.methods.clip_surgery_sam.segmenter import ClipSurgerySam
+from realitycheck.methods.saa_plus import segmenter as saa_plus
 from realitycheck.methods.saa_plus.segmenter import anomaly_map
 from realitycheck.models.clip.surgery import similarity_map
-from realitycheck.stages.score_pixels import map_reader, score_pixels, similarity_maps
+from realitycheck.stages.score_pixels import score_pixels
 
 SIZE = (12, 16)
 IDS = ["p/OK/1", "p/NOK/1", "p/NOK/2", "q/OK/1"]
@@ -74,6 +78,18 @@ def test_images_with_truth_are_scored_category_by_category(tables, tmp_path):
     assert np.isnan(found.loc["q", "auroc"])
 
 
+def test_no_map_is_made_where_there_is_nothing_to_score(tables, tmp_path):
+    """A data set without any truth mask costs nothing, and says how many images it has."""
+    manifest = tables[0].assign(mask_path=None)
+
+    def refuse(row):
+        raise AssertionError(row.image_id)
+
+    found = score((manifest, *tables[1:]), refuse, tmp_path)
+    assert found["n_images"].to_dict() == {"p": 2, "q": 1}
+    assert (found["n_defective"] == 0).all() and found["auroc"].isna().all()
+
+
 def test_image_without_a_map_is_left_out_and_counted(tables, tmp_path):
     """An image that could not be compared has no map; the number of images says so."""
     found = score(
@@ -97,16 +113,12 @@ def test_saa_plus_maps_come_from_stored_masks(tables, tmp_path):
         "status": "ok",
     }
     write_table([row], tmp_path / "maps.parquet", schema=ANOMALY_MAPS, facts={})
-    map_of = map_reader(
-        "saa_plus",
-        {"maps": [tmp_path / "maps.parquet"]},
-        None,
-        manifest=tables[0],
-        images_folder=tmp_path,
-        prompts=[],
-        settings={},
-        intensity={},
+    limits = [{"dataset": "chips", "image_id": IDS[1], "threshold": 0.0, "fold": None}]
+    write_table(limits, tmp_path / "thresholds.parquet", schema=THRESHOLDS, facts={})
+    inputs = Inputs(
+        {"maps": [tmp_path / "maps.parquet"], "thresholds": tmp_path / "thresholds.parquet"}
     )
+    map_of = saa_plus.open(inputs, Run("chips", "mine", "plain", {}), "cpu").score_map
     wanted = pd.DataFrame([row]).itertuples()
     np.testing.assert_array_equal(
         map_of(next(tables[2].iloc[1:].itertuples())), anomaly_map(next(wanted))
@@ -131,10 +143,15 @@ def test_similarity_becomes_a_map_of_the_image(tmp_path, tables, variant, used):
     tokens = np.random.default_rng(3).normal(size=(1 + 9, 8)).astype(np.float32)
     store.put("ab" * 20, {"tokens": tokens})
     settings = {"switches": asdict(switched("clip_surgery_sam", variant, {}))}
-    map_of = similarity_maps(
-        store, {IDS[0]: "ab" * 20}, Texts(), prompts=["void", "crack"], settings=settings
+    segmenter = ClipSurgerySam(
+        Encodings(store, {IDS[0]: "ab" * 20}),
+        Encodings(store, {}),
+        Texts(),
+        None,
+        prompts=["void", "crack"],
+        settings=settings,
     )
-    found = map_of(next(tables[2].itertuples()))
+    found = segmenter.score_map(next(tables[2].itertuples()))
     grid = similarity_map(
         tokens,
         np.stack([Texts().ensemble(text) for text in used]),

@@ -9,7 +9,7 @@ from realitycheck.core.masks import decode_mask, masks_of
 from realitycheck.core.schemas import MASKS
 from realitycheck.core.tables import check_rows, read_table, write_table
 from realitycheck.methods.base import Segmentation
-from realitycheck.methods.whole_image import whole_image_segmenter
+from realitycheck.methods.whole_image.segmenter import WholeImage
 from realitycheck.stages.segment import segment_shard, write_mask_images
 
 TRANSFORMS = pd.DataFrame(
@@ -69,7 +69,7 @@ def test_failing_method_stops_the_shard():
 
 def test_whole_image_is_marked_in_its_own_size():
     """The floor knows the size and nothing else."""
-    rows = list(segment_shard(TRANSFORMS, whole_image_segmenter, method="w", prompt="none"))
+    rows = list(segment_shard(TRANSFORMS, WholeImage().segment, method="w", prompt="none"))
     for row, height, width in zip(rows, (4, 6), (5, 3), strict=True):
         mask = decode_mask(row["mask_rle"], height_px=height, width_px=width)
         assert mask.all()

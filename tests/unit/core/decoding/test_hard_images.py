@@ -28,11 +28,11 @@ from realitycheck.core.tables import check_rows, read_table, write_table
 from realitycheck.core.variants import switched
 from realitycheck.encoders.base import Encodings, keys_of
 from realitycheck.encoders.clip import TextFeatures, text_store
-from realitycheck.methods.clip_surgery_sam.segmenter import clip_surgery_sam_segmenter
-from realitycheck.methods.grounded_sam.segmenter import grounded_sam_segmenter
+from realitycheck.methods.clip_surgery_sam.segmenter import ClipSurgerySam
+from realitycheck.methods.grounded_sam.segmenter import GroundedSam
 from realitycheck.methods.saa_plus.prompts import captions, prompts_of_category
-from realitycheck.methods.saa_plus.segmenter import map_anomalies, saa_plus_segmenter
-from realitycheck.methods.sam_clip.segmenter import sam_clip_segmenter
+from realitycheck.methods.saa_plus.segmenter import SaaPlus, map_anomalies
+from realitycheck.methods.sam_clip.segmenter import SamClip
 from realitycheck.models.registry import network
 from realitycheck.stages.align import align_shard
 from realitycheck.stages.detect import detect_shard
@@ -151,7 +151,13 @@ class Hard:
         found = detect_shard(
             self.transforms,
             self.detector,
-            asked={"texts": PROMPTS, "saa_plus": SAA_PLUS, "object_comma": [False, True]},
+            asked={
+                "texts": PROMPTS,
+                "composed": [
+                    {"kind": "saa_plus", "told": SAA_PLUS, "settings": {"object_comma": form}}
+                    for form in (False, True)
+                ],
+            },
             prompt="plain",
             floor=FLOOR,
             images_folder=self.images,
@@ -179,9 +185,9 @@ class Hard:
         )
         return Encodings(encoding.store, keys_of(self.table(list(encoding.rows()), ENCODINGS)))
 
-    def masks(self, segment_one, method):
+    def masks(self, segmenter, method):
         """The masks table of a method, by image."""
-        rows = segment_shard(self.transforms, segment_one, method=method, prompt="plain")
+        rows = segment_shard(self.transforms, segmenter.segment, method=method, prompt="plain")
         table = self.table(list(rows), MASKS)
         check_rows(table, self.transforms["image_id"], where=method)
         return table
@@ -197,30 +203,26 @@ class Hard:
         )
 
     def sam_clip(self, variant, **settings):
-        masks, mask_keys = stored = self.automatic_masks(**settings)
+        stored = self.automatic_masks(**settings)
         switches = {"switches": asdict(switched("sam_clip", variant, {}))}
-        crops, crop_keys = self.encoded(
+        crops = self.encoded(
             "crops", self.clip, "crops", settings=switches, stored=stored, batch_size=2
         )
-        segmenter = sam_clip_segmenter(
-            masks,
+        segmenter = SamClip(
+            stored,
             crops,
             self.texts,
-            mask_keys=mask_keys,
-            crop_keys=crop_keys,
             prompts=PROMPTS,
             settings={"logit_scale": 100.0, "threshold": 0.05},
         )
         return self.masks(segmenter, "sam_clip")
 
     def grounded_sam(self, variant, box_threshold):
-        store, keys = self.embeddings["rgb"]
-        segmenter = grounded_sam_segmenter(
+        segmenter = GroundedSam(
             self.boxes,
-            self.sam,
-            store,
+            lambda: self.sam,
+            self.embeddings["rgb"],
             captions=PROMPTS,
-            keys=keys,
             settings={
                 "switches": asdict(switched("grounded_sam", variant, {})),
                 "box_threshold": box_threshold,
@@ -237,15 +239,12 @@ class Hard:
             "threshold": 0.8,
             "downsample": 2,
         }
-        patches, patch_keys = self.encoded("patches", self.clip, "patches", settings=settings)
-        store, keys = self.embeddings["rgb"]
-        segmenter = clip_surgery_sam_segmenter(
+        patches = self.encoded("patches", self.clip, "patches", settings=settings)
+        segmenter = ClipSurgerySam(
             patches,
-            store,
+            self.embeddings["rgb"],
             self.texts,
-            sam=self.sam,
-            patch_keys=patch_keys,
-            embedding_keys=keys,
+            lambda: self.sam,
             prompts=PROMPTS,
             settings=settings,
         )
@@ -282,7 +281,8 @@ class Hard:
         maps = self.table(list(rows), ANOMALY_MAPS)
         check_rows(maps, self.transforms["image_id"], where="maps")
         limits = dict.fromkeys(maps["image_id"], 0.0)
-        return self.masks(saa_plus_segmenter(maps, limits, settings=settings), "saa_plus")
+        segmenter = SaaPlus(maps, limits, SAA_PLUS, settings, FLOOR, boxes=None, saliency=None)
+        return self.masks(segmenter, "saa_plus")
 
     def best_scores(self, captions):
         """Score of the best box of each image, 0 without any."""

@@ -9,9 +9,8 @@ import pytest
 from realitycheck.core.images import write_png
 from realitycheck.methods.adapted_sam import segmenter as adapted_sam
 from realitycheck.methods.adapted_sam.segmenter import (
+    AdaptedSamSegmenter,
     adapt_out_of_fold,
-    adapted_sam_maps,
-    adapted_sam_segmenter,
     fold_rows,
     labelled_folds,
     read_examples,
@@ -115,9 +114,11 @@ def test_no_decoder_is_trained_on_an_image_that_it_draws(truth_folder, tmp_path,
         return np.zeros(image_size_hw, np.float32)
 
     monkeypatch.setattr(adapted_sam, "defect_map", spy)
-    map_of = adapted_sam_maps(decoders, pd.DataFrame(fold_rows(manifest, folds)), lambda _: None)
+    about = pd.DataFrame(fold_rows(manifest, folds)).set_index("image_id")
+    stored = SimpleNamespace(of=lambda _: {"embedding": None})
+    segmenter = AdaptedSamSegmenter(decoders, about, stored, settings=SETTINGS)
     for row in transforms.itertuples():
-        map_of(row)
+        segmenter.score_map(row)
     assert [id(each) for each in drawn] == [id(decoders[fold]) for fold in folds]
 
 
@@ -134,15 +135,18 @@ def test_examples_are_good_parts_and_drawn_defects(truth_folder):
         assert found["p/2"].target.sum() == area and found["p/2"].is_known[:48].all()
 
 
-def test_regions_of_the_map_become_the_mask_and_dust_does_not():
+def test_regions_of_the_map_become_the_mask_and_dust_does_not(monkeypatch):
     """SAM's logit 0 is one half; a lone pixel is no defect."""
     values = np.full((8, 8), 0.4, np.float32)
     values[0, 0] = values[4:7, 4:7] = 0.9
-    found = adapted_sam_segmenter(lambda row: values, min_area_px=4)(SimpleNamespace(image_id="a"))
+    maps = {"a": values, "b": values * 0.1}
+    monkeypatch.setattr(AdaptedSamSegmenter, "score_map", lambda self, row: maps[row.image_id])
+    segmenter = AdaptedSamSegmenter({}, pd.DataFrame(), None, settings={"min_area_px": 4})
+    found = segmenter.segment(SimpleNamespace(image_id="a"))
     assert found.mask.sum() == 9 and not found.mask[0, 0]
     assert (found.status, found.n_regions) == ("ok", 1)
     assert found.score == pytest.approx(0.9)
-    empty = adapted_sam_segmenter(lambda row: values * 0.1, min_area_px=4)(None)
+    empty = segmenter.segment(SimpleNamespace(image_id="b"))
     assert empty.status == "empty" and not empty.mask.any()
 
 

@@ -3,10 +3,21 @@
 import numpy as np
 import pytest
 
-from realitycheck.methods.few_shot.algorithm import make_bank, patch_features, score_map
+from realitycheck.methods.few_shot.algorithm import (
+    make_bank,
+    map_of_grid,
+    nearest_distances,
+    patch_features,
+    score_grid,
+)
 
 SETTINGS = {"position_weight": 0.0, "max_patches": 1000, "seed": 0}
 DRAWN = {"image_size_hw": (24, 32), "position_weight": 0.0, "smoothing_sigma_px": 0.0}
+
+
+def score_map(image, bank, *, position_weight, **drawn):
+    """The two steps in one."""
+    return map_of_grid(score_grid(image, bank, position_weight=position_weight), **drawn)
 
 
 def images(n, seed=0):
@@ -72,3 +83,16 @@ def test_what_cannot_be_compared_is_refused():
         make_bank([], **SETTINGS)
     with pytest.raises(ValueError, match="expected 3 channels like the memory bank, found 2"):
         score_map(np.zeros((2, 8, 8), np.float32), make_bank(images(1), **SETTINGS), **DRAWN)
+
+
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_nearest_neighbours_are_those_of_an_exhaustive_search(shift):
+    """More queries than a block, some of them remembered themselves, and far from the origin."""
+    rng = np.random.default_rng(5)
+    remembered = rng.normal(shift, 1, (900, 40)).astype(np.float32)
+    queries = np.concatenate([rng.normal(shift, 1, (1300, 40)), remembered[:50]]).astype(np.float32)
+    found = nearest_distances(queries, remembered)
+    differences = queries[:, None].astype(np.float64) - remembered[None]
+    expected = np.sqrt((differences**2).sum(axis=2)).min(axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert (found[-50:] == 0).all()

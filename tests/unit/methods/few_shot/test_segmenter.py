@@ -6,10 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from realitycheck.core.schemas import SCORE_GRIDS, THRESHOLDS
 from realitycheck.core.store import EncodingStore
+from realitycheck.core.tables import write_table
+from realitycheck.encoders.base import Encodings
+from realitycheck.methods.base import Inputs, Run
+from realitycheck.methods.few_shot import segmenter as few_shot
 from realitycheck.methods.few_shot.segmenter import (
-    few_shot_maps,
-    few_shot_segmenter,
+    FewShot,
+    bank_grids,
     read_banks,
     remember,
     stored_patches,
@@ -83,17 +88,46 @@ def test_stored_bank_marks_what_looks_strange(tmp_path):
     strange = features_of(SimpleNamespace(image_id="a/0"))
     strange[:, 2:5, 4:7] += 30
     store.put("k", {"stage_1": strange[:2], "stage_2": strange[2:]}, seconds=0.1)
-    map_of = few_shot_maps(
-        pd.DataFrame({"image_id": ["x"], "category": ["a"]}),
+    grid_of = bank_grids(
+        {"x": "a"},
         read_banks(tmp_path / "bank.safetensors"),
-        stored_patches(store, {"x": "k"}),
+        stored_patches(Encodings(store, {"x": "k"})),
         settings=SETTINGS,
     )
-    limits = pd.DataFrame({"image_id": ["x"], "threshold": [max(peaks)]})
-    segmented = few_shot_segmenter(map_of, limits, min_area_px=1)(
-        SimpleNamespace(image_id="x", height_px=16, width_px=16)
-    )
+    row = SimpleNamespace(dataset="chips", image_id="x", height_px=16, width_px=16)
+    segmenter = FewShot(grid_of, {"x": max(peaks)}, SETTINGS)
+    segmented = segmenter.segment(row)
     assert segmented.status == "ok" and segmented.mask.shape == (16, 16)
     assert segmented.mask[7, 11]
     assert not segmented.mask[14, 1]
     assert segmented.score > max(peaks)
+    # What is stored of it gives the same map, without bank and features.
+    grid = segmenter.score_grid(row)
+    facts = {"dataset": "chips", "image_id": "x", "method": "few", "prompt": "none"}
+    rows = [{**facts, "n_rows": len(grid), "values": grid.ravel()}]
+    write_table(rows, tmp_path / "grids.parquet", schema=SCORE_GRIDS, facts={})
+    limits = [{"dataset": "chips", "image_id": "x", "threshold": max(peaks), "fold": None}]
+    write_table(limits, tmp_path / "thresholds.parquet", schema=THRESHOLDS, facts={})
+    files = {
+        "score_grids": tmp_path / "grids.parquet",
+        "thresholds": tmp_path / "thresholds.parquet",
+    }
+    later = few_shot.open(Inputs(files), Run("chips", "few", "none", SETTINGS), "cpu")
+    np.testing.assert_array_equal(later.score_map(row), segmenter.score_map(row))
+    np.testing.assert_array_equal(later.segment(row).mask, segmented.mask)
+
+
+def test_scores_of_patches_are_computed_once_for_mask_and_store():
+    """The search for neighbours is what takes the time."""
+    asked = []
+
+    def grid_of(row):
+        asked.append(row.image_id)
+        return np.zeros((8, 8), np.float32)
+
+    segmenter = FewShot(grid_of, {"x": 0.5, "y": 0.5}, SETTINGS)
+    for name in "xy":
+        row = SimpleNamespace(image_id=name, height_px=16, width_px=16)
+        segmenter.segment(row)
+        segmenter.score_grid(row)
+    assert asked == ["x", "y"]

@@ -39,13 +39,13 @@ def test_figure_marks_every_run_over_the_gaps(table):
             ("sat", "a", "plain", 0.1, "Method A", False),
             ("pets", "a", "plain", 0.6, "Method A", False),
             ("pets", "b", "none", np.nan, "Method B", False),
-            ("sat", "whole_image", "none", 0.02, "Floor: whole image", True),
+            ("sat", "whole_image", "none", 0.02, "Baseline: whole image", True),
         ),
         title="Carry",
     )
     (axes,) = figure.axes
     drawn = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
-    assert list(drawn) == ["Method A (plain)", "Floor: whole image"]
+    assert list(drawn) == ["Method A (plain)", "Baseline: whole image"]
     assert {line.get_linestyle() for line in drawn.values()} == {"None"}
     assert list(drawn["Method A (plain)"].get_xdata()) == [1.2, 6.0]
     assert list(drawn["Method A (plain)"].get_ydata()) == [0.6, 0.1]

@@ -1,0 +1,1 @@
+"""Baseline of the mask methods: the whole image."""

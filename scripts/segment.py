@@ -1,0 +1,18 @@
+"""Make the masks of a shard with a segmentation method."""
+
+from realitycheck.core.job import device_lease, job_log
+from realitycheck.methods.base import Inputs, Run
+from realitycheck.stages.segment import make_masks
+
+with (
+    job_log(snakemake.log[0]),
+    device_lease(snakemake.resources.get("device"), threads=snakemake.threads) as device,
+):
+    make_masks(
+        Inputs(dict(snakemake.input.items())),
+        Run(**snakemake.params.run),
+        dict(snakemake.output.items()),
+        kind=snakemake.params.kind,
+        device=device,
+        code=snakemake.params.code,
+    )

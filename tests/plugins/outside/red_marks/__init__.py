@@ -1,0 +1,1 @@
+"""Segmenter: what is red is a defect."""

@@ -1,0 +1,1 @@
+"""Classifier: a part with much red is defective."""

@@ -1,0 +1,52 @@
+"""Each kind of method is known by its folder alone."""
+
+import ast
+
+import pytest
+
+from realitycheck.core.registry import RegistryError
+from realitycheck.methods.registry import METHODS, block_of, classifiers, open_part, segmenters
+from realitycheck.methods.settings import PromptSettings
+
+KINDS = set(METHODS.modules)
+#: Keys of a prompt set that are called as the only kind that takes them.
+PROMPT_KEYS = KINDS & set(PromptSettings.model_fields)
+
+
+def test_every_kind_gives_what_the_contract_asks_for():
+    """Whoever adds one reads it there."""
+    for kind, block in segmenters().items():
+        part = open_part(kind, "segmenter")
+        assert callable(part.open) and block.label, kind
+        assert (block.fits is not None) == hasattr(part, "fit"), kind
+        if kind in KINDS:
+            assert callable(open_part(kind, "views").views), kind
+    for kind, block in classifiers().items():
+        assert callable(open_part(kind, "classifier").verdicts) and block.label, kind
+    labels = [block_of(kind).label for kind in (*KINDS, "whole_image")]
+    assert len(set(labels)) == len(labels)
+
+
+def test_kind_that_is_not_known_is_refused_with_the_known_ones():
+    """No kind is another's default."""
+    with pytest.raises(RegistryError, match="no method 'winclip'; known are grounded_sam"):
+        open_part("winclip", "segmenter")
+
+
+def test_no_kind_is_named_outside_its_folder(repository):
+    """Else the next one falls into a branch that is not its own, or into none."""
+    package = repository / "realitycheck"
+    found = []
+    for path in sorted([*package.rglob("*.py"), *(repository / "scripts").glob("*.py")]):
+        place = path.relative_to(repository)
+        owner = place.parts[2] if place.parts[:2] == ("realitycheck", "methods") else ""
+        if owner in KINDS or path.name == "registry.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in KINDS - PROMPT_KEYS:
+                found.append(f"{place}:{node.lineno} {node.value!r}")
+            elif isinstance(node, ast.ImportFrom):
+                parts = (node.module or "").split(".")
+                if parts[:2] == ["realitycheck", "methods"] and set(parts[2:3]) & KINDS:
+                    found.append(f"{place}:{node.lineno} imports {node.module}")
+    assert found == []
