@@ -57,6 +57,11 @@ LIMITS = {
     **{"max_slip_rate": 0.02, "max_overkill_rate": 0.05},
     **{"max_seconds_per_part": None, "max_cost_per_part_usd": None},
 }
+LINE = {
+    "defect_rate": [0.01],
+    "parts_per_day": 5000,
+    "cost_usd": {"escape": 100, "false_reject": 5, "check": 0.5, "inspection": 0.01},
+}
 DEFECT_TYPES = ("scratch", "chip_off")
 #: A model's answer is foreign text; this one tries to break out of where it is shown.
 HOSTILE = "</script><script>document.title='taken over'</script><img src=x onerror=alert(1)>"
@@ -326,6 +331,7 @@ def _results(folder: Path, runs: list[tuple[str, str, str]]) -> Results:
         "evaluation": {"seed": 0, "n_resamples": 200},
         "detection": {"min_covered_share": 0.1},
         "requirements": LIMITS,
+        "lines": {DATASET: LINE},
         "pixel_pitch_mm": {DATASET: None},
     }
     times = pd.DataFrame(columns=[*KEYS, "seconds_per_part", "seconds_note"])

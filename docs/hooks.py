@@ -127,7 +127,7 @@ def settings_page(schema: Mapping[str, Any]) -> str:
     for network, field in schema["$defs"]["ModelsSettings"]["properties"].items():
         block = _definition(schema, field)
         lines += _block(f"`models.{network}`", f"models-{network}", block, block, schema)
-    for key in ("compute", "evaluation", "report", "requirements", "audit"):
+    for key in ("compute", "evaluation", "report", "requirements", "line", "audit"):
         block = _definition(schema, schema["properties"][key])
         lines += [f"## `{key}` {{#{key}}}", "", str(block.get("description", "")), ""]
         lines += [*_table(block["properties"], schema), ""]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from realitycheck.core.constants import MAX_DECODED_MB
-from realitycheck.core.settings import Category, FilePath, Name, Strict
+from realitycheck.core.settings import Category, FilePath, Fraction, Name, Strict
 
 #: What a value of a truth mask can mean.
 MASK_MEANINGS = ("defect", "background", "ignore")
@@ -105,6 +105,43 @@ class SplitSettings(Strict):
         return self
 
 
+class LineCostSettings(Strict):
+    """What one part costs on the line, by what happens to it; default: not known."""
+
+    escape: float | None = Field(None, ge=0, description="a defective part that passes, in USD")
+    false_reject: float | None = Field(
+        None, ge=0, description="a good part that is rejected and not checked again, in USD"
+    )
+    check: float | None = Field(None, ge=0, description="a part that a person checks, in USD")
+    inspection: float | None = Field(
+        None,
+        ge=0,
+        description="a part that the method inspects, in USD; default: what a service is paid",
+    )
+
+
+class LineSettings(Strict):
+    """The production line, whose share of defective parts is not that of the images."""
+
+    defect_rate: tuple[Fraction, ...] | None = Field(
+        None,
+        description="share of its parts that are defective, or the lowest and the highest, as in "
+        "[0.001, 0.01]; default: not known, and figures are given at 0.1, 1 and 10 %",
+    )
+    parts_per_day: float | None = Field(None, gt=0, description="default: not known")
+    cost_usd: LineCostSettings = LineCostSettings()
+
+    @field_validator("defect_rate", mode="after")
+    @classmethod
+    def _check_defect_rate(cls, found: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if found is not None and (len(found) not in (1, 2) or found[0] > found[-1]):
+            raise ValueError(
+                "expected one share, or the lowest and the highest, such as [0.001, 0.01], but got "
+                f"{list(found)}"
+            )
+        return found
+
+
 class DatasetBlock(Strict):
     """What every data set can be told; the base of a format's `Settings`.
 
@@ -156,6 +193,11 @@ class DatasetBlock(Strict):
         None, gt=0, description="side of a pixel on the part, so that defects have areas in mm²"
     )
 
+    line: LineSettings = Field(
+        LineSettings(),
+        description="the line that makes this product; what it leaves open says the block `line` "
+        "at the top",
+    )
     mask_values: Literal["auto", "nonzero"] | dict[str, float | str] = Field(
         "auto",
         description="what the values of truth masks mean. auto: the background is found, all else "

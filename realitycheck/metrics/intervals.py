@@ -8,6 +8,7 @@ distinct row appears, and 10,000 of them are a few matrix products.
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ class Interval(NamedTuple):
     kind: str
 
 
+@lru_cache(maxsize=16_384)
 def clopper_pearson(
     n_hits: int, n_trials: int, *, confidence: float = 0.95, side: str = "two-sided"
 ) -> tuple[float, float]:

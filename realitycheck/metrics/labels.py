@@ -116,6 +116,42 @@ def label_doubt(
     return against
 
 
+def threshold_distance(
+    is_rejected: Sequence[bool | None], scores: Sequence[float], strata: Sequence[str]
+) -> np.ndarray:
+    """Say how far each score lies from the threshold that verdicts show, in spans of the scores.
+
+    In each stratum the threshold lies between the highest score that passed and the lowest that was
+    rejected: half-way if they do not overlap; where they do, as with a threshold for each fold, all
+    scores between them have the distance 0. With verdicts of one kind it is the nearest score.
+
+    Args:
+        is_rejected: Verdicts, length N; None: no verdict.
+        scores: What they follow from, higher for a rejected part, (N,); NaN where there is none.
+        strata: What may have a threshold of its own, such as the category, length N.
+
+    Returns:
+        Distances, 0 to 1; NaN without a score or a verdict, (N,).
+    """
+    scores, strata = np.asarray(scores, float), np.asarray(strata, object)
+    verdict = np.array([np.nan if v is None else float(v) for v in is_rejected])
+    far = np.full(len(scores), np.nan)
+    is_known = ~np.isnan(scores) & ~np.isnan(verdict)
+    for stratum in dict.fromkeys(strata):
+        here = is_known & (strata == stratum)
+        passed, rejected = scores[here & (verdict == 0)], scores[here & (verdict == 1)]
+        ends = [*passed[passed == passed.max(initial=-np.inf)][:1]]
+        ends += [*rejected[rejected == rejected.min(initial=np.inf)][:1]]
+        if not ends:
+            continue
+        low, high = min(ends), max(ends)
+        if len(ends) == 2 and ends[0] < ends[1]:
+            low = high = (ends[0] + ends[1]) / 2
+        span = np.ptp(scores[here]) or 1.0
+        far[here] = np.maximum(0, np.maximum(low - scores[here], scores[here] - high)) / span
+    return far
+
+
 def _shared(n: int, sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Every way to take n parts of kinds that have so many."""
     if not sizes:

@@ -262,10 +262,17 @@ def decision_of(
     requirements: Requirements,
     *,
     confidence: float = 0.95,
-    n_sharing: int = 1,
+    confidence_upper: float | None = None,
 ) -> str:
-    """Give the name of the decision alone, as `decide` does, without its sentence."""
-    upper = confidence_of_each(n_sharing, confidence)
+    """Give the name of a decision, as `decide` does, without its sentence.
+
+    Args:
+        evidence: Counts, cost and time.
+        requirements: The limits.
+        confidence: Of each lower bound.
+        confidence_upper: Of each upper bound (`Decision.confidence`); None: the same.
+    """
+    upper = confidence if confidence_upper is None else confidence_upper
     return _name(evidence, _standing(evidence, requirements, confidence, upper))
 
 
@@ -359,7 +366,11 @@ def _reasons(
             more_ok = 0
         else:
             wanted = _further(more_ok, n_ok, "good", e.overkill_wrong == 0, "make it ready")
-        return [slip, f"{overkill}, so {_checked(e)}", wanted, *other], 0, more_ok
+        of_line = ""
+        if r.defect_rate is not None:
+            share = _percent(_recheck(r, s.overkill_high)[1])
+            of_line = f"of the line's parts, people would check {share} again at most"
+        return [slip, f"{overkill}, so {_checked(e)}", of_line, wanted, *other], 0, more_ok
     over_slip = (
         f"{_counted(('defective part slips', 'defective parts slip'), e.missed, e.n_nok)}, "
         f"{_percent(s.slip_low)} at least at {_confidence(confidence)} confidence, over the limit "
@@ -494,7 +505,10 @@ def _have(n: int) -> str:
 
 def _further(more: int | None, in_all: int | None, kind: str, is_perfect: bool, end: str) -> str:
     if more is None:
-        return f"no practicable number of further {kind} parts would {end} at this rate"
+        return (
+            f"no practicable number of further {kind} parts (up to {PRACTICABLE_PARTS:,}) would "
+            f"{end} at this rate"
+        )
     if more == 0:
         return ""
     how = "without an error" if is_perfect else "at this rate"

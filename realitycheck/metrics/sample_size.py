@@ -35,6 +35,24 @@ class Split(NamedTuple):
     power: float
 
 
+class LockedShare(NamedTuple):
+    """Which share of all parts to lock away for confirming, and what it is worth.
+
+    Attributes:
+        share: Of the defective and of the good parts; 0 where it is best to use all for all.
+        n_nok: Defective parts locked away.
+        n_ok: Good parts locked away.
+        power: Chance that the fit one is chosen and both its rates are proven.
+        power_together: The same where all parts are used for all.
+    """
+
+    share: float
+    n_nok: int
+    n_ok: int
+    power: float
+    power_together: float
+
+
 class Proof(NamedTuple):
     """What a number of parts can prove.
 
@@ -225,6 +243,56 @@ def best_split(
         )
         best = max(best, Split(n_parts - n, n, power), key=lambda split: split.power)
         n_errors += 1
+    return best
+
+
+def best_share(
+    n_nok: int,
+    n_ok: int,
+    *,
+    limits: tuple[float, float],
+    fit: tuple[float, float],
+    unfit_slip_rate: float,
+    n_tries: int,
+    confidence: float = 0.95,
+) -> LockedShare:
+    """Find the share of parts to lock away with which one fit method is most likely proven.
+
+    It is chosen by the fewest missed parts (`power_of_split`) and proven by both its rates, which
+    are of different parts; so the chances are multiplied. Of 5, 10, ..., 95 % the best is taken.
+
+    Args:
+        n_nok: Defective parts in all.
+        n_ok: Good parts in all; with none the overkill rate is left out.
+        limits: Highest slip and overkill rate.
+        fit: True slip and overkill rate of the fit one.
+        unfit_slip_rate: True slip rate of each other one.
+        n_tries: How many are tried.
+        confidence: That none is wrongly proven.
+
+    Returns:
+        The share; 0, and the chance of all together, where no share is better than that.
+    """
+
+    def proven(n: int, kind: int, tries: int) -> float:
+        rates = {"fit_rate": fit[kind], "n_tries": tries, "confidence": confidence}
+        return power_together(n, limits[kind], **rates) if kind == 0 or n_ok else 1.0
+
+    together = proven(n_nok, 0, n_tries) * proven(n_ok, 1, n_tries)
+    best = LockedShare(0.0, 0, 0, together, together)
+    for percent in range(5, 100, 5):
+        locked = n_nok * percent // 100, n_ok * percent // 100
+        chosen = power_of_split(
+            n_nok - locked[0],
+            locked[0],
+            limits[0],
+            n_tries=n_tries,
+            fit_rate=fit[0],
+            unfit_rate=unfit_slip_rate,
+            confidence=confidence,
+        )
+        found = LockedShare(percent / 100, *locked, chosen * proven(locked[1], 1, 1), together)
+        best = max(best, found, key=lambda each: each.power)
     return best
 
 

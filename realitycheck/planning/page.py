@@ -86,6 +86,7 @@ class ReportPlan(Facts):
                     name: block.tries_elsewhere for name, block in settings.datasets.items()
                 },
             },
+            "lines": {name: settings.line_of(name) for name in settings.datasets},
             "pixel_pitch_mm": {
                 name: block.pixel_pitch_mm for name, block in settings.datasets.items()
             },

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from realitycheck.metrics.sample_size import (
     PLANNED_TRIES,
-    best_split,
+    best_share,
     parts_needed,
-    power_together,
     what_parts_prove,
 )
 from realitycheck.metrics.tries import confidence_of_each
@@ -76,27 +75,46 @@ def plan_lines(
             else:
                 told += f"; {limit * 100:g} % holds with up to {proof.n_errors_allowed} {wrong}"
             yield told
-        if n_tries > 1:
-            yield _split_line(n_nok, max_slip_rate, n_tries, confidence)
+        limits = (max_slip_rate, max_overkill_rate)
+        tries = sorted({*PLANNED_TRIES, n_tries} - {1})
+        yield from _share_lines(n_nok, n_ok, limits, tries, confidence)
 
 
-def _split_line(n_nok: int, limit: float, n_tries: int, confidence: float) -> str:
-    """Say how to share defective parts between choosing one of many and confirming it."""
-    fit, unfit = _FIT * limit, _UNFIT * limit
-    given = {"n_tries": n_tries, "fit_rate": fit, "confidence": confidence}
-    split = best_split(n_nok, limit, unfit_rate=unfit, **given)
-    together = power_together(n_nok, limit, **given)
-    told = (
-        f"  a method with a slip rate of {100 * fit:.3g} % among {n_tries}, the others with "
-        f"{100 * unfit:.3g} %, is proven in {100 * together:.0f} % of cases where all {n_nok:,} "
-        "are used for all"
+def _share_lines(
+    n_nok: int, n_ok: int, limits: tuple[float, float], tries: list[int], confidence: float
+) -> Iterator[str]:
+    """Say how to share parts between choosing one of many and confirming it."""
+    fit = (_FIT * limits[0], _FIT * limits[1])
+    unfit = _UNFIT * limits[0]
+    yield (
+        f"  one fit method (slip {100 * fit[0]:.3g} %, overkill {100 * fit[1]:.3g} %) among others "
+        f"(slip {100 * unfit:.3g} %) is found and proven"
     )
-    if not split.power:
-        return f"{told}; they are too few to lock some away"
-    return (
-        f"{told}, and chosen and proven in {100 * split.power:.0f} % where {split.n_confirm:,} "
-        "are locked away until one is chosen"
-    )
+    for n_tries in tries:
+        found = best_share(
+            n_nok,
+            n_ok,
+            limits=limits,
+            fit=fit,
+            unfit_slip_rate=unfit,
+            n_tries=n_tries,
+            confidence=confidence,
+        )
+        told = (
+            f"    of {n_tries} tried: in {100 * found.power_together:.0f} % of cases with all "
+            "parts used for all"
+        )
+        if found.share:
+            ok = f" and {found.n_ok:,} good" if n_ok else ""
+            told += (
+                f", in {100 * found.power:.0f} % with a share of {found.share:g} locked away "
+                f"({found.n_nok:,} defective{ok} parts) until one is chosen"
+            )
+        elif found.power:
+            told += "; to lock some away is no better"
+        else:
+            told += ", and no better with some locked away: they are too few"
+        yield told
 
 
 def parts_at_hand(settings: Settings) -> dict[str, tuple[int, int]]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from realitycheck.core.constants import NO_PROMPT
 from realitycheck.core.settings import FilePath, Fraction, Name, Strict
 from realitycheck.datasets.registry import any_dataset
-from realitycheck.datasets.settings import DatasetBlock
+from realitycheck.datasets.settings import DatasetBlock, LineSettings
 from realitycheck.methods.registry import MethodSettings
 from realitycheck.methods.settings import PromptSettings
 from realitycheck.models.registry import network
@@ -113,8 +113,15 @@ class RequirementsSettings(Strict):
         None, ge=0, description="paid to a service; default: no limit"
     )
 
+    max_recheck_share: Fraction | None = Field(
+        None,
+        description="share of the line's parts that people may have to check again where a method "
+        "assists them; of its good parts where the line's defect_rate is not known; default: no "
+        "limit",
+    )
+
     def limits(self) -> dict[str, Any]:
-        """The four limits by name."""
+        """The limits by name."""
         return self.model_dump(mode="json")
 
 
@@ -161,6 +168,7 @@ class Settings(Strict):
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
     requirements: RequirementsSettings = RequirementsSettings()
+    line: LineSettings = LineSettings()
     audit: AuditSettings = AuditSettings()
 
     # ------------------------------------------------------------------- what follows from them
@@ -224,6 +232,13 @@ class Settings(Strict):
         """Names of the networks that some run needs."""
         used = {net for _, method, _ in self.runs() for net in self.methods[method].networks}
         return sorted(used)
+
+    def line_of(self, dataset: str) -> dict[str, Any]:
+        """The line of a data set: its own block, and what that leaves open from the top's."""
+        own = self.datasets[dataset].line.model_dump(mode="json")
+        common = self.line.model_dump(mode="json")
+        costs = {k: common["cost_usd"][k] if v is None else v for k, v in own["cost_usd"].items()}
+        return {k: common[k] if v is None else v for k, v in own.items()} | {"cost_usd": costs}
 
     def generator_settings(self, dataset: str) -> dict[str, Any]:
         """What a synthetic data set is drawn with."""

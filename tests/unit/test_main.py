@@ -106,10 +106,13 @@ def test_plan_knows_of_many_tries(capsys):
     for n_parts, tries in ((228, 5), (297, 20), (377, 100)):
         assert f"{n_parts} defective parts, none of them, for each of {tries} tried" in shown
     assert "they prove for each of 20 tried a slip rate of at most 1.98 %; 2 % holds" in shown
-    assert "proven in 55 % of cases where all 300 are used for all, and chosen and" in shown
-    assert "where 149 are locked away until one is chosen" in shown
+    assert (
+        "of 20 tried: in 55 % of cases with all parts used for all, in 69 % with a share of 0.5 "
+        in (shown)
+    )
+    assert "locked away (150 defective parts) until one is chosen" in shown
     assert main([*PLAN, "--tries", "4", "--nok", "100"]) == 0
-    assert "proven in 0 % of cases where all 100 are used for all; they are too few to" in (
+    assert "of 4 tried: in 0 % of cases with all parts used for all, and no better with" in (
         capsys.readouterr().out
     )
 

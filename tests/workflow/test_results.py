@@ -55,6 +55,9 @@ TABLE_COLUMNS = {
     "slip_rate_low slip_rate_high overkill_rate overkill_rate_low overkill_rate_high f2 f2_floor "
     "seconds_per_part cost_per_part_usd max_slip_rate max_overkill_rate max_seconds_per_part "
     "max_cost_per_part_usd recheck_share more_nok_needed more_ok_needed",
+    "line": "dataset method prompt defect_rate_low defect_rate_high is_example defective "
+    "defective_low defective_high escapes escapes_low escapes_high rejects",
+    "labels": "dataset method prompt decision n_wrong_labels decision_then",
     "detection_probability": "dataset method prompt unit status reason n_defects n_hits n_misses "
     "intercept slope a50 a90 a90_95",
     "breakdown": "dataset method prompt by value n_images n_nok mean_iou mean_iou_low "
@@ -122,6 +125,9 @@ def test_every_run_has_its_evidence(finished_run):
         table = finished_run.read(f"tables/{name}.parquet")
         assert set(map(tuple, table[keys].to_numpy())) == learned
         assert table["reason"].str.len().min() > 20
+    for name, n_rows in {"line": 3, "labels": 1}.items():
+        counts = finished_run.read(f"tables/{name}.parquet")[keys].value_counts()
+        assert set(counts.index) == learned and set(counts) == {n_rows}, name
     readiness = finished_run.read("tables/readiness.parquet")
     assert (readiness["seconds_per_part"] > 0).all()
     assert (readiness["n_ok"] + readiness["n_nok"] == readiness["dataset"].map(N_IMAGES)).all()

@@ -97,7 +97,10 @@
   reset.addEventListener("click", () => setFilters({}));
   form.addEventListener("submit", (event) => event.preventDefault());
 
+  // Parts that a link names, whatever the filters could say; null: all.
+  let named = null;
   function setFilters(wanted) {
+    named = wanted.images ? new Set(wanted.images) : null;
     for (const [key] of FILTERS) {
       chosen[key] = wanted[key] ?? ALL;
       if (controls[key]) controls[key].value = chosen[key];
@@ -115,6 +118,7 @@
     return results.filter(
       (x) =>
         tests.every(([key, , valueOf]) => valueOf(x) === chosen[key]) &&
+        (!named || named.has(imageOf(x).id)) &&
         (!words || imageOf(x).id.toLowerCase().includes(words)),
     );
   }
@@ -142,6 +146,7 @@
     const images = new Set(shown.map((x) => x.image)).size;
     const what = shown.length === images ? plural(images, "image") : `${plural(shown.length, "result")} on ${plural(images, "image")}`;
     count.textContent = shown.length ? `${what} of ${results.length} results: ${parts.join(", ")}.` : "No image fits; choose less.";
+    if (named) count.textContent += ` Only the ${plural(named.size, "part")} of a link: “Show all” shows the others.`;
     grid.scrollTop = 0;
     layOut();
   }

@@ -18,8 +18,10 @@ import jinja2
 import pandas as pd
 
 from realitycheck.core.constants import NO_PROMPT
+from realitycheck.report.page.card_facts import gain_fact, label_facts, line_facts
 from realitycheck.report.page.gallery import Gallery
 from realitycheck.report.page.provenance import provenance_tables, runtime_table
+from realitycheck.report.results import KEYS
 from realitycheck.report.tables.audit import audit_findings, audit_passed
 from realitycheck.report.tables.base import Section
 from realitycheck.report.tables.best_of import best_sentence
@@ -103,7 +105,7 @@ def render_page(
         "program_hash": _hash(program),
         "products": [
             product | {"best": best_sentence(tables["best_of"], product["dataset"])}
-            for product in _products(tables["readiness"], tables["classification"])
+            for product in _products(tables)
         ],
         "states": STATES,
         "confidence": f"{100 * tables['readiness']['confidence'].iloc[0]:g}\u00a0%",
@@ -150,18 +152,18 @@ def _as_script(value: Any) -> str:
 # ----------------------------------------------------------------------------------------- decision
 
 
-def _products(readiness: pd.DataFrame, classification: pd.DataFrame) -> list[dict[str, Any]]:
+def _products(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """Cards of each data set, the best decision first, with a sentence above them."""
-    counts = classification.set_index(["dataset", "method", "prompt"])
+    counts = tables["classification"].set_index(["dataset", "method", "prompt"])
     products = []
-    for dataset, rows in readiness.groupby("dataset", sort=False):
+    for dataset, rows in tables["readiness"].groupby("dataset", sort=False):
         order = list(DECISIONS)
         ranked = rows.assign(
             rank=[order.index(decision) for decision in rows["decision"]],
             worst=rows["slip_rate_high"].fillna(1.0) + rows["overkill_rate_high"].fillna(1.0),
         ).sort_values(["rank", "worst"], kind="stable")
         cards = [
-            _card(row, counts.loc[(dataset, row["method"], row["prompt"])])
+            _card(row, counts.loc[(dataset, row["method"], row["prompt"])]) | _beside(row, tables)
             for _, row in ranked.iterrows()
         ]
         first = ranked.iloc[0]
@@ -222,11 +224,26 @@ def _limits(row: pd.Series) -> str:
         limits.append(f"at most {row['max_seconds_per_part']:g} s per part")
     if pd.notna(row["max_cost_per_part_usd"]):
         limits.append(f"at most {row['max_cost_per_part_usd']:g} USD per part")
+    if pd.notna(row["max_recheck_share"]):
+        limits.append(f"at most {_limit(row['max_recheck_share'])} checked again")
     return ", ".join(limits)
 
 
 def _limit(value: float) -> str:
     return f"{100 * value:g}\u00a0%"
+
+
+def _beside(row: pd.Series, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """What a card says of the line and of labels, from tables of their own."""
+    own = {
+        name: table[(table[KEYS] == row[KEYS]).all(axis=1)]
+        for name, table in tables.items()
+        if name in ("line", "labels", "label_images")
+    }
+    return {
+        "line": line_facts(own["line"].to_dict("records")),
+        "labels": label_facts(own["labels"].iloc[0], own["label_images"]),
+    }
 
 
 def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
@@ -242,10 +259,12 @@ def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
         {
             "name": "F2",
             "value": f2,
-            "words": f"no model at all reaches {score_text(row['f2_floor'])}",
+            "words": f"no model at all reaches {score_text(row['f2_floor'])} with "
+            f"{row['n_nok']} defective and {row['n_ok']} good parts",
             "state": None,
         }
     )
+    facts += filter(None, [gain_fact(row)])
     if pd.notna(row["seconds_per_part"]):
         facts.append(_limit_fact("Time", row, "seconds_per_part", "s per part"))
     if pd.notna(row["cost_per_part_usd"]) and row["cost_per_part_usd"] > 0:
@@ -263,10 +282,6 @@ def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
         else "",
         "among": int(row["n_named_before"] if row["is_named_before"] else row["n_tries"]),
         "facts": facts,
-        "recheck": percent_text(row["recheck_share"])
-        if row["decision"] == "assist" and pd.notna(row["recheck_share"])
-        else None,
-        "n_all": int(row["n_ok"] + row["n_nok"]),
         "note": row["note"] if pd.notna(row["note"]) else "",
         "filters": [
             {"words": words, "filter": json.dumps(_filter(row) | {"outcome": outcome})}

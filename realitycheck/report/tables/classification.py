@@ -182,7 +182,7 @@ def classification_text(
 
     confidence = confidence_text(table)
     text = table_by_run(
-        caption,
+        f"{caption}{_mixture(table)}",
         [
             *("Data set", "Method", "Prompt", "F2 [interval]", "Best baseline", "NOK / OK"),
             *("Precision", "Slip rate (bound)", "Overkill rate (bound)", "Study's F2"),
@@ -203,6 +203,19 @@ def classification_text(
         if column in text.header:
             text.legend.append(words)
     return text
+
+
+def _mixture(table: pd.DataFrame) -> str:
+    """Say of which mixture of parts F2 is, which another line does not have."""
+    sets = table.drop_duplicates("dataset")
+    shares = [
+        (row["dataset_name"], f"{100 * row['n_nok'] / (row['n_nok'] + row['n_ok']):.3g}\u00a0%")
+        for _, row in sets.iterrows()
+    ]
+    if not shares:
+        return ""
+    named = shares[0][1] if len(shares) == 1 else ", ".join(f"{n} {share}" for n, share in shares)
+    return f"; F2 holds at this share of defective parts: {named}"
 
 
 _LEGENDS = {
@@ -484,7 +497,7 @@ def _verdict_notes(row: dict, unanswered: Iterable[str]) -> list[str]:
     if not row["n_nok"]:
         notes.append("no defective part is scored: slip rate, precision and F2 are not known")
     if row["is_no_better_than_floor"]:
-        notes.append("no better than no model")
+        notes.append("no better than no model in F2, at this mixture of parts")
     if "point" in row["f2_interval"]:
         notes.append(NO_VARIATION)
     if row["n_groups"] < row["n_images"]:

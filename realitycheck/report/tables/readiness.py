@@ -11,14 +11,21 @@ import pandas as pd
 from realitycheck.core.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
 from realitycheck.core.tries_file import Count, Tried
 from realitycheck.metrics.intervals import clopper_pearson
-from realitycheck.metrics.readiness import Evidence, Requirements, decide_all
+from realitycheck.metrics.line import Rates, informedness
+from realitycheck.metrics.readiness import (
+    PRACTICABLE_PARTS,
+    Evidence,
+    Requirements,
+    decide_all,
+)
 from realitycheck.report.results import KEYS, Results
 from realitycheck.report.tables.base import typed_table
 from realitycheck.report.text import (
-    MISSING,
     TableText,
     bounded,
+    interval_text,
     percent_text,
+    score_text,
     split_notes,
     table_by_run,
     with_unit,
@@ -85,6 +92,13 @@ READINESS = Schema(
         ("overkill_rate_high_among", REAL),
         ("excluded", TEXT),  # which of ready and assist the parts rule out, by commas
         ("still_open", TEXT),  # which they neither prove nor rule out
+        ("confidence_among", REAL),  # of the upper bounds that decide among all tries
+        ("max_recheck_share", REAL),
+        ("defect_rate_low", REAL),  # of the line; null where it is not known
+        ("defect_rate_high", REAL),
+        ("informedness", REAL),  # 1 - slip - overkill, 0 without any model at every mixture
+        ("informedness_low", REAL),  # one-sided bounds
+        ("informedness_high", REAL),
         ("dataset_name", TEXT),
         ("method_name", TEXT),
         ("note", TEXT),
@@ -96,7 +110,7 @@ READINESS = Schema(
     + ("overkill_rate_high_among",),
 )
 SCHEMAS = {"readiness": READINESS}
-SETTINGS = ("requirements",)
+SETTINGS = ("requirements", "lines")
 
 #: Beginnings of the notes of Table 2 that a decision does not rest on.
 _BESIDE_A_DECISION = (
@@ -114,6 +128,7 @@ def compute(results: Results) -> dict[str, pd.DataFrame]:
         results.table("classification"),
         results.handed["part_times"](),
         requirements=results.facts["requirements"],
+        defect_rates={name: line["defect_rate"] for name, line in results.facts["lines"].items()},
         tried=results.handed["tried"](),
     )
     return {"readiness": table}
@@ -129,6 +144,7 @@ def readiness_table(
     times: pd.DataFrame,
     *,
     requirements: Mapping[str, Any],
+    defect_rates: Mapping[str, Sequence[float] | None] | None = None,
     tried: Mapping[str, Tried] | None = None,
 ) -> pd.DataFrame:
     """Decide for each data set, method and prompt whether it is fit for the product.
@@ -137,14 +153,15 @@ def readiness_table(
         classification: Table 2, baselines among it; they get no row.
         times: Seconds of a part, columns `KEYS`, `seconds_per_part` and `seconds_note`; a run that
             is not there was not timed.
-        requirements: The four limits by name.
+        requirements: The limits by name.
+        defect_rates: Of the line of each data set, one share or the ends of a range; None where it
+            is not known.
         tried: What was ever tried on the parts of each data set, the table's rows among it; None:
             these rows, as far as they judged something.
 
     Returns:
         The table, columns of `READINESS`.
     """
-    limits = Requirements(**requirements)
     known = {tuple(row[k] for k in KEYS): row for row in times.to_dict("records")}
     rows = []
     scored = classification[~classification["is_floor"].astype(bool)]
@@ -152,6 +169,9 @@ def readiness_table(
         found = own.to_dict("records")
         timed = [known.get(tuple(row[k] for k in KEYS), {}) for row in found]
         evidence = [_evidence(row, time) for row, time in zip(found, timed, strict=True)]
+        rate = (defect_rates or {}).get(dataset)
+        ends = (rate[0], rate[-1]) if rate else None
+        limits = Requirements(**requirements, defect_rate=ends)
         known_tries = (tried or {}).get(dataset) or _at_hand(found)
         decisions = _decide_among(known_tries, found, evidence, limits)
         for row, time, about, (alone, among) in zip(found, timed, evidence, decisions, strict=True):
@@ -171,12 +191,16 @@ def readiness_table(
                     "decision_alone": alone.decision,
                     "excluded": ", ".join(among.excluded),
                     "still_open": ", ".join(among.still_open),
+                    "confidence_among": among.confidence,
+                    "defect_rate_low": ends[0] if ends else None,
+                    "defect_rate_high": ends[1] if ends else None,
                     "seconds_per_part": about.seconds_per_part,
                     "seconds_note": time.get("seconds_note") or "not timed",
                     "note": _decision_note(row["note"]),
                     "cost_per_part_usd": about.cost_per_part_usd,
                 }
                 | _bounds_among(about, among.confidence)
+                | _informedness(about, row["confidence"])
             )
     return typed_table(rows, READINESS)
 
@@ -247,6 +271,13 @@ def _bounds_among(e: Evidence, confidence: float) -> dict[str, float]:
     return bounds
 
 
+def _informedness(e: Evidence, confidence: float) -> dict[str, float]:
+    """How much better than no model, with bounds; null without parts of both kinds."""
+    rates = Rates.of(e.n_nok, e.n_ok, e.missed, e.rejected, e.unanswered_nok, e.unanswered_ok)
+    found = informedness(rates, confidence=confidence) if e.n_nok and e.n_ok else [np.nan] * 3
+    return dict(zip(("informedness", "informedness_low", "informedness_high"), found, strict=True))
+
+
 def _decision_note(note: str) -> str:
     """What of a row's note in Table 2 a decision rests on; the reason says the rest."""
     parts = [part for part in note.split("; ") if not part.startswith(_BESIDE_A_DECISION)]
@@ -270,7 +301,7 @@ def readiness_text(table: pd.DataFrame) -> TableText:
     header = [
         *("Data set", "Method", "Prompt", "Decision", "NOK / OK", "Answered"),
         *("Slip rate (bound)", "Overkill rate (bound)", "Time per part", "Cost per part"),
-        *("Checked again", "Further NOK / OK needed"),
+        *("1 − slip − overkill", "Further NOK / OK needed"),
     ]
 
     def cells(row: pd.Series) -> list[str]:
@@ -282,7 +313,9 @@ def readiness_text(table: pd.DataFrame) -> TableText:
             bounded(row, "overkill_rate"),
             with_unit(row["seconds_per_part"], "s"),
             with_unit(row["cost_per_part_usd"], "USD"),
-            percent_text(row["recheck_share"]) if row["decision"] == "assist" else MISSING,
+            interval_text(
+                score_text(row["informedness"]), row["informedness_low"], row["informedness_high"]
+            ),
             f"{_further(row['more_nok_needed'])} / {_further(row['more_ok_needed'])}",
         ]
 
@@ -305,8 +338,10 @@ def readiness_text(table: pd.DataFrame) -> TableText:
             "ones.",
             *_tried(table),
             "Time: medians of all steps of one part, alignment left out. Cost: what a service is "
-            "paid. Needed: further parts that would settle it if the observed rates hold; ∞: no "
-            "practicable number would.",
+            "paid. 1 − slip − overkill: 0 without any model and 1 at best, whatever the mixture of "
+            "parts, with one-sided bounds; table line says how many parts of the line pass and are "
+            "checked. Needed: further parts that would settle it if the observed rates hold; ∞: "
+            f"more than {PRACTICABLE_PARTS:,}, which nobody collects.",
         ],
     )
 
@@ -342,6 +377,9 @@ def _limits(row: pd.Series) -> str:
     for name, unit in (("max_seconds_per_part", "s"), ("max_cost_per_part_usd", "USD")):
         if pd.notna(row[name]):
             parts.append(f"{row[name]:g} {unit} per part")
+    if pd.notna(row["max_recheck_share"]):
+        of = "good parts" if pd.isna(row["defect_rate_low"]) else "the line's parts"
+        parts.append(f"{percent_text(row['max_recheck_share'])} of {of} checked again")
     return f"Limits: {', '.join(parts)}; at {row['confidence'] * 100:g} % confidence."
 
 

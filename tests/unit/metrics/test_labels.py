@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realitycheck.metrics.labels import label_doubt, tipping_labels
+from realitycheck.metrics.labels import label_doubt, threshold_distance, tipping_labels
 from realitycheck.metrics.readiness import Evidence, Requirements, decision_of
 
 #: Limits and a confidence at which eight parts can prove something.
@@ -99,3 +99,16 @@ def test_doubt_counts_methods_then_nearness():
         distance=[9.0, 0.0, float("nan")],
     )
     assert found == pytest.approx([2.05, 0.5, 1.0])
+
+
+def test_threshold_lies_between_the_verdicts_in_each_stratum():
+    """Half-way where they are apart, nowhere where folds have thresholds of their own."""
+    nan = float("nan")
+    verdicts = [True, True, False, False, None, True]
+    found = threshold_distance(verdicts, [0.9, 0.6, 0.4, 0.1, 0.5, nan], ["a"] * 6)
+    assert found == pytest.approx([0.5, 0.125, 0.125, 0.5, nan, nan], nan_ok=True)
+    found = threshold_distance([True, True, False, False], [9, 3, 5, 1], ["a"] * 4)
+    assert found == pytest.approx([0.5, 0, 0, 0.25])
+    found = threshold_distance([True, True, False, False], [2, 4, 30, 10], list("aabb"))
+    assert found == pytest.approx([0, 1, 0, 1])
+    assert threshold_distance([False], [3], ["a"]) == pytest.approx([0])

@@ -207,7 +207,10 @@ def test_nobody_collects_as_many_parts():
     """At a rate near its limit a number can be computed, but not a part of it is worth it."""
     found = decide(Evidence(230, 300, 5, 0), LIMITS)
     assert found.more_nok_needed is None
-    assert "no practicable number of further defective parts would show that" in found.reason
+    assert (
+        "no practicable number of further defective parts (up to 10,000) would show that it is not "
+        "ready"
+    ) in found.reason
     found = decide(Evidence(0, 3000, 0, 0), Requirements(0.0004, 0.05))
     assert 0 < found.more_nok_needed <= PRACTICABLE_PARTS
     found = decide(Evidence(0, 3000, 0, 0), Requirements(0.0002, 0.05))
@@ -276,3 +279,12 @@ def test_more_tries_never_prove_more(n_tries, n, missed, rejected):
         assert alone.decision in (among.decision, "ready")
     if n_tries == 1:
         assert alone == among
+
+
+def test_name_of_a_decision_among_tries_is_that_of_its_sentence():
+    """Tipping numbers ask for the name alone, at the confidence of the sentence."""
+    evidence = Evidence(200, 300, 0, 0)
+    _, among = decide_all([evidence], LIMITS, n_tries=9)[0]
+    assert among.decision == "cannot_tell"
+    assert decision_of(evidence, LIMITS, confidence_upper=among.confidence) == "cannot_tell"
+    assert decision_of(evidence, LIMITS) == "ready"

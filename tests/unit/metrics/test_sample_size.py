@@ -10,6 +10,7 @@ from realitycheck.metrics.intervals import clopper_pearson
 from realitycheck.metrics.sample_size import (
     MAX_PARTS,
     PLANNED_TRIES,
+    best_share,
     best_split,
     parts_needed,
     parts_to_settle,
@@ -141,6 +142,27 @@ def test_best_split_is_the_best_of_all(n_parts, n_tries, limit):
     found = best_split(n_parts, limit, **given)
     assert found.power == pytest.approx(max(powers), abs=1e-12)
     assert found.n_choose + found.n_confirm == n_parts
+
+
+def test_share_to_lock_away_is_worth_what_a_simulation_says():
+    """Choose by the fewest missed, prove both rates on the rest; 20,000 draws know it up to 1 %."""
+    rates = {"limits": (0.02, 0.05), "fit": (0.002, 0.005), "unfit_slip_rate": 0.04}
+    found = best_share(300, 200, n_tries=5, **rates)
+    alone = best_share(300, 0, n_tries=5, **rates)
+    assert alone.power > found.power > found.power_together > 0
+    rng = np.random.default_rng(0)
+    n_choose = 300 - found.n_nok
+    own, others = rng.binomial(n_choose, 0.002, 20_000), rng.binomial(n_choose, 0.04, (20_000, 4))
+    fewest = others.min(axis=1)
+    ties = 1 + (others == fewest[:, None]).sum(axis=1) * (own == fewest)
+    is_chosen = (own <= fewest) & (rng.random(20_000) < 1 / ties)
+    misses = what_parts_prove(found.n_nok, 0.02).n_errors_allowed
+    rejects = what_parts_prove(found.n_ok, 0.05).n_errors_allowed
+    is_proven = rng.binomial(found.n_nok, 0.002, 20_000) <= misses
+    is_proven &= rng.binomial(found.n_ok, 0.005, 20_000) <= rejects
+    assert (is_chosen & is_proven).mean() == pytest.approx(found.power, abs=0.012)
+    few = best_share(100, 100, n_tries=4, **rates)
+    assert few == (0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("n_errors", [-1, 0.5])

@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from realitycheck.report.tables import confusion
+from realitycheck.report.tables import confusion, labels, line
 from realitycheck.report.tables.audit import audit_text
 from realitycheck.report.tables.breakdown import breakdown_text
 from realitycheck.report.tables.classification import classification_text
@@ -43,6 +43,8 @@ def sources(sample_results, tmp_path_factory):
         *(study_text(tables[name], name) for name in ("segmentation", "classification")),
         *confusion.texts(tables)["confusion"],
         readiness_text(tables["readiness"]),
+        *line.texts(tables)["line"],
+        *labels.texts(tables)["labels"],
         *detection_texts(tables["detection_probability"], tables["detection_bins"]),
         breakdown_text(tables["breakdown"]),
         comparison_text(tables["comparison"]),

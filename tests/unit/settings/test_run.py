@@ -615,3 +615,23 @@ def test_schema_accepts_one_entry_where_a_list_is_meant():
         kinds = [each.get("type") for each in definitions[block]["properties"][name]["anyOf"]]
         assert "array" in kinds and kind in kinds, name
     assert "anyOf" not in definitions["SaaPlusPrompt"]["properties"]["class_prompts"]
+
+
+def test_line_of_a_product_takes_what_it_leaves_open_from_the_top():
+    """A plant's costs are common, its products' defect rates are not."""
+    raw = settings(line={"defect_rate": [0.001, 0.01], "cost_usd": {"escape": 100, "check": 1}})
+    (name, block), *_ = raw["datasets"].items()
+    assert load_settings(raw).line_of(name)["defect_rate"] == [0.001, 0.01]
+    own = {"defect_rate": 0.2, "cost_usd": {"check": 0}}
+    raw["datasets"] = {name: block | {"line": own}}
+    found = load_settings(raw).line_of(name)
+    assert found["defect_rate"] == [0.2] and found["parts_per_day"] is None
+    costs = {"escape": 100, "false_reject": None, "check": 0, "inspection": None}
+    assert found["cost_usd"] == costs
+
+
+@pytest.mark.parametrize("wrong", [[0.2, 0.1], [], [0, 0.1, 0.2]])
+def test_defect_rate_is_one_share_or_two_ends(wrong):
+    """The lower one first."""
+    (fault,) = faults_of(settings(line={"defect_rate": wrong}))
+    assert fault.startswith("line.defect_rate: expected one share, or the lowest and the highest")

@@ -219,7 +219,7 @@ def test_sort_orders_by(sort, column, is_rising, page, results):
 
 
 def test_link_on_a_card_shows_the_parts_it_speaks_of(page, results):
-    """From "3 parts missed" to the three pictures."""
+    """From "3 parts missed" to the three pictures, from a doubtful label to its one."""
     links = page.find_elements("css selector", "#decision [data-filter]")
     assert links
     for link in links:
@@ -229,10 +229,15 @@ def test_link_on_a_card_shows_the_parts_it_speaks_of(page, results):
         rows = scores[
             (scores["method"] == wanted["method"])
             & (scores["prompt"] == wanted["prompt"])
-            & (scores["outcome"] == wanted["outcome"])
+            & (scores["outcome"] == wanted.get("outcome", scores["outcome"]))
+            & (scores["image_id"].isin(wanted.get("images", scores["image_id"])))
         ]
-        assert len(rows) > 0
+        assert len(rows) == len(wanted.get("images", rows)) > 0
         assert set(shown(page)) == pairs(rows)
+        said = page.find_element("id", "count").text
+        assert ("of a link" in said) == ("images" in wanted)
+    show_all(page)
+    assert set(shown(page)) == pairs(results[1])
 
 
 def test_images_are_walked_with_the_keyboard(page):
