@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from realitycheck.report.tables import confusion, labels, line
+from realitycheck.report.tables import best_of, confusion, labels, line
 from realitycheck.report.tables.audit import audit_text
 from realitycheck.report.tables.breakdown import breakdown_text
 from realitycheck.report.tables.classification import classification_text
@@ -43,6 +43,7 @@ def sources(sample_results, tmp_path_factory):
         *(study_text(tables[name], name) for name in ("segmentation", "classification")),
         *confusion.texts(tables)["confusion"],
         readiness_text(tables["readiness"]),
+        *best_of.texts(tables)["best_of"],
         *line.texts(tables)["line"],
         *labels.texts(tables)["labels"],
         *detection_texts(tables["detection_probability"], tables["detection_bins"]),
