@@ -127,6 +127,9 @@ def main() -> None:
         for count in [*counts, *counts[-2::-1]]:
             by_count[count].append(alone(networks, n_images=count, n_phrases=1, **common))
         for count in [*prompts, *prompts[-2::-1]]:
+            if count == 1:  # measured above
+                by_prompts[count] = by_count[counts[0]]
+                continue
             by_prompts[count].append(alone(networks, n_images=counts[0], n_phrases=count, **common))
 
     def middle(found: list[dict[str, Any]], what: str) -> float:

@@ -27,10 +27,10 @@ from realitycheck.datasets.synthetic.everyday import Instance
 from realitycheck.models.clip.model import (
     CLIP_MEAN,
     CLIP_STD,
-    EVERYDAY_SIZES,
     build_clip,
     surgery_templates,
 )
+from realitycheck.models.clip.sizes import EVERYDAY_SIZES
 from realitycheck.models.clip.surgery import N_SURGERY_BLOCKS
 from training import loop, scenes, words
 from training.crops import around, cut

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from realitycheck.metrics.intervals import clopper_pearson
 
@@ -258,11 +258,29 @@ def _likelihood(levels: np.ndarray, hits: np.ndarray) -> float:
 
 def _maximum(x: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
     """Level and slope of the largest likelihood, x being of mean 0 and spread 1."""
-    import statsmodels.api as sm
+    from scipy import optimize
 
     design = np.column_stack([np.ones(len(x)), x])
-    found = sm.Logit(hits.astype(float), design).fit(disp=0, maxiter=100, tol=1e-12)
-    return float(found.params[0]), float(found.params[1])
+
+    def shortfall(found: np.ndarray) -> float:
+        return -_likelihood(design @ found, hits)
+
+    def gradient(found: np.ndarray) -> np.ndarray:
+        return design.T @ (special.expit(design @ found) - hits)
+
+    def curvature(found: np.ndarray) -> np.ndarray:
+        p = special.expit(design @ found)
+        return (design.T * (p * (1 - p))) @ design
+
+    best = optimize.minimize(
+        shortfall,
+        np.zeros(2),
+        jac=gradient,
+        hess=curvature,
+        method="trust-exact",
+        options={"gtol": 1e-10 * len(x)},
+    )
+    return float(best.x[0]), float(best.x[1])
 
 
 def _profile(shifted: np.ndarray, hits: np.ndarray, level: float, start: float) -> float:
@@ -299,6 +317,8 @@ def _upper_log_a90(
     log_a90: float,
     confidence: float,
 ) -> float:
+    from scipy import optimize
+
     best = _likelihood(intercept + slope * logs, hits)
     allowed = _allowed(confidence)
 
@@ -324,6 +344,8 @@ def _upper_log_a90(
 
 def _crossing(excess, level: float, direction: float) -> float:
     """Logit away from the maximum at which the likelihood has fallen as far as allowed."""
+    from scipy import optimize
+
     step = 0.25
     while excess(level + direction * step) <= 0:
         step *= 2

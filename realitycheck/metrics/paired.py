@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from realitycheck.metrics.classification import Confusion, f_beta
 
@@ -40,13 +41,12 @@ def exact_mcnemar(n_only_first: int, n_only_second: int) -> float:
     Raises:
         ValueError: If a count is negative.
     """
-    from scipy.stats import binomtest
-
     if min(n_only_first, n_only_second) < 0:
         raise ValueError(f"counts cannot be negative, but got {n_only_first} and {n_only_second}")
-    if n_only_first + n_only_second == 0:
+    n = n_only_first + n_only_second
+    if n == 0:
         return 1.0
-    return float(binomtest(n_only_first, n_only_first + n_only_second, 0.5).pvalue)
+    return min(1.0, 2 * float(special.bdtr(min(n_only_first, n_only_second), n, 0.5)))
 
 
 def paired_permutation(

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realitycheck.models.clip.model import SCENE_TEMPLATES
+from realitycheck.models.clip.sizes import SCENE_TEMPLATES
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from realitycheck.core.words import object_name
 from realitycheck.models.checkpoints.known import SHIPPED_FOLDER, network_files
-from realitycheck.models.clip.model import known_sizes
-from realitycheck.models.grounding_dino.model import MAX_TOKENS
+from realitycheck.models.clip.sizes import known_sizes
+from realitycheck.models.grounding_dino.captions import MAX_TOKENS
 from realitycheck.models.tokens import BertWords, n_clip_tokens
 from realitycheck.settings.run import Settings
 

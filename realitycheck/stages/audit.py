@@ -165,10 +165,11 @@ def label_by_size(manifest: pd.DataFrame) -> Finding:
     lost = (guess != is_nok) & (common == is_nok)
     is_told = False
     if won.sum() > lost.sum():
-        from scipy.stats import binomtest
+        from scipy.special import bdtrc
 
-        test = binomtest(int(won.sum()), int(won.sum() + lost.sum()), alternative="greater")
-        is_told = test.pvalue < _MAX_P_VALUE or _is_parted(manifest, facts)
+        n = int(won.sum() + lost.sum())
+        p_value = float(bdtrc(int(won.sum()) - 1, n, 0.5))
+        is_told = p_value < _MAX_P_VALUE or _is_parted(manifest, facts)
     if not is_told:
         return NOTHING
     first = manifest[won].iloc[0]

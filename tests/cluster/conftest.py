@@ -20,7 +20,12 @@ _shared = importlib.util.spec_from_file_location(
 )
 workflow_runs = importlib.util.module_from_spec(_shared)
 _shared.loader.exec_module(workflow_runs)
-finished_run, run = workflow_runs.finished_run, workflow_runs.run
+shared_base, code = workflow_runs.shared_base, workflow_runs.code
+made_once, finished_run, run = (
+    workflow_runs.made_once,
+    workflow_runs.finished_run,
+    workflow_runs.run,
+)
 
 N_GPUS = 2
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")

@@ -7,6 +7,8 @@ as it is meanwhile.
 
 import collections
 import copy
+import functools
+import json
 import os
 import re
 import shutil
@@ -41,6 +43,16 @@ WORKFLOW = (
 )
 #: Rules without a job of their own.
 TARGETS = ("all", "tables", "figures", "exports", "detections")
+#: Python's start for jobs whose imports are noted, in the folder `imports` beside their run.
+RECORDER = Path(__file__).with_name("recorder")
+#: What takes long to import.
+LARGE = {
+    *("groundingdino", "jinja2", "matplotlib", "open_clip", "scipy.optimize", "scipy.stats"),
+    *("segment_anything", "sklearn", "statsmodels", "sympy", "timm", "torch", "torchvision"),
+    *("torch._dynamo", "torch.distributed.tensor", "transformers"),
+}
+#: Scripts that have no use for tables.
+WITHOUT_TABLES = {"fetch_weights", "generate_dataset"}
 N_SHARDS = 2
 PART_SIZE = (96, 80)
 
@@ -115,25 +127,30 @@ class WorkflowRun:
         return WorkflowRun(folder, code or self.code, copy.deepcopy(self.settings))
 
     def command(self, *arguments, cores=1):
+        return [sys.executable, "-m", "snakemake", *self.arguments(*arguments, cores=cores)]
+
+    def arguments(self, *arguments, cores=1):
+        """Write the settings, and return the arguments of a run with them."""
         text = yaml.safe_dump(self.settings, sort_keys=False)
         (self.folder / "settings.yaml").write_text(text, encoding="utf-8")
-        entry = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "Snakefile")]
         pace = [] if cores is None else ["--cores", str(cores)]
-        return [*entry, "--configfile", "settings.yaml", *pace, *arguments]
+        snakefile = ["--snakefile", str(self.code / "Snakefile")]
+        return [*snakefile, "--configfile", "settings.yaml", *pace, *arguments]
 
-    def snakemake(self, *arguments, cores=1):
+    def snakemake(self, *arguments, cores=1, **environment):
         """Run Snakemake, whatever comes of it; its stderr ends up in stdout."""
-        return subprocess.run(
-            self.command(*arguments, cores=cores),
-            cwd=self.folder,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        said = self.folder.parent / f"{self.folder.name}-said.txt"
+        order = {
+            "arguments": self.arguments(*arguments, cores=cores),
+            "folder": str(self.folder),
+            "environment": {**_environment(), **environment},
+            "said": str(said),
+        }
+        starter = _starter()
+        print(json.dumps(order), file=starter.stdin, flush=True)
+        returncode = int(starter.stdout.readline())
+        text = said.read_text(encoding="utf-8", errors="replace")
+        return subprocess.CompletedProcess(order["arguments"], returncode, text)
 
     def finish(self, *arguments, cores=1):
         """Run to the end and return what was said."""
@@ -194,6 +211,30 @@ class WorkflowRun:
         text = self.record()
         found = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", text, re.MULTILINE)
         return dict(collections.Counter(name for name in found if name not in TARGETS))
+
+    def surplus_imports(self, may_import):
+        """Large packages that the jobs of a run made once imported beside those they may.
+
+        Args:
+            may_import: Sets of packages by a job's name: the beginning of its script's, and its
+                encoder or method where they differ. All other jobs may import none of them.
+
+        Returns:
+            Script, encoder or method, and packages of each job with a surplus; names of all jobs.
+        """
+        surplus, seen = [], set()
+        for path in (self.folder.parent / "imports").iterdir():
+            job = json.loads(path.read_text(encoding="utf-8"))
+            script, of = job["script"], job["of"]
+            named = (name.split() for name in may_import)
+            fitting = (f for f in named if script.startswith(f[0]) and f[1:] in ([], [of]))
+            name = " ".join(next(fitting, [script]))
+            seen.add(name)
+            imported = {*job["modules"], *(each.partition(".")[0] for each in job["modules"])}
+            large = LARGE | ({"pandas"} if script in WITHOUT_TABLES else set())
+            if found := imported & large - may_import.get(name, set()):
+                surplus.append((script, of, sorted(found)))
+        return surplus, seen
 
     def encodings(self):
         """Entries of the store of a run, by path, with their time of change."""
@@ -259,6 +300,18 @@ class WorkflowRun:
         return None
 
 
+@functools.cache
+def _starter():
+    """Process of this worker that has Snakemake imported; ends with it, as its stdin does."""
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("starter.py"))],
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 def _environment():
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
     return {**kept, "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1"}
@@ -319,12 +372,25 @@ def with_networks(settings, folder):
 
 
 @pytest.fixture(scope="session")
-def new_run(tmp_path_factory):
+def shared_base(tmp_path_factory):
+    """Folder of all workers of this session."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def code(shared_base):
+    """The copy of the workflow that all workers run and none changes."""
+    with FileLock(shared_base / "code.lock"):
+        copy = shared_base / "code"
+        return copy if copy.exists() else copy_workflow(copy)
+
+
+@pytest.fixture(scope="session")
+def new_run(code):
     """Give an empty folder, settings of a test's own, and the workflow to run there."""
-    home = tmp_path_factory.mktemp("code") / "workflow"
 
     def make(folder, settings):
-        code = home if home.exists() else copy_workflow(home)
         (folder / "run").mkdir(parents=True)
         return WorkflowRun(folder / "run", code, with_networks(settings, folder / "run"))
 
@@ -332,27 +398,45 @@ def new_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory):
+def made_once(shared_base, code):
+    """Make a run that all workers share, and that none is to change."""
+
+    def make(name, settings, *targets, prepare=lambda folder: None):
+        folder, outcome = shared_base / name / "run", shared_base / name / "outcome.txt"
+        with FileLock(shared_base / f"{name}.lock"):
+            if not outcome.exists():
+                run = WorkflowRun(folder, code, with_networks(settings, folder))
+                prepare(folder)
+                noted = folder.parent / "imports"
+                noted.mkdir(exist_ok=True)
+                path = [str(RECORDER), *filter(None, [os.environ.get("PYTHONPATH")])]
+                done = run.snakemake(
+                    *targets,
+                    cores=2,
+                    REALITYCHECK_IMPORTS=str(noted),
+                    PYTHONPATH=os.pathsep.join(path),
+                )
+                said = "" if done.returncode == 0 else done.stdout
+                outcome.write_text(said, encoding="utf-8")
+            failure = outcome.read_text(encoding="utf-8")
+        if failure:
+            pytest.fail(f"{name} did not finish:\n{failure[-6000:]}", pytrace=False)
+        written = (folder / "settings.yaml").read_text(encoding="utf-8")
+        return WorkflowRun(folder, code, yaml.safe_load(written))
+
+    return make
+
+
+def _draw_parts(folder):
+    for label, names in {"OK": "abcd", "NOK": "xyz"}.items():
+        for name in names:
+            add_part(folder / "data" / "parts", label, name)
+
+
+@pytest.fixture(scope="session")
+def finished_run(made_once):
     """A finished run, shared by all workers; not to be changed: see `run`."""
-    base = tmp_path_factory.getbasetemp()
-    shared_base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    home = shared_base / "workflow"
-    with FileLock(shared_base / "workflow.lock"):
-        run = WorkflowRun(home / "run", home / "code", with_networks(SETTINGS, home / "run"))
-        outcome = home / "outcome.txt"
-        if not run.code.exists():
-            copy_workflow(run.code)
-            root = run.folder / "data" / "parts"
-            for label, names in {"OK": "abcd", "NOK": "xyz"}.items():
-                for name in names:
-                    add_part(root, label, name)
-            done = run.snakemake(cores=2)
-            said = "" if done.returncode == 0 else done.stdout
-            outcome.write_text(said, encoding="utf-8")
-        failure = outcome.read_text(encoding="utf-8")
-    if failure:
-        pytest.fail(f"the tiny run did not finish:\n{failure[-6000:]}", pytrace=False)
-    return run
+    return made_once("workflow", SETTINGS, prepare=_draw_parts)
 
 
 @pytest.fixture
@@ -373,9 +457,7 @@ def unstarted_run(finished_run, tmp_path):
 @pytest.fixture
 def run_with_own_code(finished_run, tmp_path):
     """A copy of the finished run and of the code behind it, to edit both."""
-    code = shutil.copytree(
-        finished_run.code, tmp_path / "code", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    code = shutil.copytree(finished_run.code, tmp_path / "code")
     return finished_run.copy_to(tmp_path / "run", code)
 
 

@@ -1,11 +1,13 @@
-"""Real photographs: thirty cookies, sixteen of them with masks drawn by hand."""
+"""Real photographs: cookies, the defective ones with masks drawn by hand."""
 
 import copy
 import shutil
 
 import pytest
 
-N_PHOTOGRAPHS = 30
+#: As many good ones, and as many defective ones.
+N_EACH = 6
+N_PHOTOGRAPHS = 2 * N_EACH
 
 
 @pytest.fixture
@@ -17,6 +19,10 @@ def photographs(shared, unstarted_run):
     run = unstarted_run
     shutil.rmtree(run.folder / "data")
     shutil.copytree(source, run.folder / "data" / "cookies")
+    for label in ("OK", "NOK"):
+        for path in sorted((run.folder / "data/cookies/images" / label).rglob("*.jpg"))[N_EACH:]:
+            path.unlink()
+            (run.folder / f"data/cookies/masks/cookie/{path.stem}.png").unlink(missing_ok=True)
     settings = copy.deepcopy(run.settings)
     settings["datasets"] = {"cookies": {"format": "folder", "root": "data/cookies"}}
     settings["prompts"] = {"cookies": {"crack": {"segmentation": ["crack"]}}}
@@ -31,7 +37,7 @@ def test_photographs_run_to_tables_with_a_row_for_each(photographs):
     photographs.finish("tables")
     manifest = photographs.read("manifests/cookies.parquet")
     assert len(manifest) == N_PHOTOGRAPHS
-    assert manifest["mask_path"].notna().sum() == 16
+    assert manifest["mask_path"].notna().sum() == N_EACH
     for table in (
         "aligned/cookies/transforms.parquet",
         "truth/cookies/truth.parquet",

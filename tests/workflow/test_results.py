@@ -71,6 +71,25 @@ TABLE_COLUMNS = {
 }
 
 
+#: Large packages that jobs may import, by how their script begins and by encoder or method.
+SAM = {"torch", "torchvision", "segment_anything"}
+MAY_IMPORT = {
+    "detect_boxes": {"torch", "torchvision", "groundingdino", "transformers", "timm", "jinja2"},
+    "encode sam_embeddings": SAM,
+    "segment grounded_sam": SAM,
+    "plot": {"matplotlib", "scipy.optimize"},
+    "render_report": {"jinja2", "scipy.optimize"},
+    "tabulate": {"scipy.optimize"},
+}
+
+
+def test_jobs_import_what_they_use(finished_run):
+    """Most of a small job is the start of Python, so nothing large comes without a use."""
+    surplus, seen = finished_run.surplus_imports(MAY_IMPORT)
+    assert surplus == []
+    assert seen > set(MAY_IMPORT), "all were at work, and others"
+
+
 def test_finished_run_is_up_to_date(run):
     """A run reaches its targets, and then nothing is left to do."""
     assert "Nothing to be done" in run.finish()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from realitycheck.core.imports import without_compiler
 from realitycheck.core.tensors import UNSEALED, check_tensors, seal_tensors
 from realitycheck.models.sam.inference import embedding_tensor, resized_shape, upscale_logits
 from realitycheck.models.sam.load import unfilled_parts
@@ -97,6 +98,7 @@ def make_example(
     return Example(image_id, defective.shape, target, is_known)
 
 
+@without_compiler()
 def adapt(
     sam: SamModel,
     examples: Sequence[Example],

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from realitycheck.models.grounding_dino.model import normalise_caption
+from realitycheck.models.grounding_dino.captions import normalise_caption
 
 _GENERAL_CAPTIONS = ("defect on {}", "damage on {}", "flaw on {}")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realitycheck.core.imports import without_compiler
 from realitycheck.methods.base import OutOfFold
 from realitycheck.methods.clip_zero_shot.algorithm import classify
 from realitycheck.metrics.folds import assign_folds
@@ -31,6 +32,7 @@ FIRST_WORDS = "a photo of a"
 """What the learned vectors begin as, over and over where there are more of them."""
 
 
+@without_compiler()
 def learn_context(
     model: torch.nn.Module,
     features: np.ndarray,

@@ -28,6 +28,7 @@ from realitycheck.core.prefetch import run_ahead
 from realitycheck.models.checkpoints.pickled import CheckpointError, shown
 from realitycheck.models.checkpoints.read import check_keys, check_shapes, check_size, load_state
 from realitycheck.models.checkpoints.state_dicts import kept_names
+from realitycheck.models.clip.sizes import SCENE_TEMPLATES, UNUSED, known_sizes
 from realitycheck.models.cpu_linear import faster_linears
 from realitycheck.models.precision import arithmetic
 
@@ -43,36 +44,11 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 LOGIT_SCALE = 100.0
 """Factor before the softmax: exp(logit_scale) of every released CLIP, where training capped it."""
 
-SCENE_TEMPLATES = (
-    "there is a {} in the scene.",
-    "there is the {} in the scene.",
-    "this is a {} in the scene.",
-    "this is the {} in the scene.",
-    "this is one {} in the scene.",
-)
-"""The five sentences that CLIP_Surgery adds to CLIP's 80 ImageNet templates."""
-
-EVERYDAY_SIZES = {
-    "embed_dim": 64,
-    "image_size": 224,
-    "patch_size": 16,
-    "vision_width": 128,
-    "vision_layers": 7,
-    "context_length": 77,
-    "vocab_size": 49408,
-    "text_width": 64,
-    "text_layers": 2,
-}
-"""Sizes of the variant `everyday`, which is trained on drawn scenes."""
-
 CPU_CROPS = 4
 """Images that go through the network together on a CPU: more fall out of its cache."""
 
 _CROP_THREADS = 4
 """Threads that cut and preprocess crops beside a GPU, which takes hundreds of them a second."""
-
-_UNUSED = ("transformers", "timm", "huggingface_hub")
-"""Packages with which `open_clip` builds towers, or finds weights, that no model here has."""
 
 _FILE_FACTS = ("input_resolution", "context_length", "vocab_size")
 """Integers that OpenAI's archives carry beside the weights."""
@@ -89,57 +65,10 @@ def surgery_templates() -> tuple[str, ...]:
     They are the 80 templates that CLIP's authors used for ImageNet, in their order, followed by
     `SCENE_TEMPLATES`.
     """
-    with lean_imports(without=_UNUSED):
+    with lean_imports(without=UNUSED):
         from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     return (*(template("{}") for template in OPENAI_IMAGENET_TEMPLATES), *SCENE_TEMPLATES)
-
-
-def known_sizes(variant: str | Mapping[str, int]) -> dict[str, int]:
-    """Return the sizes that a variant stands for.
-
-    Args:
-        variant: `everyday`, a model name that open_clip knows (`ViT-B-16`), or a mapping with any
-            of the keys of `EVERYDAY_SIZES`.
-
-    Returns:
-        The sizes, without unit except `image_size` and `patch_size`, which are in pixels. A mapping
-        comes back as given: sizes that it leaves out are read from the weights.
-
-    Raises:
-        ValueError: If the name or a key of the mapping is unknown, or the model is no plain ViT.
-    """
-    if isinstance(variant, Mapping):
-        unknown = sorted(set(variant) - set(EVERYDAY_SIZES))
-        if unknown:
-            raise ValueError(
-                f"CLIP variant: unknown size {unknown[0]!r} (of {len(unknown)} unknown); "
-                f"use any of {', '.join(EVERYDAY_SIZES)}"
-            )
-        return {key: int(value) for key, value in variant.items()}
-    if variant == "everyday":
-        return dict(EVERYDAY_SIZES)
-    with lean_imports(without=_UNUSED):
-        from open_clip import get_model_config
-
-    found = get_model_config(variant)
-    if not found or not isinstance(found.get("vision_cfg", {}).get("layers"), int):
-        raise ValueError(
-            "CLIP variant: expected 'everyday', a ViT of open_clip such as 'ViT-B-16', or a "
-            f"mapping of sizes, found {variant!r}"
-        )
-    vision, text = found["vision_cfg"], found["text_cfg"]
-    return {
-        "embed_dim": found["embed_dim"],
-        "image_size": vision["image_size"],
-        "patch_size": vision["patch_size"],
-        "vision_width": vision["width"],
-        "vision_layers": vision["layers"],
-        "context_length": text["context_length"],
-        "vocab_size": text["vocab_size"],
-        "text_width": text["width"],
-        "text_layers": text["layers"],
-    }
 
 
 def sizes_of(state: Mapping[str, torch.Tensor], *, path: Path | str) -> dict[str, int]:
@@ -205,7 +134,7 @@ def build_clip(sizes: Mapping[str, int]) -> torch.nn.Module:
     Raises:
         ValueError: If a width is no multiple of 64.
     """
-    with lean_imports(without=_UNUSED):
+    with lean_imports(without=UNUSED):
         from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
     for key in ("vision_width", "text_width"):
@@ -371,7 +300,7 @@ def _batches(items: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
 
 @cache
 def _tokenizer() -> Any:
-    with lean_imports(without=_UNUSED):
+    with lean_imports(without=UNUSED):
         from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()

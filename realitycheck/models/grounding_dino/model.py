@@ -27,6 +27,7 @@ from realitycheck.core.imports import lean_imports
 from realitycheck.models.checkpoints.read import check_keys, check_shapes, load_state
 from realitycheck.models.cpu_linear import faster_linears
 from realitycheck.models.grounding_dino.attention import reordered
+from realitycheck.models.grounding_dino.captions import MAX_TOKENS, normalise_caption
 from realitycheck.models.precision import arithmetic, check_precision
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 #: Mean and standard deviation of ImageNet, RGB, on the scale 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-#: Tokens of a caption beyond this are cut off by the model.
-MAX_TOKENS = 256
 #: Captions that go through encoder and decoder together on CUDA, at most.
 _CUDA_CAPTIONS = 8
 #: The released file still carries this unused buffer of an older BERT.
@@ -295,8 +294,6 @@ def build_network(
 
     folder = Path(text_encoder)
     _check_text_encoder(folder)
-    with _quiet(), lean_imports():
-        from groundingdino.models import build_model
     # The names are the package's; the values that are no dimensions are those of its Swin-T model.
     options = SimpleNamespace(
         modelname="groundingdino",
@@ -341,8 +338,11 @@ def build_network(
         sub_sentence_present=True,
         device="cpu",
     )
-    with _build_lock, _quiet(), _local_parts(dimensions, folder):
-        network = build_model(options)
+    with _build_lock, _quiet(), lean_imports():
+        from groundingdino.models import build_model
+
+        with _local_parts(dimensions, folder):
+            network = build_model(options)
     network.eval()
     return network
 
@@ -446,16 +446,6 @@ def preprocess(
     mean = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
     std = torch.tensor(IMAGENET_STD).view(3, 1, 1)
     return ((pixels - mean) / std).contiguous()
-
-
-def normalise_caption(text: str) -> str:
-    """Bring a prompt into the form the detector was trained on: lower case, ended by a full stop.
-
-    >>> normalise_caption("  Wick Hole ")
-    'wick hole.'
-    """
-    caption = text.lower().strip()
-    return caption if caption.endswith(".") else f"{caption}."
 
 
 def detect(

@@ -5,15 +5,11 @@ import sys
 
 import pytest
 
-IMPORTS = {
-    "clip": "from realitycheck.models.clip.model import surgery_templates; surgery_templates()",
-    "sam": "from realitycheck.models.sam import load, model; "
-    "load.build_parts(model.SAM_VARIANTS['everyday'])",
-    "saliency": "from realitycheck.models.saliency import build_saliency; "
-    "build_saliency('everyday', features_only=True)",
-    "grounding_dino": "from realitycheck.core.imports import lean_imports\n"
-    "with lean_imports():\n    from groundingdino.models import build_model",
-}
+DETECTOR = """
+from realitycheck.core.imports import lean_imports
+with lean_imports():
+    from groundingdino.models import build_model
+"""
 
 
 def run(code: str) -> str:
@@ -25,49 +21,36 @@ def run(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("network", IMPORTS)
-def test_packages_come_without_what_is_not_used(network):
-    code = IMPORTS[network]
-    imported = run(f"import sys\n{code}\nprint(*sys.modules, sep='\\n')").split()
-    assert {"torch", "torchvision"} <= set(imported)
-    assert not {"torch._dynamo", "sklearn", "scipy"} & set(imported)
-    assert ("transformers" in imported) == (network == "grounding_dino")
-    assert ("timm.layers" in imported) == (network in ("grounding_dino", "saliency"))
-    assert "timm.models.vision_transformer" not in imported, "timm's other architectures"
-
-
-def test_what_was_left_out_can_be_imported_afterwards():
+def test_what_was_left_out_can_be_imported_afterwards_and_what_is_there_stays():
     shown = run(
-        IMPORTS["grounding_dino"]
+        "import sys, scipy\n"
+        + DETECTOR
         + "\nimport timm; timm.create_model('resnet18')"
         + "\nimport torch._dynamo, sklearn, groundingdino.util.visualizer as visualizer\n"
+        "import torchvision.datasets, transformers\n"
         "print(torch._dynamo.explain(lambda x: x + 1)(torch.ones(2)).graph_count,"
-        " visualizer.COCOVisualizer.__name__)"
+        " visualizer.COCOVisualizer.__name__, sys.modules['scipy'] is scipy,"
+        " torchvision.datasets.ImageFolder.__name__, transformers.GPT2Config.__name__)"
     )
-    assert shown.split() == ["1", "COCOVisualizer"]
-
-
-def test_what_is_there_stays():
-    shown = run(
-        "import sklearn\n" + IMPORTS["grounding_dino"] + "\nimport sys\n"
-        "print(sys.modules['sklearn'] is sklearn)"
-    )
-    assert shown.split() == ["True"]
+    assert shown.split() == ["1", "COCOVisualizer", "True", "ImageFolder", "GPT2Config"]
 
 
 #: Packages that a job may import besides torch and its tables, by what it loads.
 HEAVY = {
-    "sam": {"segment_anything"},
-    "grounding_dino": {"groundingdino", "transformers", "requests", "sympy"},
-    "clip": {"open_clip"},
-    "saliency": {"requests"},
-    "resnet": {"requests"},
+    "sam": {"segment_anything", "torchvision"},
+    "grounding_dino": {"groundingdino", "requests", "timm", "torchvision", "transformers"},
+    "clip": {"open_clip", "torchvision"},
+    "saliency": {"requests", "timm", "torchvision"},
+    "resnet": {"requests", "timm", "torchvision"},
     "": set(),
 }
-#: All that some job of this project imports and others need not.
+#: All that some job of this project imports and others need not, and what none needs.
 LOOKED_FOR = {
     *("groundingdino", "matplotlib", "open_clip", "requests", "scipy", "segment_anything"),
-    *("sklearn", "skimage", "sympy", "transformers", "torch._dynamo", "torch._inductor"),
+    *("sklearn", "skimage", "sympy", "timm", "torchvision", "transformers", "statsmodels"),
+    *("timm.models.vision_transformer", "torchvision.models.resnet"),
+    *("torch._dynamo", "torch._inductor", "torch.distributed.tensor", "torch.onnx"),
+    "transformers.processing_utils",
 }
 
 
@@ -82,6 +65,8 @@ def test_job_of_a_network_imports_what_that_network_needs(network):
         "settings = {'variant': 'everyday', 'precision': 'float32'}\n"
         "own.load(files, settings, device='cpu')\n"
     )
+    if network == "clip":
+        load += "from realitycheck.models.clip.model import surgery_templates as t; t()\n"
     imported = run(
         "import sys\nimport realitycheck.stages.encode\n"
         "import realitycheck.encoders.registry as registry\n"
@@ -90,5 +75,7 @@ def test_job_of_a_network_imports_what_that_network_needs(network):
         + (load if network else "import realitycheck.stages.weights\n")
         + "print(*sys.modules, sep='\\n')"
     ).split()
-    assert set(imported) & LOOKED_FOR <= HEAVY[network]
+    imported = {*imported, *(name.partition(".")[0] for name in imported)}
+    assert imported & LOOKED_FOR <= HEAVY[network]
     assert ("torch" in imported) == bool(network)
+    assert ("transformers" in imported) == (network == "grounding_dino")

@@ -45,9 +45,9 @@ CONSTANTS = {
         *('= "a photo', '= "an image'),
         [("tuned_clip", "classifier")],
     ),
-    "models/clip/model.py": (
-        "_TEMPLATES = (",
-        "_TEMPLATES = ('{}',",
+    "models/clip/sizes.py": (
+        "SCENE_TEMPLATES = (",
+        "SCENE_TEMPLATES = ('{}',",
         ["realitycheck.encoders.clip"],
     ),
     "lvlm/verdict.py": ('"reasoning"', '"reasons"', ["ask_lvlm"]),

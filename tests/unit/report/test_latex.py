@@ -64,9 +64,9 @@ def test_braces_environments_and_columns_fit(sources):
         assert sorted(begun) == sorted(ended)
         (columns,) = re.findall(r"\\begin\{tabular\}\{(\w+)\}", source)
         body = source[source.index(r"\toprule") : source.index(r"\bottomrule")]
-        for line in body.splitlines():
-            if line.endswith(r"\\"):
-                assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1, line
+        for row in body.splitlines():
+            if row.endswith(r"\\"):
+                assert len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1, row
 
 
 def test_article_compiles(sources, tmp_path):

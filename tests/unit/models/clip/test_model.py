@@ -14,6 +14,7 @@ from torchvision import transforms
 from realitycheck.models.checkpoints.read import load_state
 from realitycheck.models.clip import model as clip
 from realitycheck.models.clip import surgery as clip_surgery
+from realitycheck.models.clip.sizes import EVERYDAY_SIZES
 from training import miniature_clip
 from training.miniatures import VARIANTS
 
@@ -116,7 +117,7 @@ def test_variant_is_checked_against_the_file(weights):
     with pytest.raises(ValueError, match="found 'RN50'"):
         clip.known_sizes("RN50")
     with pytest.raises(ValueError, match="multiple of 64, found 100"):
-        clip.build_clip({**clip.EVERYDAY_SIZES, "vision_width": 100})
+        clip.build_clip({**EVERYDAY_SIZES, "vision_width": 100})
 
 
 # Images
