@@ -202,11 +202,15 @@ INTERVALS: dict[str, Trial] = {
     "precision or recall, two-sided (Clopper-Pearson)": two_sided_rate,
     "escapes of a line": of_line("escapes", lambda s, o: 10 * s),
     "rejects of a line": of_line("rejects", lambda s, o: 10 * (1 - s) + 990 * o),
+    "good rejects of a line": of_line("good_rejects", lambda s, o: 990 * o),
     "share of a line's rejects that are defective": of_line(
         "ppv", lambda s, o: (1 - s) / ((1 - s) + 99 * o)
     ),
     "share of a line's passes that are good": of_line(
         "npv", lambda s, o: 99 * (1 - o) / (99 * (1 - o) + s)
+    ),
+    "cost of a line that throws rejects away": of_line(
+        "cost_alone", lambda s, o: 10 + 1000 * s + 5 * 990 * o
     ),
     "cost of a line whose rejects people check": of_line(
         "cost_checked", lambda s, o: 10 + 1000 * s + 0.5 * (10 * (1 - s) + 990 * o)

@@ -230,7 +230,9 @@ def _value(field: Mapping[str, Any], schema: Mapping[str, Any], *, page: str = "
         return " or ".join(dict.fromkeys(shown))
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[1]
-        return f"[{_words(name)}]({page}#{_anchor(name)})"
+        words = _words(name)
+        is_on_top = schema["properties"].get(words, {}).get("$ref") == field["$ref"]
+        return f"[{words}]({page}#{words if is_on_top else _anchor(name)})"
     if "enum" in field:
         return ", ".join(f"`{entry}`" for entry in field["enum"])
     if "const" in field:

@@ -30,7 +30,8 @@ def run(order):
     for ours, theirs in ((nothing, 0), (said, 1), (said, 2)):
         os.dup2(ours, theirs)
     sys.argv = ["snakemake", *order["arguments"]]
-    sys.path[0] = order["folder"]
+    added = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    sys.path[:1] = [order["folder"], *added]
     runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
 
 

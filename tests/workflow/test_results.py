@@ -74,7 +74,10 @@ TABLE_COLUMNS = {
 #: Large packages that jobs may import, by how their script begins and by encoder or method.
 SAM = {"torch", "torchvision", "segment_anything"}
 MAY_IMPORT = {
-    "detect_boxes": {"torch", "torchvision", "groundingdino", "transformers", "timm", "jinja2"},
+    "detect_boxes": {
+        *("torch", "torchvision", "groundingdino", "transformers", "timm", "jinja2"),
+        "sympy",  # by torch's check of a mask for attention
+    },
     "encode sam_embeddings": SAM,
     "segment grounded_sam": SAM,
     "plot": {"matplotlib", "scipy.optimize"},

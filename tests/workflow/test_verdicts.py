@@ -55,6 +55,7 @@ SETTINGS = {
 FOLDS = {"sklearn", "scipy.stats", "scipy.optimize"}
 #: Large packages that jobs may import, by how their script begins and by encoder or method.
 MAY_IMPORT = {
+    "audit_dataset": FOLDS,
     "encode clip_features": {"torch", "torchvision", "open_clip"},
     "encode resnet_features": {"torch", "torchvision", "timm"},
     "classify clip_zero_shot": {"torch", "torchvision", "open_clip"},

@@ -11,7 +11,7 @@ from pydantic import (
 
 from realitycheck.methods.paths import Paths
 from realitycheck.methods.settings import Job, VariantBlock
-from realitycheck.models.grounding_dino.model import normalise_caption
+from realitycheck.models.grounding_dino.captions import normalise_caption
 from realitycheck.models.settings import DETECTION_FLOOR
 
 

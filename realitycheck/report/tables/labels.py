@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -149,7 +149,7 @@ def _values(scores: pd.DataFrame, by_area: bool) -> np.ndarray:
     return scores["score" if is_scored else "predicted_px"].to_numpy(float, na_value=np.nan)
 
 
-def _decider(row: Mapping[str, Any]) -> Any:
+def _decider(row: Mapping[str, Any]) -> Callable[[Evidence], str]:
     """The decision of counts, all else of a row being as it is."""
     known = {name: None if pd.isna(row[name]) else row[name] for name in row}
     ends = (known["defect_rate_low"], known["defect_rate_high"])

@@ -79,3 +79,13 @@ def test_job_of_a_network_imports_what_that_network_needs(network):
     assert imported & LOOKED_FOR <= HEAVY[network]
     assert ("torch" in imported) == bool(network)
     assert ("transformers" in imported) == (network == "grounding_dino")
+
+
+def test_planning_imports_neither_tables_nor_images():
+    """Every start of Snakemake plans, those on a cluster's nodes included."""
+    imported = run(
+        "import sys\nimport realitycheck.planning.checking, realitycheck.planning.encodings\n"
+        "print(*sys.modules, sep='\\n')"
+    ).split()
+    assert not {"pandas", "pyarrow", "tifffile", "imagecodecs", "torch", "cv2"} & set(imported)
+    assert "realitycheck.core.images" not in imported

@@ -1,6 +1,7 @@
 """Each kind of method is known by its folder alone."""
 
 import ast
+import re
 
 import pytest
 
@@ -50,3 +51,14 @@ def test_no_kind_is_named_outside_its_folder(repository):
                 if parts[:2] == ["realitycheck", "methods"] and set(parts[2:3]) & KINDS:
                     found.append(f"{place}:{node.lineno} imports {node.module}")
     assert found == []
+
+
+def test_rules_name_only_kinds_with_a_rule_of_their_own(repository):
+    """Rules of a family are made for every kind that there is."""
+    named = {
+        (path.name, word)
+        for path in (repository / "rules").glob("*.smk")
+        for word in re.findall(r'"(\w+)"', path.read_text(encoding="utf-8"))
+        if word in KINDS
+    }
+    assert named == {("4_segment.smk", "saa_plus"), ("5_classify.smk", "lvlm")}

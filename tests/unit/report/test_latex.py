@@ -7,12 +7,14 @@ import subprocess
 import pandas as pd
 import pytest
 
-from realitycheck.report.tables import best_of, confusion, labels, line
+from realitycheck.report.tables import best_of, confusion
 from realitycheck.report.tables.audit import audit_text
 from realitycheck.report.tables.breakdown import breakdown_text
 from realitycheck.report.tables.classification import classification_text
 from realitycheck.report.tables.comparison import comparison_text
 from realitycheck.report.tables.detection_probability import detection_texts
+from realitycheck.report.tables.labels import labels_text
+from realitycheck.report.tables.line import line_text
 from realitycheck.report.tables.readiness import readiness_text
 from realitycheck.report.tables.segmentation import segmentation_text
 from realitycheck.report.tables.study_text import study_text
@@ -44,8 +46,8 @@ def sources(sample_results, tmp_path_factory):
         *confusion.texts(tables)["confusion"],
         readiness_text(tables["readiness"]),
         *best_of.texts(tables)["best_of"],
-        *line.texts(tables)["line"],
-        *labels.texts(tables)["labels"],
+        line_text(tables["line"]),
+        labels_text(tables["labels"], tables["label_images"]),
         *detection_texts(tables["detection_probability"], tables["detection_bins"]),
         breakdown_text(tables["breakdown"]),
         comparison_text(tables["comparison"]),
