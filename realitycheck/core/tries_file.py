@@ -44,6 +44,8 @@ KINDS = (
 NOTE_NAME = "tries_seen.json"
 
 _DIGEST_LENGTH = 32
+#: Every line begins so; what begins otherwise is not ours to cut off.
+_START = b'{"before": "'
 #: How long another process may hold the file, in seconds.
 _PATIENCE_S = 60.0
 
@@ -275,6 +277,11 @@ class TriesFile:
         records: list[Record] = []
         for number, line in enumerate(lines[:-1], 1):
             records.append(self._record(number, line, records[-1].digest if records else ""))
+        if not (lines[-1].startswith(_START) or _START.startswith(lines[-1])):
+            raise TriesError(
+                f"{self.path}: expected a record of tries, found something else at its end; name "
+                "another file (evaluation.tries_file), or put a backup in its place"
+            )
         if len(records) < n_seen:
             raise TriesError(
                 f"{self.path}: {self._held(len(records))}, but {n_seen} were there before: it was "
