@@ -335,7 +335,7 @@ def _results(folder: Path, runs: list[tuple[str, str, str]]) -> Results:
         "pixel_pitch_mm": {DATASET: None},
     }
     times = pd.DataFrame(columns=[*KEYS, "seconds_per_part", "seconds_note"])
-    return Results(folder, files, facts, {"part_times": lambda: times})
+    return Results(folder, files, facts, {"part_times": lambda: times, "tried": dict})
 
 
 def _write_tables(folder: Path, runs: list[tuple[str, str, str]]) -> list[str]:

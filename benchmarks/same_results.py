@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-#: Columns that tell how long something took, or which code made it.
-_UNLIKE = ("latency_s", "seconds", "duration")
+#: Columns that tell how long something took, or since when tries are counted.
+_UNLIKE = ("latency_s", "seconds", "duration", "tries_note")
 #: Folders of internal files, which a changed digest of code renames.
 _INTERNAL = ("encodings", "cache", "lvlm")
 

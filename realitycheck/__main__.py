@@ -36,6 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     plan.add_argument("--nok", type=int, help="defective parts at hand")
     plan.add_argument("--ok", type=int, help="good parts at hand")
+    confirm = commands.add_parser(
+        "confirm", help="score one chosen method on the parts that were locked away; is recorded"
+    )
+    confirm.add_argument("method", help="name of the method block")
+    confirm.add_argument("prompt", help="name of the prompt set; none: the method takes no prompt")
+    confirm.add_argument("file", help="settings file (YAML) that it was chosen under")
+    confirm.add_argument("--dataset", help="default: the one with locked parts")
+    confirm.add_argument("--cores", default="all", help="for Snakemake; default: all")
     ledger = commands.add_parser(
         "ledger", help="back up, check or export the answers of vision language models"
     )
@@ -66,9 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _ledger(parsed)
     if parsed.command == "plan" and parsed.file is None:
         return _plan(parsed, None)
-    settings = _settings(parsed.file, thoroughly=parsed.command == "check")
+    settings = _settings(parsed.file, thoroughly=parsed.command in ("check", "confirm"))
     if settings is None:
         return 1
+    if parsed.command == "confirm":
+        return _confirm(parsed, settings)
     if parsed.command == "plan":
         return _plan(parsed, settings)
     return (
@@ -160,6 +170,33 @@ def _ledger(asked: argparse.Namespace) -> int:
         print(f"{asked.ledger}: {fault}", file=sys.stderr)
     print(f"{asked.ledger}: {found.text()}")
     return 1 if found.faults else 0
+
+
+def _confirm(asked: argparse.Namespace, settings: Settings) -> int:
+    import subprocess
+    from pathlib import Path
+
+    from realitycheck.core.tries_file import TriesError
+    from realitycheck.planning.confirm import ConfirmError, open_for
+    from realitycheck.settings.file import read_settings_file
+
+    try:
+        found = open_for(
+            settings,
+            read_settings_file(asked.file)[0],
+            method=asked.method,
+            prompt=asked.prompt,
+            dataset=asked.dataset,
+        )
+    except (ConfirmError, TriesError) as error:
+        print(f"confirm: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(found.said), flush=True)
+    snakefile = Path(__file__).parents[1] / "Snakefile"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
+    return subprocess.run(
+        [*command, "--configfile", str(found.file), "--cores", asked.cores], check=False
+    ).returncode
 
 
 def _quote(file: str, settings: Settings) -> int:

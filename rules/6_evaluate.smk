@@ -5,6 +5,7 @@ Reads   <results>/predictions/, <results>/verdicts/, <results>/truth/; for score
 Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet, defects.parquet, pixels.parquet
         and <results>/scores/domain_gap.parquet
 
+What is scored is recorded in the file of tries before, which is no output: nothing runs again for it.
 Rules that score all runs of a data set in one job exist once for each data set, since its runs are
 its own; what is up to date stays (`update`), so that an edit costs the runs that it concerns.
 """
@@ -26,6 +27,7 @@ for scored in cfg.datasets:
         input:
             checked=ancient(checked_inputs),
             manifest=ancient("<results>/manifests/{dataset}.parquet"),
+            references=ancient("<results>/manifests/{dataset}/references.parquet"),
             truth="<results>/truth/{dataset}/truth.parquet",
             masks=of_runs(f"{PREDICTIONS}/masks.parquet", scored, plan.mask_runs()),
         output:
@@ -50,6 +52,7 @@ for scored in cfg.datasets:
         params:
             what="masks",
             given=["manifest", "truth", "masks"],
+            tries=tries_among(cfg.mask_runs()),
             ignore_border=cfg.datasets[scored].ignore_border,
             defects={
                 "min_covered_share": cfg.evaluation.min_covered_share,
@@ -69,6 +72,7 @@ for scored in cfg.datasets:
         input:
             checked=ancient(checked_inputs),
             manifest=ancient("<results>/manifests/{dataset}.parquet"),
+            references=ancient("<results>/manifests/{dataset}/references.parquet"),
             labels=of_runs(f"{VERDICTS}/labels.parquet", scored, plan.verdict_runs()),
         output:
             scores=update_each(
@@ -89,6 +93,7 @@ for scored in cfg.datasets:
         params:
             what="labels",
             given=["manifest", "labels"],
+            tries=tries_among(cfg.verdict_runs()),
             labels=labels_digest,
             code=source_digest("realitycheck.stages.score_runs"),
         message:
@@ -104,6 +109,9 @@ for judged in dict.fromkeys(dataset for dataset, _, _ in plan.area_runs()):
         name:
             f"score_areas_{judged}"
         input:
+            checked=ancient(checked_inputs),
+            manifest=ancient("<results>/manifests/{dataset}.parquet"),
+            references=ancient("<results>/manifests/{dataset}/references.parquet"),
             scores=of_runs(f"{SCORES}/images.parquet", judged, cfg.mask_runs()),
         output:
             scores=update_each(
@@ -124,6 +132,7 @@ for judged in dict.fromkeys(dataset for dataset, _, _ in plan.area_runs()):
         params:
             what="areas",
             given=["scores"],
+            tries=tries_among(plan.area_runs()),
             max_overkill_rate=cfg.requirements.max_overkill_rate,
             seed=cfg.evaluation.seed,
             code=source_digest("realitycheck.stages.score_runs"),

@@ -29,6 +29,7 @@ from realitycheck.core.constants import (
 from realitycheck.core import snakemake_patch
 from realitycheck.core.one_run import NoLocksError, ResultsInUse, check_owner, claim
 from realitycheck.planning.plan import Plan
+from realitycheck.planning.tries import locked_of, tries_of, tries_settings
 from realitycheck.report.figures.registry import FIGURES
 from realitycheck.report.tables.registry import TABLES, table_files
 from realitycheck.core.provenance import is_training, shard_names, source_digest
@@ -253,6 +254,15 @@ def labels_digest(wildcards):
     return plan.images_digest(wildcards.dataset, "labels")
 
 
+def tries_among(runs):
+    """Params function: what a job needs to record those of some runs that it scores."""
+
+    def tries(wildcards):
+        return tries_settings(plan, wildcards.dataset, runs)
+
+    return tries
+
+
 def images_digests(wildcards):
     """Digest of the images of each data set."""
     return {dataset: plan.images_digest(dataset, "images") for dataset in cfg.datasets}
@@ -279,7 +289,8 @@ def table_mb(runs):
 def report_files(wildcards):
     """Files that tables, figures and the page read; those that digests stand for are ancient."""
     files = plan.report_files()
-    return files | {name: ancient(files[name]) for name in ("manifests", "findings")}
+    digested = ("manifests", "references", "findings")
+    return files | {name: ancient(files[name]) for name in digested}
 
 
 def more_each_time(first):

@@ -40,7 +40,12 @@ KINDS = (
 )
 """What a line can record."""
 
+#: In a folder of results: how far they have seen the file.
+NOTE_NAME = "tries_seen.json"
+
 _DIGEST_LENGTH = 32
+#: Every line begins so; what begins otherwise is not ours to cut off.
+_START = b'{"before": "'
 #: How long another process may hold the file, in seconds.
 _PATIENCE_S = 60.0
 
@@ -127,6 +132,9 @@ class Count:
         family: Digests of the tries that were named before any was scored; empty: none were.
         family_date: When they were named.
         family_digest: Digest of the record that names them.
+        n_locked: Parts of the data set that are locked away.
+        opened: Every opening of them: when, and by which settings.
+        is_opened: Whether it is they that the count is of.
     """
 
     n_scored: int = 0
@@ -136,6 +144,9 @@ class Count:
     family: frozenset[str] = frozenset()
     family_date: str | None = None
     family_digest: str | None = None
+    n_locked: int = 0
+    opened: tuple[tuple[str, str], ...] = ()
+    is_opened: bool = False
 
     @property
     def n_tries(self) -> int:
@@ -148,22 +159,78 @@ class Count:
 
     def words(self) -> str:
         """Say it in one sentence."""
-        if self.since is None:
+        if not (self.since or self.n_tries):
             return "Tries are not counted yet."
-        told = f"{self.n_tries} tried on these parts, counted from {self.since[:10]}"
+        told = f"{self.n_tries} tried on these parts"
+        if self.since:
+            told += f", counted from {self.since[:10]}"
         if self.n_elsewhere:
             told += f", {self.n_elsewhere} of them declared as made elsewhere"
-        if self.n_before:
+        if self.family:
             told += (
-                f"; the count began anew when images or truth were edited, after {self.n_before} "
-                "tries"
+                f"; {len(self.family)} were named on {self.family_date[:10]}, before any was scored"
             )
-        return f"{told}."
+        if self.n_before:
+            tries = "one try" if self.n_before == 1 else f"{self.n_before} tries"
+            told += f"; the count began anew when images or truth were edited, after {tries}"
+        return f"{told}.{self._locked_words()}"
+
+    def _locked_words(self) -> str:
+        if not self.n_locked:
+            return ""
+        openings = ", ".join(f"on {date[:10]} by the settings {by}" for date, by in self.opened)
+        if self.is_opened:
+            return f" These {self.n_locked} parts were locked, and opened {openings}."
+        if openings:
+            return f" {self.n_locked} more parts were locked, and opened {openings}."
+        return f" {self.n_locked} more parts are locked; nothing was scored on them."
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Among how many tries the runs of a data set are judged.
+
+    Attributes:
+        count: Of all tries on its parts.
+        digests: Try of each run at hand, by method and prompt; a run that judged nothing has none.
+    """
+
+    count: Count
+    digests: Mapping[tuple[str, str], str]
+
+    def is_named(self, method: str, prompt: str) -> bool:
+        """Whether a run was named before any was scored."""
+        return self.digests.get((method, prompt)) in self.count.family
 
 
 def parts_digest(parts: Iterable[tuple[str, str]]) -> str:
     """Digest a data set's parts: each image's and each truth's digest, in any order."""
     return _digest(sorted([image, truth] for image, truth in parts))
+
+
+def read_note(path: str | Path) -> list[Seen]:
+    """Read how far someone has seen a file of tries; nothing where no note is.
+
+    Raises:
+        TriesError: If the note is damaged.
+    """
+    path = Path(path)
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return [Seen(int(told["n_records"]), str(told["digest"]))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise TriesError(
+            f"{path}: cannot be read ({error.strerror}); it says how many tries were recorded. "
+            "Make it readable"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise TriesError(
+            f"{path}: expected the number of recorded tries and the digest of the last as JSON, "
+            "found something else; put a backup in its place, or delete it if the record of tries "
+            "is known to be whole"
+        ) from error
 
 
 class TriesFile:
@@ -192,7 +259,7 @@ class TriesFile:
         Raises:
             TriesError: If the file is damaged, cut short, or another one.
         """
-        seen = [*also_seen, *self._seen()]  # before the file, which only grows
+        seen = [*also_seen, *read_note(self.seen_path)]  # before the file, which only grows
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -204,45 +271,31 @@ class TriesFile:
             ) from error
         return self._checked(content, seen)
 
-    def _seen(self) -> list[Seen]:
-        try:
-            text = self.seen_path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise TriesError(
-                f"{self.seen_path}: cannot be read ({error.strerror}); it says how many tries "
-                f"{self.path.name} held. Make it readable"
-            ) from error
-        try:
-            told = json.loads(text)
-            return [Seen(int(told["n_records"]), str(told["digest"]))]
-        except (ValueError, TypeError, KeyError) as error:
-            raise TriesError(
-                f"{self.seen_path}: expected the number of records of {self.path.name} and the "
-                "last one's digest as JSON, found something else; put a backup in its place, or "
-                f"delete it if {self.path.name} is known to be whole"
-            ) from error
-
     def _checked(self, content: bytes, seen: Sequence[Seen]) -> list[Record]:
         lines = content.split(b"\n")
         n_seen = max((each.n_records for each in seen), default=0)
         records: list[Record] = []
         for number, line in enumerate(lines[:-1], 1):
             records.append(self._record(number, line, records[-1].digest if records else ""))
+        if not (lines[-1].startswith(_START) or _START.startswith(lines[-1])):
+            raise TriesError(
+                f"{self.path}: expected a record of tries, found something else at its end; name "
+                "another file (evaluation.tries_file), or put a backup in its place"
+            )
         if len(records) < n_seen:
             raise TriesError(
                 f"{self.path}: {self._held(len(records))}, but {n_seen} were there before: it was "
                 "deleted, cut short or replaced, and its tries would no longer count. Put it back "
-                f"from a backup; if it is lost, delete {self.seen_path.name} and the results' note "
-                "of it, and declare the lost tries as made elsewhere"
+                f"from a backup; if it is lost, delete {self.seen_path.name} and {NOTE_NAME} in "
+                "the results, and declare the lost tries (tries_elsewhere of the data set)"
             )
         for each in seen:
             if each.n_records and records[each.n_records - 1].digest != each.digest:
                 raise TriesError(
                     f"{self.path}: record {each.n_records} is not the one that was there before: "
-                    "the file was replaced by another one. Put the former back, or name each in "
-                    "the settings of its own runs"
+                    "the file was replaced by another one. Put the former back; if another one is "
+                    f"meant from now on, delete {NOTE_NAME} in the results, and declare the "
+                    "former's tries (tries_elsewhere of the data set)"
                 )
         return records
 
@@ -381,7 +434,7 @@ class TriesFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
                 self._lock(file)
-                seen = self._seen()
+                seen = read_note(self.seen_path)
                 file.seek(0)
                 content = file.read()
                 records = self._checked(content, seen)
@@ -403,7 +456,8 @@ class TriesFile:
         except OSError as error:
             raise TriesError(
                 f"{self.path}: tries of this run cannot be recorded ({error.strerror}), so they "
-                "would not count. Make the file and its folder writable, or make room on the disk"
+                "would not count. Make the file and its folder writable, make room on the disk, or "
+                "name a file elsewhere (evaluation.tries_file)"
             ) from error
         return seen_now
 

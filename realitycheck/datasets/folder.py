@@ -31,6 +31,7 @@ from pydantic import Field, model_validator
 from realitycheck.core.constants import IMAGE_SUFFIXES, LABELS, SPLITS
 from realitycheck.core.settings import FilePath
 from realitycheck.datasets.groups import GROUPS, attach_groups, check_groups
+from realitycheck.datasets.locked import lock
 from realitycheck.datasets.mask_names import MASK_FOLDERS, image_stems, is_mask_folder
 from realitycheck.datasets.records import (
     Fault,
@@ -78,7 +79,11 @@ def list_images(root: Path, settings: Mapping[str, Any]) -> Listing:
     """List the images by a block's settings; see `list_folder`."""
     split = settings["split"]
     return list_folder(
-        root, split=split["kind"], train_fraction=split["train_fraction"], seed=split["seed"]
+        root,
+        split=split["kind"],
+        train_fraction=split["train_fraction"],
+        confirm_fraction=split.get("confirm_fraction", 0.0),
+        seed=split["seed"],
     )
 
 
@@ -102,7 +107,12 @@ class _Found:
 
 
 def list_folder(
-    root: Path, *, split: str = "all", train_fraction: float = 0.0, seed: int = 0
+    root: Path,
+    *,
+    split: str = "all",
+    train_fraction: float = 0.0,
+    confirm_fraction: float = 0.0,
+    seed: int = 0,
 ) -> Listing:
     """List the images of a folder; the module says which layouts.
 
@@ -116,7 +126,8 @@ def list_folder(
         train_fraction: Share, 0 up to but without 1, of each category's good test images that
             become train. A group (`groups.csv`) is moved as a whole, and stays if one of its
             images is NOK or it spans categories.
-        seed: Of that draw.
+        confirm_fraction: Share that is locked before, see `realitycheck.datasets.locked`.
+        seed: Of both draws.
 
     Returns:
         Records and faults. Ids are `category/[train|test/]OK|NOK/[defect_type/]stem`.
@@ -151,7 +162,8 @@ def list_folder(
     read = {}
     if groups:
         records, read[groups] = attach_groups(root, base, records, faults, groups)
-    records = _draw_train(with_unique_ids(records), train_fraction, seed)
+    records = lock(with_unique_ids(records), fraction=confirm_fraction, seed=seed)
+    records = _draw_train(records, train_fraction, seed)
     _check_categories(records, faults)
     if groups:
         check_groups(groups, records, faults)

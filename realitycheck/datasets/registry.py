@@ -26,6 +26,7 @@ from pydantic import Field
 
 from realitycheck.core.registry import Registry, RegistryError
 from realitycheck.datasets.contents import take_stock
+from realitycheck.datasets.locked import lock, opened
 from realitycheck.datasets.records import Listing
 from realitycheck.datasets.settings import DatasetBlock
 
@@ -84,4 +85,10 @@ def list_records(settings: Mapping[str, Any], *, ours: Iterable[Path] = ()) -> L
     """
     root = Path(settings["root"])
     listing = FORMATS.open(settings["format"]).list_images(root, settings)
-    return take_stock(root, listing, ours=ours)
+    split = settings["split"]
+    fraction = split.get("confirm_fraction", 0.0)
+    listing = listing._replace(
+        records=lock(listing.records, fraction=fraction, seed=split.get("seed", 0))
+    )
+    listing = take_stock(root, listing, ours=ours)
+    return listing._replace(records=opened(listing.records)) if split.get("opened") else listing

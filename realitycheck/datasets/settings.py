@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -85,6 +85,24 @@ class SplitSettings(Strict):
     train_fraction: float = Field(
         0.0, ge=0.0, lt=1.0, description="share of good images kept for training (folder, all)"
     )
+    confirm_fraction: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of the parts that is locked away, and scored by `realitycheck confirm` "
+        "alone; views of one part stay together",
+    )
+    opened: bool = Field(
+        False,
+        description="set by `realitycheck confirm`, which records it: the locked parts are scored, "
+        "in place of the others",
+    )
+
+    @model_validator(mode="after")
+    def _check_lock(self) -> SplitSettings:
+        if self.opened and not self.confirm_fraction:
+            raise ValueError("opened needs locked parts; remove it, or set confirm_fraction")
+        return self
 
 
 class LineCostSettings(Strict):
@@ -197,6 +215,17 @@ class DatasetBlock(Strict):
         description="how masks lie on images with an EXIF orientation that they lack. shown: on "
         "the image as viewers show it; stored: on its pixels as they are stored; auto: as sizes "
         "tell, else a fault",
+    )
+
+    preregistered: bool = Field(
+        False,
+        description="all methods and prompts of this data set were fixed before any was scored, "
+        "and share the error among themselves only. Recorded with its date when the first is "
+        "scored, and refused after that",
+    )
+    tries_elsewhere: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="tries on the same parts that tries_file did not see: {why or where: how many}",
     )
 
     #: Whether the images are fetched, or drawn; if neither, the user's folder must be there.

@@ -214,6 +214,10 @@ class MethodBlock(Strict):
         """
         return self.plain()
 
+    def tried(self, *, is_aligned: bool) -> dict[str, Any]:
+        """What of the block its answers depend on: another value is another try."""
+        return self.plain_for(is_aligned=is_aligned)
+
     def inputs(self, paths: Paths) -> dict[str, str | list[str]]:
         """Files that the method's masks, scores and views, or its verdicts, are made from.
 

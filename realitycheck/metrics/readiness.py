@@ -148,6 +148,7 @@ def decide(
     confidence: float = 0.95,
     n_tries: int = 1,
     n_sharing: int | None = None,
+    among: str = "tried on these parts",
 ) -> Decision:
     """Decide whether a method is fit for a product.
 
@@ -171,6 +172,7 @@ def decide(
         confidence: That no try is wrongly found fit; of each lower bound alone.
         n_tries: How many were tried on these parts, for the sentence.
         n_sharing: How many of them share the error (`realitycheck.metrics.tries`); None: all.
+        among: What these tries are, after their number.
 
     Returns:
         The decision. Numbers of further parts assume that the observed rates, with unanswered parts
@@ -182,8 +184,8 @@ def decide(
     decision = _name(e, s)
     recheck = (e.n_nok - e.missed + e.overkill_wrong) / e.n_parts if e.n_parts else math.nan
     reasons, more_nok, more_ok = _reasons(decision, e, r, s, confidence, upper)
-    if n_tries > 1:
-        told = f"it is one of {n_tries} tried on these parts"
+    if n_tries > 1 and e.n_unanswered < e.n_parts:
+        told = f"it is one of {n_tries} {among}"
         if decision != "not_ready":
             told += f", and at {_confidence(confidence)} confidence none is wrongly found fit"
         reasons.append(told)
@@ -208,27 +210,31 @@ def decide_all(
     *,
     n_tries: int,
     confidence: float = 0.95,
+    among: str = "tried on these parts",
 ) -> list[tuple[Decision, Decision]]:
     """Decide for methods that were tried on the same parts, each alone and among all tries.
 
     Args:
         evidence: Of each method, K of them.
         requirements: The limits.
-        n_tries: Everything that was ever tried on these parts, K or more.
+        n_tries: Everything that was ever tried on these parts; those of the K that judged nothing
+            are no tries, all others are among them.
         confidence: Alone: of each bound. Among all: that no try is wrongly found fit.
+        among: What these tries are, for the sentence.
 
     Returns:
         For each method the decision alone and the one among all tries, which is the one to use.
 
     Raises:
-        ValueError: If `n_tries` is below K.
+        ValueError: If `n_tries` is below the number of those that judged.
     """
+    judged = [e for e in evidence if e.n_unanswered < e.n_parts]
     n_sharing = int(
         n_unproven(
-            [e.slip_wrong for e in evidence],
-            [e.n_nok for e in evidence],
-            [e.overkill_wrong for e in evidence],
-            [e.n_ok for e in evidence],
+            [e.slip_wrong for e in judged],
+            [e.n_nok for e in judged],
+            [e.overkill_wrong for e in judged],
+            [e.n_ok for e in judged],
             max_slip_rate=requirements.max_slip_rate,
             max_overkill_rate=requirements.max_overkill_rate,
             n_tries=n_tries,
@@ -238,7 +244,14 @@ def decide_all(
     return [
         (
             decide(e, requirements, confidence=confidence),
-            decide(e, requirements, confidence=confidence, n_tries=n_tries, n_sharing=n_sharing),
+            decide(
+                e,
+                requirements,
+                confidence=confidence,
+                n_tries=n_tries,
+                n_sharing=n_sharing,
+                among=among,
+            ),
         )
         for e in evidence
     ]

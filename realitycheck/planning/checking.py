@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from realitycheck.core.files import unwritable
 from realitycheck.core.settings import SettingsError
+from realitycheck.core.tries_file import NOTE_NAME, TriesError, TriesFile, read_note
 from realitycheck.datasets.registry import FORMATS, list_records
 from realitycheck.datasets.settings import unknown_category
 from realitycheck.methods.registry import known_prompts
@@ -81,6 +82,7 @@ def further_faults(settings: Settings, folder: Path) -> list[str]:
     """
     categories = {name: _categories(settings, name, folder) for name in settings.datasets}
     faults = list(_results_faults(settings.results_dir, folder))
+    faults += _tries_faults(settings, folder)
     for name in settings.datasets:
         faults += _dataset_faults(settings, name, categories[name], folder)
     for dataset, prompts in settings.prompts.items():
@@ -178,6 +180,26 @@ def _results_faults(results_dir: str, folder: Path) -> Iterator[str]:
         yield f"results_dir: {results_dir!r} {what}, expected a plain folder; name another"
     elif why := unwritable(folder / results_dir):
         yield f"results_dir: {why}; name a folder that can be written"
+
+
+def _tries_faults(settings: Settings, folder: Path) -> Iterator[str]:
+    """What is wrong with the file of tries before anything is added to it."""
+    name, key = settings.evaluation.tries_file, "evaluation.tries_file"
+    path, results = folder / name, folder / settings.results_dir
+    if path.is_dir():
+        yield f"{key}: {name} is a folder, expected a file; name a file in it"
+    elif path.resolve().is_relative_to(results.resolve()):
+        yield (
+            f"{key}: {name} lies inside results_dir, with which it would be deleted and its tries "
+            "no longer count; name a file beside it"
+        )
+    elif not path.exists() and (why := unwritable(path.parent)):
+        yield f"{key}: {why}; name a file in a folder that can be written"
+    else:
+        try:
+            TriesFile(path).read(*read_note(results / NOTE_NAME))
+        except TriesError as error:
+            yield f"{key}: {error}"
 
 
 def _dataset_faults(

@@ -7,6 +7,7 @@ plans anew.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from realitycheck.core.provenance import digest_of, recorded, shard_digest, stat_signature
 from realitycheck.datasets.inventory import inventory
@@ -58,6 +59,12 @@ class Facts:
         """Digest of the checked files of each network."""
         records = {name: recorded(self.results / "weights" / f"{name}.json") for name in networks}
         return {name: str(record.get("digest", UNKNOWN)) for name, record in records.items()}
+
+    def locked(self, dataset: str) -> dict[str, Any]:
+        """Numbers and digest of the locked parts; nothing where there are none."""
+        path = self.results / "manifests" / dataset / "digests.json"
+        found = recorded(path).get("locked", {})
+        return found if found.get("n_ok") or found.get("n_nok") else {}
 
     def n_images(self, dataset: str, split: str = "test") -> int:
         """Number of images in the manifest; 0 before it is written."""

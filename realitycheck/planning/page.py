@@ -61,6 +61,7 @@ class ReportPlan(Facts):
             "defects": self.paths(f"{results}/scores/{run}/defects.parquet", settings.mask_runs()),
             "pixels": self.paths(f"{results}/scores/{run}/pixels.parquet", settings.map_runs()),
             "manifests": of_datasets("manifests/{dataset}.parquet"),
+            "references": of_datasets("manifests/{dataset}/references.parquet"),
             "findings": of_datasets("manifests/{dataset}/audit.parquet"),
             "transforms": of_datasets("aligned/{dataset}/transforms.parquet"),
             "truth": of_datasets("truth/{dataset}/truth.parquet"),
@@ -79,6 +80,12 @@ class ReportPlan(Facts):
             "evaluation": settings.evaluation.statistics(),
             "detection": settings.evaluation.detection(),
             "requirements": settings.requirements.limits(),
+            "tries": {
+                "file": settings.evaluation.tries_file,
+                "elsewhere": {
+                    name: block.tries_elsewhere for name, block in settings.datasets.items()
+                },
+            },
             "lines": {name: settings.line_of(name) for name in settings.datasets},
             "pixel_pitch_mm": {
                 name: block.pixel_pitch_mm for name, block in settings.datasets.items()

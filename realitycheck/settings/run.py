@@ -69,6 +69,13 @@ class EvaluationSettings(Strict):
         "at most requirements.max_overkill_rate of them are rejected",
     )
 
+    tries_file: FilePath = Field(
+        "ledger/tries.jsonl",
+        min_length=1,
+        description="everything ever tried, by which decisions are proven; only ever added to, "
+        "never deleted by a run, shared by several results or users. Not inside results_dir",
+    )
+
     min_covered_share: float = Field(
         0.1, gt=0, le=1, description="share of a defect's area that must be predicted to find it"
     )
@@ -254,6 +261,8 @@ class Settings(Strict):
                 settings["split"] = {**settings["split"], "kind": "all"}
         else:
             settings |= block.listing_settings()
+        if block.split.opened:
+            settings["tries_file"] = self.evaluation.tries_file
         named = {
             f"datasets.{dataset}.{key}": sorted(getattr(block, key))
             for key in ("reference", "object_name")

@@ -20,8 +20,10 @@ from realitycheck.core.provenance import bucket_digests, digest_of, read_record
 from realitycheck.core.schemas import INVENTORY, MANIFEST, REFERENCES
 from realitycheck.core.tables import write_table
 from realitycheck.core.terminal import say
+from realitycheck.core.tries_file import TriesError, TriesFile, openings
 from realitycheck.datasets.ingest import check_records
 from realitycheck.datasets.inventory_table import describe, inventory_table
+from realitycheck.datasets.locked import LOCKED, lock_faults, locked_parts
 from realitycheck.datasets.records import DatasetError, Fault
 from realitycheck.datasets.registry import list_records
 
@@ -68,6 +70,15 @@ def prepare_dataset(
     root = Path(settings["root"])
     results = Path(manifest_path).parents[1]
     listing = list_records(settings, ours=[results])
+    split = settings["split"]
+    if split.get("opened"):
+        locked = locked_parts([each for each in listing.records if each.split == "test"])
+        _check_opened(dataset, locked["parts"], settings["tries_file"])
+    else:  # what is locked is digested, and not decoded
+        locked = locked_parts([each for each in listing.records if each.split == LOCKED])
+        listing = listing._replace(
+            records=[each for each in listing.records if each.split != LOCKED]
+        )
     with counting(f"{dataset}: images checked") as count:
         table, faults = check_records(
             listing.records,
@@ -84,6 +95,11 @@ def prepare_dataset(
             progress=count,
         )
     faults += _settings_faults(table, settings)
+    if not split.get("opened"):
+        digests = dict(zip(table["sha256"], table["image_path"], strict=True))
+        faults += lock_faults(
+            locked, digests, fraction=split.get("confirm_fraction", 0.0), root=root
+        )
     if faults:
         raise DatasetError(faults, dataset=dataset)
     table = table.assign(dataset=dataset)
@@ -103,9 +119,20 @@ def prepare_dataset(
         "trigger": trigger,
         "signature": signature,
         "counts": {"test": len(scored), "train": len(train)},
+        "locked": {name: locked[name] for name in ("n_ok", "n_nok", "parts")},
         **manifest_digests(scored, train, references),
     }
     write_text(json.dumps(digests, indent=1, sort_keys=True), digests_path)
+
+
+def _check_opened(dataset: str, parts: str, tries_file: str) -> None:
+    """Refuse to look at locked parts that nobody has recorded as opened."""
+    if not openings(TriesFile(tries_file).read(), parts):
+        raise TriesError(
+            f"datasets.{dataset}.split.opened: the locked parts are opened by the command "
+            "`realitycheck confirm` alone, which records it, and nothing is recorded of them; "
+            "remove the key, and use the command"
+        )
 
 
 def manifest_digests(

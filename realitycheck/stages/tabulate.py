@@ -14,12 +14,14 @@ from realitycheck.core.constants import AREA_SUFFIX
 from realitycheck.core.job import run_facts
 from realitycheck.core.parquet import read_frame
 from realitycheck.core.schemas import MANIFEST
+from realitycheck.core.tries_file import NOTE_NAME, Tried
 from realitycheck.methods.registry import detector_captions
 from realitycheck.report.results import KEYS, Results, Run
 from realitycheck.report.tables.base import weights_notes
 from realitycheck.report.tables.registry import open_table
 from realitycheck.report.text import write_report_table
 from realitycheck.stages.timing import part_time
+from realitycheck.stages.tries import tried_so_far
 
 log = logging.getLogger("realitycheck")
 
@@ -59,7 +61,12 @@ def _write_table(results: Results, name: str, *, code: str) -> None:
 
 
 def results_of(
-    folder: Path, files: Mapping[str, Sequence[str | Path]], facts: Mapping[str, Any]
+    folder: Path,
+    files: Mapping[str, Sequence[str | Path]],
+    facts: Mapping[str, Any],
+    *,
+    tries: Mapping[str, Sequence[Mapping[str, Any]]],
+    locked: Mapping[str, Mapping[str, Any]],
 ) -> Results:
     """Give tables what a run left, with what only this stage finds out: times and captions.
 
@@ -67,6 +74,8 @@ def results_of(
         folder: Folder of all results.
         files: Files by kind.
         facts: What the settings say; see `Results`.
+        tries: Runs of each data set, as `realitycheck.planning.tries.tries_of` gives them.
+        locked: Locked parts of data sets that have some; see `tried_so_far`.
     """
     results = Results(folder, files, facts)
 
@@ -77,7 +86,20 @@ def results_of(
     def audited() -> list[dict[str, Any]]:
         return with_captions(facts["audited_runs"], results.by_dataset("manifests", MANIFEST))
 
-    return replace(results, handed={"part_times": times, "audited_runs": audited})
+    def tried() -> dict[str, Tried]:
+        table = results.table("classification")
+        judged = table.loc[table["n_answered"] > 0, KEYS].itertuples(index=False, name=None)
+        return tried_so_far(
+            tries,
+            dict(zip(results.datasets, files["manifests"], strict=True)),
+            dict(zip(results.datasets, files["references"], strict=True)),
+            judged=set(judged),
+            note=folder / NOTE_NAME,
+            locked=locked,
+            **facts["tries"],
+        )
+
+    return replace(results, handed={"part_times": times, "audited_runs": audited, "tried": tried})
 
 
 def part_times(paths: Sequence[str | Path], area_runs: Sequence[Run]) -> pd.DataFrame:

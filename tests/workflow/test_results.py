@@ -55,6 +55,7 @@ TABLE_COLUMNS = {
     "slip_rate_low slip_rate_high overkill_rate overkill_rate_low overkill_rate_high f2 f2_floor "
     "seconds_per_part cost_per_part_usd max_slip_rate max_overkill_rate max_seconds_per_part "
     "max_cost_per_part_usd recheck_share more_nok_needed more_ok_needed",
+    "best_of": "dataset quantity method prompt score shrinkage expected n_compared n_tries",
     "line": "dataset method prompt defect_rate_low defect_rate_high is_example defective "
     "defective_low defective_high escapes escapes_low escapes_high rejects",
     "labels": "dataset method prompt decision n_wrong_labels decision_then",

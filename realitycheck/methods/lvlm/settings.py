@@ -125,6 +125,12 @@ class LvlmMethod(MethodBlock):
         """The block as plain values; where its key lies, never the key."""
         return {**super().plain(), "service": self.service}
 
+    def tried(self, *, is_aligned: bool) -> dict[str, Any]:
+        """Who is asked, and how; not what it may cost, nor where keys and answers lie."""
+        names = ("service", "model", "model_revision", "parameters", "n_samples")
+        block = self.plain()
+        return {name: block[name] for name in (*names, "max_side_px", "base_url")}
+
     @property
     def model_name(self) -> str:
         """Name of the model that answers."""

@@ -24,6 +24,7 @@ from realitycheck.report.page.provenance import provenance_tables, runtime_table
 from realitycheck.report.results import KEYS
 from realitycheck.report.tables.audit import audit_findings, audit_passed
 from realitycheck.report.tables.base import Section
+from realitycheck.report.tables.best_of import best_sentence
 from realitycheck.report.tables.readiness import DECISIONS
 from realitycheck.report.tables.registry import open_table
 from realitycheck.report.tables.self_test import verdict
@@ -102,7 +103,10 @@ def render_page(
         "style": _read(STYLE),
         "program": program,
         "program_hash": _hash(program),
-        "products": _products(tables),
+        "products": [
+            product | {"best": best_sentence(tables["best_of"], product["dataset"])}
+            for product in _products(tables)
+        ],
         "states": STATES,
         "confidence": f"{100 * tables['readiness']['confidence'].iloc[0]:g}\u00a0%",
         "result_tables": [text for s in sections if s.place == "tables" for text in s.texts],
@@ -167,11 +171,13 @@ def _products(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
         n_shown = max(_N_CARDS, int((ranked["decision"] != "not_ready").sum()))
         products.append(
             {
+                "dataset": dataset,
                 "name": first["dataset_name"],
                 "n_ok": int(first["n_ok"]),
                 "n_nok": int(first["n_nok"]),
                 "answer": _answer(ranked),
                 "limits": _limits(first),
+                "tries": first["tries_note"],
                 "cards": cards[:n_shown],
                 "folded": cards[n_shown:],
             }
@@ -181,13 +187,14 @@ def _products(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
 
 def _answer(rows: pd.DataFrame) -> str:
     """Sum up the decisions of a data set in one sentence."""
-    n = len(rows)
+    n, n_tries = len(rows), int(rows["n_tries"].max())
     counts = rows["decision"].value_counts()
     what = "method" if n == 1 else "methods and prompts"
+    tried = f"tried, {n_tries} in all on these parts" if n_tries > n else "tried"
     ready = [named_run(row) for _, row in rows[rows["decision"] == "ready"].iterrows()]
     if ready:
         verb = "meets" if len(ready) == 1 else "meet"
-        return f"Yes: of {n} {what} tried, {_list(ready)} {verb} every limit."
+        return f"Yes: of {n} {what} {tried}, {_list(ready)} {verb} every limit."
     if counts.get("not_ready", 0) == n:
         which = "the one method" if n == 1 else f"none of the {n} methods and prompts"
         return f"No: {which} tried {'is not' if n == 1 else 'is'} ready."
@@ -201,7 +208,7 @@ def _answer(rows: pd.DataFrame) -> str:
         if counts.get(decision, 0):
             parts.append(f"{counts[decision]} {one if counts[decision] == 1 else more}")
     start = "Not by itself" if counts.get("assist", 0) else "Not on this evidence"
-    return f"{start}: of {n} {what} tried, none is ready; {', '.join(parts)}."
+    return f"{start}: of {n} {what} {tried}, none is ready; {', '.join(parts)}."
 
 
 def _list(names: Sequence[str]) -> str:
@@ -270,6 +277,10 @@ def _card(row: pd.Series, counts: pd.Series) -> dict[str, Any]:
         "name": row["method_name"],
         "prompt": None if row["prompt"] == NO_PROMPT else row["prompt"],
         "reason": row["reason"],
+        "alone": DECISIONS[row["decision_alone"]].word.lower()
+        if row["decision_alone"] != row["decision"]
+        else "",
+        "among": int(row["n_named_before"] if row["is_named_before"] else row["n_tries"]),
         "facts": facts,
         "note": row["note"] if pd.notna(row["note"]) else "",
         "filters": [

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from realitycheck.core.tables import BOOLEAN, INTEGER, REAL, TEXT, Schema
+from realitycheck.core.tries_file import Count, Tried
 from realitycheck.metrics.intervals import clopper_pearson
 from realitycheck.metrics.line import Rates, informedness
 from realitycheck.metrics.readiness import (
@@ -83,6 +84,9 @@ READINESS = Schema(
         ("uses_test_truth", BOOLEAN),
         ("confidence", REAL),
         ("n_tries", INTEGER),  # everything tried on the parts; the decision holds for all of it
+        ("n_named_before", INTEGER),  # tries that were named before any was scored; 0: none were
+        ("is_named_before", BOOLEAN),  # whether this is one; then the decision holds among them
+        ("tries_note", TEXT),  # how many were tried, and since when they are counted
         ("decision_alone", TEXT),  # as if this one were the only try
         ("slip_rate_high_among", REAL),  # upper bounds that decide among all tries
         ("overkill_rate_high_among", REAL),
@@ -125,6 +129,7 @@ def compute(results: Results) -> dict[str, pd.DataFrame]:
         results.handed["part_times"](),
         requirements=results.facts["requirements"],
         defect_rates={name: line["defect_rate"] for name, line in results.facts["lines"].items()},
+        tried=results.handed["tried"](),
     )
     return {"readiness": table}
 
@@ -140,7 +145,7 @@ def readiness_table(
     *,
     requirements: Mapping[str, Any],
     defect_rates: Mapping[str, Sequence[float] | None] | None = None,
-    n_tries: Mapping[str, int] | None = None,
+    tried: Mapping[str, Tried] | None = None,
 ) -> pd.DataFrame:
     """Decide for each data set, method and prompt whether it is fit for the product.
 
@@ -151,8 +156,8 @@ def readiness_table(
         requirements: The limits by name.
         defect_rates: Of the line of each data set, one share or the ends of a range; None where it
             is not known.
-        n_tries: How many were ever tried on the parts of each data set, those of the table among
-            them; None: those of the table.
+        tried: What was ever tried on the parts of each data set, the table's rows among it; None:
+            these rows, as far as they judged something.
 
     Returns:
         The table, columns of `READINESS`.
@@ -164,11 +169,11 @@ def readiness_table(
         found = own.to_dict("records")
         timed = [known.get(tuple(row[k] for k in KEYS), {}) for row in found]
         evidence = [_evidence(row, time) for row, time in zip(found, timed, strict=True)]
-        n_tried = len(found) if n_tries is None else n_tries[dataset]
         rate = (defect_rates or {}).get(dataset)
         ends = (rate[0], rate[-1]) if rate else None
         limits = Requirements(**requirements, defect_rate=ends)
-        decisions = decide_all(evidence, limits, n_tries=n_tried, confidence=found[0]["confidence"])
+        known_tries = (tried or {}).get(dataset) or _at_hand(found)
+        decisions = _decide_among(known_tries, found, evidence, limits)
         for row, time, about, (alone, among) in zip(found, timed, evidence, decisions, strict=True):
             rows.append(
                 {name: row[name] for name in READINESS.columns if name in row}
@@ -179,7 +184,10 @@ def readiness_table(
                     "recheck_share": among.recheck_share,
                     "more_nok_needed": among.more_nok_needed,
                     "more_ok_needed": among.more_ok_needed,
-                    "n_tries": n_tried,
+                    "n_tries": known_tries.count.n_tries,
+                    "n_named_before": len(known_tries.count.family),
+                    "is_named_before": known_tries.is_named(row["method"], row["prompt"]),
+                    "tries_note": known_tries.count.words(),
                     "decision_alone": alone.decision,
                     "excluded": ", ".join(among.excluded),
                     "still_open": ", ".join(among.still_open),
@@ -195,6 +203,41 @@ def readiness_table(
                 | _informedness(about, row["confidence"])
             )
     return typed_table(rows, READINESS)
+
+
+def _at_hand(rows: Sequence[Mapping[str, Any]]) -> Tried:
+    """The rows of a table as all that was tried, where nothing else is known."""
+    return Tried(Count(n_scored=sum(row["n_answered"] > 0 for row in rows)), {})
+
+
+def _decide_among(
+    tried: Tried,
+    rows: Sequence[Mapping[str, Any]],
+    evidence: Sequence[Evidence],
+    limits: Requirements,
+) -> list[tuple[Any, Any]]:
+    """Decide for each row alone and among its tries: its family where it was named, else all."""
+    count = tried.count
+    named = [tried.is_named(row["method"], row["prompt"]) for row in rows]
+    decisions: list[Any] = [None] * len(rows)
+    for is_named in set(named):
+        places = [place for place, own in enumerate(named) if own == is_named]
+        told = {"n_tries": max(1, count.n_tries)}
+        if is_named:
+            date = str(count.family_date)[:10]
+            told = {
+                "n_tries": len(count.family),
+                "among": f"named on {date}, before any was scored",
+            }
+        found = decide_all(
+            [evidence[place] for place in places],
+            limits,
+            confidence=rows[0]["confidence"],
+            **told,
+        )
+        for place, decision in zip(places, found, strict=True):
+            decisions[place] = decision
+    return decisions
 
 
 def _evidence(row: Mapping[str, Any], time: Mapping[str, Any]) -> Evidence:
@@ -312,16 +355,18 @@ def _decision(row: pd.Series) -> str:
 def _tried(table: pd.DataFrame) -> list[str]:
     """Say among how many tries the decisions hold."""
     counts = table.drop_duplicates("dataset")
-    if not (counts["n_tries"] > 1).any():
-        return []
-    tried = "; ".join(
-        f"{row['dataset_name']}: {row['n_tries']} tried" for _, row in counts.iterrows()
-    )
-    return [
-        f"{tried}. Of all that was tried on the same parts none is wrongly ready or assists at "
-        "that confidence, so each is proven at a higher one, which its reason names; bounds in "
-        "the columns, and a decision marked alone, are those of one method by itself."
+    lines = [
+        " ".join(f"{row['dataset_name']}: {row['tries_note']}" for _, row in counts.iterrows())
     ]
+    if (counts["n_tries"] > 1).any():
+        lines.append(
+            "Of all that was tried on the same parts none is wrongly ready or assists at that "
+            "confidence, so each is proven at a higher one, which its reason names; bounds in the "
+            "columns, and a decision marked alone, are those of one method by itself."
+        )
+    if table["is_named_before"].any():
+        lines.append("What was named before any was scored shares the error among itself only.")
+    return lines
 
 
 def _limits(row: pd.Series) -> str:

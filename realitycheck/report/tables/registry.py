@@ -50,6 +50,7 @@ TABLES = {
     ),
     "confusion": Table(f"{_HERE}.confusion", "Confusion counts"),
     "readiness": Table(f"{_HERE}.readiness", "Readiness"),
+    "best_of": Table(f"{_HERE}.best_of", "Best of several"),
     "line": Table(f"{_HERE}.line", "On the line"),
     "labels": Table(f"{_HERE}.labels", "Wrong labels", more_tables=("label_images",)),
     "domain_gap": Table(f"{_HERE}.domain_gap", "Domain gap", needs="domain_gap"),

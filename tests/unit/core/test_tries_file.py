@@ -147,11 +147,22 @@ def test_every_opening_of_locked_parts_is_recorded(file):
 def test_line_that_a_killed_process_left_is_removed_by_the_next(file):
     """It was never counted: what it records is scored again and then added."""
     whole = file.path.read_bytes()
-    file.path.write_bytes(whole + b'{"number": 5, "kind": "tr')
+    file.path.write_bytes(whole + file.path.read_bytes()[:25])
     assert n_tries(file) == 3
     file.add_tries([a_try("d")])
     assert n_tries(file) == 4
     assert file.path.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize("content", [b"a key", b"notes\nof mine", b'{"kind": "oth'])
+def test_file_of_something_else_is_left_alone(tmp_path, content):
+    """Named by mistake, it must not lose its last line."""
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    for use in (TriesFile(path).read, lambda: TriesFile(path).add_tries([a_try()])):
+        with pytest.raises(TriesError):
+            use()
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("n_bytes", [1, 40, 500])
@@ -236,7 +247,7 @@ def test_no_damage_gives_a_smaller_count(tmp_path_factory, data):
 def test_damaged_count_beside_the_file_is_a_fault(file, content):
     """It is the witness against a cut file."""
     file.seen_path.write_text(content)
-    with pytest.raises(TriesError, match="expected the number of records of tries.jsonl"):
+    with pytest.raises(TriesError, match="jsonl.seen: expected the number of recorded tries"):
         file.read()
 
 

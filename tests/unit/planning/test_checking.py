@@ -97,6 +97,18 @@ FAULTS = {
         "results_dir: 'results/{dataset}' holds { }, expected a plain folder",
     ),
     "results at an address": ([("results_dir", "s3://a/b")], "results_dir: 's3://a/b' is an addr"),
+    "tries inside the results": (
+        [("evaluation", {"tries_file": "results/tries.jsonl"})],
+        "evaluation.tries_file: results/tries.jsonl lies inside results_dir, with which it would",
+    ),
+    "tries are a folder": (
+        [("evaluation", {"tries_file": "."})],
+        "evaluation.tries_file: . is a folder, expected a file",
+    ),
+    "tries are another file": (
+        [("evaluation", {"tries_file": "key"})],
+        "evaluation.tries_file: ",
+    ),
     "results in a file": ([("results_dir", "key/results")], "results_dir: "),
     "results are a file": ([("results_dir", "key")], "results_dir: key is a file"),
     "root that is not there": ([("datasets.p.root", "dat")], "datasets.p.root: there is no folder"),
@@ -420,8 +432,9 @@ def test_unwritable_folders_are_a_fault(folder, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     changes = [("results_dir", "deep/er"), ("methods.ask.ledger", "deep/a.sqlite")]
     why = f"{folder} cannot be written (Read-only file system); name a f"
-    results, ledger = faults_of(*changes)
+    results, tries, ledger = faults_of(*changes)
     assert results.startswith(f"results_dir: {why}")
+    assert tries.startswith(f"evaluation.tries_file: {why}")
     assert ledger.startswith(f"methods.ask.ledger: {why}")
 
 

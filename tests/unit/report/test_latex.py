@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from realitycheck.report.tables import confusion
+from realitycheck.report.tables import best_of, confusion
 from realitycheck.report.tables.audit import audit_text
 from realitycheck.report.tables.breakdown import breakdown_text
 from realitycheck.report.tables.classification import classification_text
@@ -45,6 +45,7 @@ def sources(sample_results, tmp_path_factory):
         *(study_text(tables[name], name) for name in ("segmentation", "classification")),
         *confusion.texts(tables)["confusion"],
         readiness_text(tables["readiness"]),
+        *best_of.texts(tables)["best_of"],
         line_text(tables["line"]),
         labels_text(tables["labels"], tables["label_images"]),
         *detection_texts(tables["detection_probability"], tables["detection_bins"]),

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from realitycheck.core.tables import check_table
+from realitycheck.core.tries_file import Count, Tried
 from realitycheck.report.page.card_facts import label_facts
 from realitycheck.report.tables.classification import classification_table
 from realitycheck.report.tables.labels import (
@@ -55,8 +56,8 @@ def found(*runs, limits=None, n_tries=1):
     limits = limits or {"max_slip_rate": 0.02, "max_overkill_rate": 0.05}
     table = pd.concat(runs, ignore_index=True)
     classification = classification_table(table, **NAMES, seed=0, n_resamples=200)
-    n_tries = {"chips": max(n_tries, len(runs))}
-    readiness = readiness_table(classification, TIMES, requirements=limits, n_tries=n_tries)
+    tried = {"chips": Tried(Count(n_scored=max(n_tries, len(runs))), {})}
+    readiness = readiness_table(classification, TIMES, requirements=limits, tried=tried)
     labels, images = labels_tables(table, readiness, methods=NAMES["methods"])
     check_table(labels, LABELS, where="test")
     check_table(images, LABEL_IMAGES, where="test")

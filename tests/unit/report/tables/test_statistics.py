@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from realitycheck.core.tables import check_table
+from realitycheck.core.tries_file import Count, Tried
 from realitycheck.metrics.paired import holm
 from realitycheck.report.tables.audit import AUDIT, audit_text
 from realitycheck.report.tables.breakdown import BREAKDOWN, breakdown_table, breakdown_text
@@ -153,7 +154,7 @@ def test_readiness_reads_as_words_with_their_numbers():
     assert "not\\_ready" not in printed
     assert "Limits: slip rate 2.0\u00a0%, overkill rate 5.0\u00a0%, 5 s per part" in printed
     assert "| 191 / 60 |" in printed
-    assert "3 tried. Of all that was tried on the same parts none is wrongly ready" in printed
+    assert "3 tried on these parts. Of all that was tried on the same parts none is wro" in printed
 
 
 def one_run(n_nok, n_ok, missed=0, silent=0):
@@ -176,7 +177,7 @@ def test_tries_that_are_no_rows_share_the_error_too():
     """149 of 149 are enough for one try; of 24 each needs 306. Both decisions are shown."""
     table = decided(one_run(149, 100))
     assert (table["decision"][0], table["n_tries"][0]) == ("ready", 1)
-    table = decided(one_run(149, 100), n_tries={"chips": 24})
+    table = decided(one_run(149, 100), tried={"chips": Tried(Count(n_scored=24), {})})
     assert list(table.loc[0, ["decision", "decision_alone", "n_tries"]]) == [
         "cannot_tell",
         "ready",
