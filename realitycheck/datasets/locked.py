@@ -66,9 +66,9 @@ def locked_parts(records: Sequence[Record]) -> dict[str, Any]:
     Returns:
         n_ok, n_nok, `parts` (digest of all) and `files` (digest of each image).
     """
-    images = [_digest(record.image_path) for record in records]
+    images = [file_digest(record.image_path) for record in records]
     truths = [
-        digest_of([None if each.mask_path is None else _digest(each.mask_path), each.label])
+        digest_of([None if each.mask_path is None else file_digest(each.mask_path), each.label])
         for each in records
     ]
     return {
@@ -86,7 +86,7 @@ def lock_faults(
 
     Args:
         locked: From `locked_parts`.
-        open_digests: Path of each other image by its digest.
+        open_digests: Path of each other image, the given references among them, by its digest.
         fraction: Share that was to be locked.
         root: Folder of the data set.
     """
@@ -122,6 +122,7 @@ def _chance(seed: int, unit: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

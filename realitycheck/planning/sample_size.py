@@ -107,8 +107,8 @@ def _share_lines(
         if found.share:
             ok = f" and {found.n_ok:,} good" if n_ok else ""
             told += (
-                f", in {100 * found.power:.0f} % with a share of {found.share:g} locked away "
-                f"({found.n_nok:,} defective{ok} parts) until one is chosen"
+                f", in {100 * found.power:.0f} % with confirm_fraction: {found.share:g} "
+                f"({found.n_nok:,} defective{ok} parts) locked away until one is chosen"
             )
         elif found.power:
             told += "; to lock some away is no better"

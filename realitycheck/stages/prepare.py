@@ -23,7 +23,7 @@ from realitycheck.core.terminal import say
 from realitycheck.core.tries_file import TriesError, TriesFile, openings
 from realitycheck.datasets.ingest import check_records
 from realitycheck.datasets.inventory_table import describe, inventory_table
-from realitycheck.datasets.locked import LOCKED, lock_faults, locked_parts
+from realitycheck.datasets.locked import LOCKED, file_digest, lock_faults, locked_parts
 from realitycheck.datasets.records import DatasetError, Fault
 from realitycheck.datasets.registry import list_records
 
@@ -97,6 +97,7 @@ def prepare_dataset(
     faults += _settings_faults(table, settings)
     if not split.get("opened"):
         digests = dict(zip(table["sha256"], table["image_path"], strict=True))
+        digests |= _given_digests(settings["reference"])
         faults += lock_faults(
             locked, digests, fraction=split.get("confirm_fraction", 0.0), root=root
         )
@@ -221,6 +222,13 @@ def _references(dataset: str, table: pd.DataFrame, settings: Mapping[str, Any]) 
             elif (images["label"] == "OK").any():
                 rows.append(_medoid(dataset, str(category), images, settings))
     return pd.DataFrame(rows, columns=REFERENCES.columns)
+
+
+def _given_digests(wanted: str | Mapping[str, str]) -> dict[str, str]:
+    """Path of each reference that the settings name, by the digest of its file."""
+    given = wanted.values() if isinstance(wanted, Mapping) else [wanted]
+    files = [Path(path) for path in given if path not in ("auto", "none")]
+    return {file_digest(path): str(path) for path in files if path.is_file()}
 
 
 def _medoid(

@@ -107,10 +107,9 @@ def test_plan_knows_of_many_tries(capsys):
         assert f"{n_parts} defective parts, none of them, for each of {tries} tried" in shown
     assert "they prove for each of 20 tried a slip rate of at most 1.98 %; 2 % holds" in shown
     assert (
-        "of 20 tried: in 55 % of cases with all parts used for all, in 69 % with a share of 0.5 "
-        in (shown)
-    )
-    assert "locked away (150 defective parts) until one is chosen" in shown
+        "of 20 tried: in 55 % of cases with all parts used for all, in 69 % with confirm_fraction: "
+        "0.5 (150 defective parts) locked away until one is chosen"
+    ) in shown
     assert main([*PLAN, "--tries", "4", "--nok", "100"]) == 0
     assert "of 4 tried: in 0 % of cases with all parts used for all, and no better with" in (
         capsys.readouterr().out

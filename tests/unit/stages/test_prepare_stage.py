@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -93,6 +94,17 @@ def test_given_reference_is_recognised_by_its_content(product, tmp_path):
     row = product.prepare(reference={"product": str(golden)}).references.iloc[0]
     assert pd.isna(row["image_id"])
     assert not row["is_scored"]
+
+
+def test_locked_part_is_no_reference(product):
+    """Methods would see it before it is confirmed on; a copy elsewhere is the same part."""
+    split = product.settings["split"] | {"confirm_fraction": 0.5, "seed": 1}
+    table = product.prepare(split=split, reference="none").manifest
+    locked = {path for path in product.root.glob("OK/*.png")} - set(map(Path, table["image_path"]))
+    copy = product.root.with_name("golden.png")
+    copy.write_bytes(min(locked).read_bytes())
+    with pytest.raises(DatasetError, match="golden.png: .*same file among the parts that are lock"):
+        product.prepare(split=split, reference={"product": str(copy)})
 
 
 def test_faults_of_a_given_reference_are_faults_of_the_data_set(product, tmp_path):
