@@ -33,8 +33,8 @@ rule tabulate:
         folder=results_folder,
         tables=plan.report_tables(),
         facts=plan.table_facts(),
-        tries=lambda wildcards: {name: tries_of(plan, name) for name in cfg.datasets},
-        locked=lambda wildcards: locked_of(plan),
+        tries=tries_of_all,
+        locked=locked_of_all,
         images=lambda wildcards: plan.audited_images(),
         code=source_digest(
             "realitycheck.stages.tabulate",

@@ -27,7 +27,7 @@ from realitycheck.core.constants import (
     NO_PROMPT,
 )
 from realitycheck.core import snakemake_patch
-from realitycheck.core.one_run import NoLocksError, ResultsInUse, check_owner, claim
+from realitycheck.core.one_run import NoLocksError, ResultsInUse, claim
 from realitycheck.planning.plan import Plan
 from realitycheck.planning.tries import locked_of, tries_of, tries_settings
 from realitycheck.report.figures.registry import FIGURES
@@ -65,8 +65,7 @@ if workflow.is_main_process:
     try:
         check_folder(".")
         check_folder(cfg.results_dir)
-        check_owner(cfg.results_dir, Path.cwd())
-    except (NoRoomError, ResultsInUse) as error:
+    except NoRoomError as error:
         raise WorkflowError(str(error)) from None
 
 # Snakemake's own lock outlives a killed run, which would then have to be told --unlock; the default
@@ -252,6 +251,16 @@ def update_each(paths):
 def labels_digest(wildcards):
     """Digest of a data set's labels, for a rule that reads its manifest."""
     return plan.images_digest(wildcards.dataset, "labels")
+
+
+def tries_of_all(wildcards):
+    """What each data set's table adds to what was tried."""
+    return {name: tries_of(plan, name) for name in cfg.datasets}
+
+
+def locked_of_all(wildcards):
+    """Numbers and digests of locked parts, by data set."""
+    return locked_of(plan)
 
 
 def tries_among(runs):

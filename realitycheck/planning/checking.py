@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realitycheck.core.files import unwritable
+from realitycheck.core.one_run import ResultsInUse, check_owner
 from realitycheck.core.settings import SettingsError
 from realitycheck.core.tries_file import NOTE_NAME, TriesError, TriesFile, read_note
 from realitycheck.datasets.registry import FORMATS, list_records
@@ -82,7 +83,7 @@ def further_faults(settings: Settings, folder: Path) -> list[str]:
     """
     categories = {name: _categories(settings, name, folder) for name in settings.datasets}
     faults = list(_results_faults(settings.results_dir, folder))
-    faults += _tries_faults(settings, folder)
+    faults += () if faults else _tries_faults(settings, folder)
     for name in settings.datasets:
         faults += _dataset_faults(settings, name, categories[name], folder)
     for dataset, prompts in settings.prompts.items():
@@ -180,6 +181,11 @@ def _results_faults(results_dir: str, folder: Path) -> Iterator[str]:
         yield f"results_dir: {results_dir!r} {what}, expected a plain folder; name another"
     elif why := unwritable(folder / results_dir):
         yield f"results_dir: {why}; name a folder that can be written"
+    else:
+        try:
+            check_owner(folder / results_dir, folder)
+        except ResultsInUse as error:
+            yield f"results_dir: {error}"
 
 
 def _tries_faults(settings: Settings, folder: Path) -> Iterator[str]:

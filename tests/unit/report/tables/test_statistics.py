@@ -154,7 +154,8 @@ def test_readiness_reads_as_words_with_their_numbers():
     assert "not\\_ready" not in printed
     assert "Limits: slip rate 2.0\u00a0%, overkill rate 5.0\u00a0%, 5 s per part" in printed
     assert "| 191 / 60 |" in printed
-    assert "3 tried on these parts. Of all that was tried on the same parts none is wro" in printed
+    assert "Chips: 3 tried on these parts." in printed
+    assert "Of all that was tried on the same parts none is wrongly ready" in printed
 
 
 def one_run(n_nok, n_ok, missed=0, silent=0):
