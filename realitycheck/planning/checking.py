@@ -83,7 +83,7 @@ def further_faults(settings: Settings, folder: Path) -> list[str]:
     """
     categories = {name: _categories(settings, name, folder) for name in settings.datasets}
     faults = list(_results_faults(settings.results_dir, folder))
-    faults += () if faults else _tries_faults(settings, folder)
+    faults += list(_owner_faults(settings.results_dir, folder)) or _tries_faults(settings, folder)
     for name in settings.datasets:
         faults += _dataset_faults(settings, name, categories[name], folder)
     for dataset, prompts in settings.prompts.items():
@@ -181,11 +181,13 @@ def _results_faults(results_dir: str, folder: Path) -> Iterator[str]:
         yield f"results_dir: {results_dir!r} {what}, expected a plain folder; name another"
     elif why := unwritable(folder / results_dir):
         yield f"results_dir: {why}; name a folder that can be written"
-    else:
-        try:
-            check_owner(folder / results_dir, folder)
-        except ResultsInUse as error:
-            yield f"results_dir: {error}"
+
+
+def _owner_faults(results_dir: str, folder: Path) -> Iterator[str]:
+    try:
+        check_owner(folder / results_dir, folder)
+    except ResultsInUse as error:
+        yield f"results_dir: {error}"
 
 
 def _tries_faults(settings: Settings, folder: Path) -> Iterator[str]:
