@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -220,6 +221,7 @@ class ReportPlan(Facts):
     def method_notes(self) -> dict[str, dict[str, Any]]:
         """What tables and figures say of each method."""
         notes: dict[str, dict[str, Any]] = {}
+        n_called = Counter(map(_called, self.settings.methods.values()))
         for name, block in self.settings.methods.items():
             note: dict[str, Any] = {
                 "kind": block.kind,
@@ -232,6 +234,8 @@ class ReportPlan(Facts):
                 note["model"] = block.model_name
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
+            if n_called[_called(block)] > 1:
+                note["told_apart"] = name
             told = self._own_weights(block.networks)
             if block.learns_in_folds and block.gives_masks:
                 told.append(OUT_OF_FOLD_NOTE)
@@ -267,3 +271,8 @@ def _variant_text(variant: Any) -> str:
     if isinstance(variant, str):
         return variant
     return ", ".join(f"{key} {value}" for key, value in variant.items())
+
+
+def _called(block: Any) -> tuple[str, str | None]:
+    """What a method's block is called in tables, if no other is called so."""
+    return block.title or block.model_name or block.label, getattr(block, "variant", None)

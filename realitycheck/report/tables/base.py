@@ -32,7 +32,17 @@ BASELINE_NAMES = {
 
 _DATASET_KEYS = {"name", "published_as", "note"}
 _METHOD_KEYS = {
-    *("kind", "label", "name", "variant", "model", "note", "gives_masks", "uses_test_truth"),
+    *(
+        "kind",
+        "label",
+        "name",
+        "variant",
+        "told_apart",
+        "model",
+        "note",
+        "gives_masks",
+        "uses_test_truth",
+    ),
     "verdict_by",
 }
 AREA_NOTE = "NOK by predicted area, above a threshold from good images of other folds"
@@ -145,13 +155,18 @@ def dataset_name(dataset: str, datasets: Notes) -> str:
 
 
 def method_name(method: str, methods: Notes) -> str:
-    """Name of a method for people, with its variant, and how it judges where that is by area."""
+    """Name of a method for people, with its variant, and how it judges where that is by area.
+
+    Where several blocks of the settings share one name, each is told apart by its block's own.
+    """
     about = methods.get(method, {})
     name = about.get("name")
     if not name:
         name = about.get("label") or BASELINE_NAMES.get(about.get("kind", method), method)
         if about.get("variant") not in (None, "published"):
             name = f"{name} ({about['variant']})"
+    if about.get("told_apart"):
+        name = f"{name}: {about['told_apart']}"
     return f"{name} (area)" if about.get("verdict_by") == "area" else name
 
 

@@ -10,6 +10,7 @@ from realitycheck.datasets.inventory import inventory
 from realitycheck.models.settings import ModelsSettings
 from realitycheck.planning.facts import UNKNOWN, settings_digest
 from realitycheck.planning.plan import Plan
+from realitycheck.report.tables.base import method_name
 from realitycheck.settings.load import load_settings
 
 
@@ -270,6 +271,20 @@ def test_notes_name_methods_and_data_sets_for_people(plan):
         "texts": ["void", "crack"],
         "composed": [],
     }
+
+
+def test_blocks_that_share_a_name_are_told_apart():
+    """Two cards or rows that look alike would be two answers to one question."""
+    difference = {"kind": "pixel_difference"}
+    blocks = {"fine": {**difference, "min_area_px": 5}, "coarse": {**difference, "min_area_px": 99}}
+    raw = {"datasets": {"chips": {"format": "synthetic_sat"}}}
+    notes = Plan(load_settings(raw | {"methods": blocks})).method_notes()
+    assert method_name("fine", notes) == "Pixel difference: fine"
+    assert method_name("coarse_area", notes) == "Pixel difference: coarse (area)"
+    blocks["coarse"]["title"] = "Coarse"
+    notes = Plan(load_settings(raw | {"methods": blocks})).method_notes()
+    assert method_name("fine", notes) == "Pixel difference"
+    assert method_name("coarse", notes) == "Coarse"
 
 
 def test_settings_digest_follows_any_setting(plan):
