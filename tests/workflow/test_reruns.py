@@ -214,7 +214,7 @@ def test_results_of_another_folder_are_left_alone(run, tmp_path):
     other = dataclasses.replace(run, folder=tmp_path / "other")
     other.folder.mkdir()
     claim(run.results, run.folder).close()  # this copy of a run has not been at work here
-    for name in ("data", "networks"):
+    for name in ("data", "ledger", "networks"):
         (other.folder / name).symlink_to(run.folder / name)
     said = other.fail("--dry-run")
     assert f"these are the results of runs in {run.folder}; two folders that write" in said
