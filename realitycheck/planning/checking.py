@@ -15,6 +15,7 @@ from realitycheck.core.files import unwritable
 from realitycheck.core.one_run import ResultsInUse, check_owner
 from realitycheck.core.settings import SettingsError
 from realitycheck.core.tries_file import NOTE_NAME, TriesError, TriesFile, read_note
+from realitycheck.datasets.locked import LOCKED, file_digest
 from realitycheck.datasets.registry import FORMATS, list_records
 from realitycheck.datasets.settings import unknown_category
 from realitycheck.methods.registry import known_prompts
@@ -272,6 +273,13 @@ def _prompt_faults(
                 f"{key}.examples[{number}].image: there is no file {example.image}; give an image "
                 "that is there"
             )
+        elif dataset in settings.datasets and _is_locked(
+            settings, dataset, folder / example.image, folder
+        ):
+            yield (
+                f"{key}.examples[{number}].image: {example.image} is one of the parts that are "
+                "locked until a method is confirmed on them; give an image of another part"
+            )
     for category, asked in (block.saa_plus if isinstance(block.saa_plus, dict) else {}).items():
         if category != "default" and categories is not None:
             yield from unknown_category(f"{key}.saa_plus", category, categories)
@@ -293,6 +301,20 @@ def _prompt_faults(
             f"{key}.reference: the question shows a reference image, but datasets.{dataset}."
             "reference is none; set reference: false here, or name an image there"
         )
+
+
+def _is_locked(settings: Settings, dataset: str, image: Path, folder: Path) -> bool:
+    """Whether an image, whatever its name, is one of a data set's locked parts."""
+    split = settings.datasets[dataset].split
+    if not split.confirm_fraction or split.opened:
+        return False
+    size, digest = image.stat().st_size, file_digest(image)
+    return any(
+        record.split == LOCKED
+        and record.image_path.stat().st_size == size
+        and file_digest(record.image_path) == digest
+        for record in _records(settings, dataset, folder)
+    )
 
 
 # ------------------------------------------------------------------------------------ of a network

@@ -8,6 +8,8 @@ import yaml
 
 from realitycheck.core.images import write_png
 from realitycheck.core.settings import SettingsError
+from realitycheck.datasets.folder import list_folder
+from realitycheck.datasets.locked import LOCKED
 from realitycheck.planning.checking import checked_settings, words_are_checked
 
 
@@ -451,3 +453,17 @@ def test_words_wait_for_the_vocabulary_and_length_does_not(folder):
     assert words_are_checked(checked_settings(with_(official)))
     (fault,) = faults_of(official, ("prompts.p.plain.segmentation", [CHINESE]))
     assert "vocabulary holds no word" in fault
+
+
+def test_locked_part_is_no_example(folder):
+    """A model that has seen one would be confirmed on it, under whatever name it was shown."""
+    listed = list_folder(folder / "data", confirm_fraction=0.5).records
+    locked = next(each for each in listed if each.split == LOCKED)
+    (folder / "shown.png").write_bytes(locked.image_path.read_bytes())
+    write_png(np.full((8, 8, 3), 200, np.uint8), folder / "other.png")
+    split = {"kind": "all", "confirm_fraction": 0.5}
+    for name, expected in (("shown.png", 1), ("other.png", 0)):
+        example = {"image": name, "label": "OK"}
+        found = faults_of(("datasets.p.split", split), ("prompts.p.plain.examples", [example]))
+        told = [each for each in found if "locked until a method is confirmed" in each]
+        assert len(told) == expected, found
