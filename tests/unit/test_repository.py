@@ -1,10 +1,13 @@
 """What must hold between files: versions, pins, and the form of rules and scripts."""
 
+import ast
 import json
 import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import PurePath
 
 import pytest
 import yaml
@@ -104,14 +107,51 @@ def test_environments_pin_what_the_constraints_pin(repository):
         assert wrong == {}, f"{file.name} differs from constraints.txt"
 
 
-def test_every_dependency_is_pinned(repository):
-    """An unpinned package would change results by itself one day."""
+def normalized(requirement):
+    """The name of a distribution as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9_.-]+", requirement)[0]).lower()
+
+
+@pytest.fixture(scope="module")
+def declared(repository):
+    """Distributions that the project names, those of its tests included."""
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
-    constraints = parse_pins((repository / "constraints.txt").read_text().splitlines())
     wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
-    names = [re.match(r"[A-Za-z0-9_.-]+", entry)[0] for entry in wanted]
-    names = [re.sub(r"[-_.]+", "-", name).lower() for name in names]
-    assert [name for name in names if name not in constraints] == []
+    return {normalized(requirement) for requirement in wanted}
+
+
+def test_every_dependency_is_pinned(repository, declared):
+    """An unpinned package would change results by itself one day."""
+    constraints = parse_pins((repository / "constraints.txt").read_text().splitlines())
+    assert declared - set(constraints) == set()
+
+
+def test_everything_imported_is_declared(tracked, declared):
+    """What stands in a developer's environment by chance is missing in a fresh one."""
+    sources = {PurePath(name): text for name, text in tracked.items() if name.endswith(".py")}
+    # Runs in an environment of its own, which its first lines describe.
+    del sources[PurePath("benchmarks/read_exports.py")]
+    ours = {path.stem for path in sources} | {part for path in sources for part in path.parts}
+    distributions = packages_distributions()
+    undeclared = {
+        (str(path), top)
+        for path, text in sources.items()
+        for node in ast.walk(ast.parse(text))
+        for top in _tops(node)
+        if top not in sys.stdlib_module_names
+        and top not in ours
+        and declared.isdisjoint(map(normalized, distributions.get(top, ())))
+    }
+    assert undeclared == set()
+
+
+def _tops(node):
+    """Top-level packages that a statement imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        return {node.module.partition(".")[0]}
+    return set()
 
 
 def test_citation_and_project_carry_one_version(repository):

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import smart_open  # noqa: F401  # as all that follows, only so that it is there
 import snakemake.cli
-import snakemake_logger_plugin_rich  # noqa: F401
 from job_server import serve
 
 #: Seconds after which a run is ended.

@@ -7,6 +7,7 @@ Prints the rows' statuses as JSON, or `stopped REASON`.
 
 import json
 import sys
+from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
@@ -46,7 +47,7 @@ def main() -> int:
             dataset="d",
             method="m",
             prompt="p",
-            prices=read_prices(),
+            prices=read_prices(day=date(2026, 11, 22)),
             may_leave_site=True,
             max_cost_usd=100.0,
             rate_limits=RateLimits(
