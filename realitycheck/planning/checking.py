@@ -220,7 +220,7 @@ def _dataset_faults(
         yield f"{key}.root: {block.root} is a file, expected a folder; name the folder"
     if block.split.train_fraction and not block.draws_train:
         instead = "n_train" if block.generated else "the data set's own training images"
-        drawing = [each for each in FORMATS.modules if FORMATS.open(each).Settings.draws_train]
+        drawing = [each for each in FORMATS if FORMATS.open(each).Settings.draws_train]
         yield (
             f"{key}.split.train_fraction: means something with format {' or '.join(drawing)} only; "
             f"remove it, {instead} takes its place"
