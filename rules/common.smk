@@ -229,6 +229,16 @@ def of_runs(pattern, dataset, runs):
     return plan.paths(pattern, own)
 
 
+def shards_of_tables(dataset, tables):
+    """Tables of the shards that tables of a data set are put together from, in a folder beside each."""
+    names = shard_names(cfg.datasets[dataset].shards)
+    return [
+        f"{Path(table).parent}/shards/{name}.parquet"
+        for table in tables
+        for name in names
+    ]
+
+
 def exported_masks(pattern, dataset, caption):
     """What is written of the masks of each method and prompt, in one form."""
     return [

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from realitycheck.core.files import unwritable
 from realitycheck.core.one_run import ResultsInUse, check_owner
+from realitycheck.core.provenance import file_digest
 from realitycheck.core.settings import SettingsError
 from realitycheck.core.tries_file import NOTE_NAME, TriesError, TriesFile, read_note
-from realitycheck.datasets.locked import LOCKED, file_digest
+from realitycheck.datasets.locked import LOCKED
 from realitycheck.datasets.registry import FORMATS, list_records
 from realitycheck.datasets.settings import unknown_category
 from realitycheck.methods.registry import known_prompts
