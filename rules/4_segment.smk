@@ -2,8 +2,17 @@
 
 Reads   <results>/aligned/{dataset}/, <results>/encodings/{dataset}/
 Writes  <results>/detections/{dataset}/{prompt}/, <results>/predictions/{dataset}/{method}/{prompt}/
+
+One job puts the shards' masks of all methods of a data set together, and one all boxes; what is up to
+date stays.
 """
 
+PREDICTIONS = f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}"
+#: Table of the boxes of each data set and prompt set that the detector is asked with.
+BOXES = {
+    (dataset, prompt): f"{cfg.results_dir}/detections/{dataset}/{prompt}/boxes.parquet"
+    for dataset, prompt in plan.detector_runs()
+}
 SAA_PLUS = block_of("saa_plus")
 #: Output of methods that keep their score maps as small as they were computed.
 GRIDS = {
@@ -57,29 +66,31 @@ rule detect_boxes:
 
 
 rule gather_boxes:
-    """Put the shards' boxes together."""
+    """Put the shards' boxes of every prompt set together."""
     input:
-        shards=shards_of(
-            "<results>/detections/{dataset}/{prompt}/shards/{shard}.parquet"
-        ),
+        shards=[
+            shard
+            for (dataset, _), table in BOXES.items()
+            for shard in shards_of_tables(dataset, [table])
+        ],
     output:
-        table="<results>/detections/{dataset}/{prompt}/boxes.parquet",
+        update_each(BOXES.values()),
     log:
-        "logs/gather_boxes/{dataset}/{prompt}.log",
+        "logs/gather_boxes/all.log",
     benchmark:
-        "benchmarks/gather_boxes/{dataset}/{prompt}.tsv"
+        "benchmarks/gather_boxes/all.tsv"
     conda:
         "../envs/base.yaml"
     threads: 1
     resources:
         mem_mb=more_each_time(2_000),
-        runtime=more_each_time(20),
+        runtime=more_each_time(60),
     params:
-        code=code_of("gather_boxes"),
+        code=code_of("gather"),
     message:
-        "Data set {wildcards.dataset}, prompt {wildcards.prompt}: gather boxes"
+        "Gather boxes"
     script:
-        "../scripts/gather_boxes.py"
+        "../scripts/gather.py"
 
 
 rule map_anomalies:
@@ -204,46 +215,49 @@ for kind, block in segmenters().items():
             "../scripts/segment.py"
 
 
-rule gather_masks:
-    """Put the shards' masks together, one row per image, and write each as PNG."""
-    input:
-        transforms="<results>/aligned/{dataset}/transforms.parquet",
-        shards=shards_of(
-            "<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet"
-        ),
-    output:
-        table="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
-    log:
-        "logs/gather_masks/{dataset}/{method}/{prompt}.log",
-    benchmark:
-        "benchmarks/gather_masks/{dataset}/{method}/{prompt}.tsv"
-    conda:
-        "../envs/base.yaml"
-    threads: 1
-    resources:
-        mem_mb=more_each_time(2_000),
-        runtime=more_each_time(60),
-    params:
-        code=code_of("gather_masks"),
-    message:
-        "{wildcards.dataset}: {wildcards.method}, prompt {wildcards.prompt}: gather masks"
-    script:
-        "../scripts/gather_masks.py"
+for gathered in cfg.datasets:
+
+    rule:
+        """Put the masks of every method together, one row per image, and write each as PNG."""
+        name:
+            f"gather_masks_{gathered}"
+        input:
+            transforms="<results>/aligned/{dataset}/transforms.parquet",
+            shards=shards_of_tables(
+                gathered,
+                of_runs(f"{PREDICTIONS}/masks.parquet", gathered, plan.mask_runs()),
+            ),
+        output:
+            update_each(
+                of_runs(f"{PREDICTIONS}/masks.parquet", gathered, plan.mask_runs())
+            ),
+        log:
+            "logs/gather_masks/{dataset}.log",
+        benchmark:
+            "benchmarks/gather_masks/{dataset}.tsv"
+        wildcard_constraints:
+            dataset=gathered,
+        conda:
+            "../envs/base.yaml"
+        threads: 1
+        resources:
+            mem_mb=more_each_time(2_000),
+            runtime=more_each_time(120),
+        params:
+            code=code_of("gather"),
+        message:
+            "{wildcards.dataset}: gather masks"
+        script:
+            "../scripts/gather.py"
 
 
 rule detections:
     """Every box of every prompt set that some method asks the detector with."""
     input:
-        [
-            f"{cfg.results_dir}/detections/{dataset}/{prompt}/boxes.parquet"
-            for dataset, prompt in plan.detector_runs()
-        ],
+        BOXES.values(),
 
 
 rule predictions:
     """Every mask of every method."""
     input:
-        plan.paths(
-            f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}/masks.parquet",
-            plan.mask_runs(),
-        ),
+        plan.paths(f"{PREDICTIONS}/masks.parquet", plan.mask_runs()),

@@ -4,38 +4,6 @@ Reads   <results>/manifests/{dataset}*
 Writes  <results>/verdicts/{dataset}/{method}/{prompt}/
 """
 
-
-rule classify_floor:
-    """Floors: the verdicts that need no model at all, one table each."""
-    input:
-        checked=ancient(checked_inputs),
-        manifest=ancient("<results>/manifests/{dataset}.parquet"),
-    output:
-        labels=expand(
-            f"<results>/verdicts/{{{{dataset}}}}/{{floor}}/{NO_PROMPT}/labels.parquet",
-            floor=LABEL_FLOORS,
-        ),
-    log:
-        "logs/classify_floor/{dataset}.log",
-    benchmark:
-        "benchmarks/classify_floor/{dataset}.tsv"
-    conda:
-        "../envs/base.yaml"
-    threads: 1
-    resources:
-        mem_mb=more_each_time(1_000),
-        runtime=more_each_time(10),
-    params:
-        labels=lambda wildcards: plan.images_digest(wildcards.dataset, "labels"),
-        prompt=NO_PROMPT,
-        floors=LABEL_FLOORS,
-        code=code_of("classify_floor"),
-    message:
-        "{wildcards.dataset}: floors"
-    script:
-        "../scripts/classify_floor.py"
-
-
 for kind, block in classifiers().items():
 
     rule:

@@ -2,8 +2,8 @@
 
 Reads   <results>/predictions/, <results>/verdicts/, <results>/truth/; for score maps also
         <results>/aligned/, <results>/encodings/
-Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet, defects.parquet, pixels.parquet
-        and <results>/scores/domain_gap.parquet
+Writes  <results>/scores/{dataset}/{method}/{prompt}/images.parquet, defects.parquet, pixels.parquet,
+        <results>/scores/domain_gap.parquet, and the floors' <results>/verdicts/
 
 What is scored is recorded in the file of tries before, which is no output: nothing runs again for it.
 Rules that score all runs of a data set in one job exist once for each data set, since its runs are
@@ -11,7 +11,6 @@ its own; what is up to date stays (`update`), so that an edit costs the runs tha
 """
 
 SCORES = f"{cfg.results_dir}/scores/{{dataset}}/{{method}}/{{prompt}}"
-PREDICTIONS = f"{cfg.results_dir}/predictions/{{dataset}}/{{method}}/{{prompt}}"
 VERDICTS = f"{cfg.results_dir}/verdicts/{{dataset}}/{{method}}/{{prompt}}"
 
 
@@ -66,15 +65,18 @@ for scored in cfg.datasets:
             "../scripts/score.py"
 
     rule:
-        """Put the verdicts of every method beside the labels."""
+        """Put the verdicts of every method, and of the floors, beside the labels."""
         name:
             f"score_labels_{scored}"
         input:
             checked=ancient(checked_inputs),
             manifest=ancient("<results>/manifests/{dataset}.parquet"),
             references=ancient("<results>/manifests/{dataset}/references.parquet"),
-            labels=of_runs(f"{VERDICTS}/labels.parquet", scored, plan.verdict_runs()),
+            labels=of_runs(f"{VERDICTS}/labels.parquet", scored, cfg.verdict_runs()),
         output:
+            floors=update_each(
+                of_runs(f"{VERDICTS}/labels.parquet", scored, plan.label_floors())
+            ),
             scores=update_each(
                 of_runs(f"{SCORES}/images.parquet", scored, plan.verdict_runs())
             ),
@@ -169,7 +171,7 @@ rule score_pixels:
         transforms="<results>/aligned/{dataset}/transforms.parquet",
         truth="<results>/truth/{dataset}/truth.parquet",
         # Texts and scores of patches are stored while the masks are made.
-        masks="<results>/predictions/{dataset}/{method}/{prompt}/masks.parquet",
+        masks=shards_of(f"{PREDICTIONS}/shards/{{shard}}.parquet"),
     output:
         pixels="<results>/scores/{dataset}/{method}/{prompt}/pixels.parquet",
     log:

@@ -38,7 +38,7 @@ rule tabulate:
         images=lambda wildcards: plan.audited_images(),
         code=source_digest(
             "realitycheck.stages.tabulate",
-            *(TABLES[name].module for name in plan.report_tables()),
+            *map(TABLE_MODULES.module_of, plan.report_tables()),
         ),
     message:
         "Tables"
@@ -79,9 +79,10 @@ rule plot:
         facts=plan.figure_facts(),
         code=source_digest(
             "realitycheck.stages.plot",
-            *dict.fromkeys(
-                FIGURES[name].module for name, _ in plan.report_figures().values()
-            ),
+            *{
+                FIGURE_MODULES.module_of(name)
+                for name, _ in plan.report_figures().values()
+            },
         ),
     message:
         "Figures"

@@ -30,8 +30,8 @@ from realitycheck.core import snakemake_patch
 from realitycheck.core.one_run import NoLocksError, ResultsInUse, claim
 from realitycheck.planning.plan import Plan
 from realitycheck.planning.tries import locked_of, tries_of, tries_settings
-from realitycheck.report.figures.registry import FIGURES
-from realitycheck.report.tables.registry import TABLES, table_files
+from realitycheck.report.figures.registry import FIGURE_MODULES, FIGURES
+from realitycheck.report.tables.registry import TABLE_MODULES, TABLES, table_files
 from realitycheck.core.provenance import is_training, shard_names, source_digest
 from realitycheck.core.room import NoRoomError, check_folder, check_free
 from realitycheck.settings.file import SettingsFileError
@@ -227,6 +227,16 @@ def of_runs(pattern, dataset, runs):
     """Paths of the runs of a data set, whose name stays a wildcard."""
     own = [("{dataset}", method, prompt) for d, method, prompt in runs if d == dataset]
     return plan.paths(pattern, own)
+
+
+def shards_of_tables(dataset, tables):
+    """Tables of the shards that tables of a data set are put together from, in a folder beside each."""
+    names = shard_names(cfg.datasets[dataset].shards)
+    return [
+        f"{Path(table).parent}/shards/{name}.parquet"
+        for table in tables
+        for name in names
+    ]
 
 
 def exported_masks(pattern, dataset, caption):

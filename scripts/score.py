@@ -16,5 +16,7 @@ with job_log(snakemake.log[0]):
     written = outputs.scores
     if what == "masks":
         written = list(zip(outputs.scores, outputs.defects, strict=True))
+    elif what == "labels":
+        params["floors"] = outputs.floors
     n_scored = SCORE[what](*given, written, **params)
     logging.getLogger("realitycheck").info("%d of %d runs scored", n_scored, len(written))

@@ -48,6 +48,12 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def file_digest(path: str | Path) -> str:
+    """sha256 of a file's bytes, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def source_digest(*entries: str) -> str:
     """Digest the code that entry files or modules run, comments and docstrings left out.
 

@@ -12,11 +12,12 @@ replaced here. A test holds which parts of that class this relies on.
 from __future__ import annotations
 
 import functools
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord, PersistenceBase
+
+from realitycheck.core.provenance import file_digest
 
 #: Seconds by which the date of a file and the recorded end of its job may differ.
 _SAME_DATE_S = 0.01
@@ -36,8 +37,7 @@ _recorded_end = PersistenceBase.finished
 @functools.cache
 def _content_of(path: str, _size: int, _mtime_ns: int) -> str:
     """Digest of a file's content, as Snakemake notes those of inputs."""
-    with open(path, "rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"sha256:{file_digest(path)}"
 
 
 def _metadata(persistence: PersistenceBase, target: Any) -> MetadataRecord | None:

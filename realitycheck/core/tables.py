@@ -264,9 +264,12 @@ def _opened(
         yield file
 
 
-def read_shards(paths: Iterable[str | Path], *, schema: Schema) -> pd.DataFrame:
+def read_shards(
+    paths: Iterable[str | Path], *, schema: Schema, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Read the tables of several shards as one."""
-    return pd.concat([read_table(p, schema=schema) for p in paths], ignore_index=True)
+    tables = [read_table(path, schema=schema, columns=columns) for path in paths]
+    return pd.concat(tables, ignore_index=True)
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:
@@ -286,15 +289,26 @@ def is_written_from(path: str | Path, *, schema: Schema, facts: Mapping[str, Any
     return written == _described(schema, facts)[METADATA_KEY]
 
 
-def gather(paths: Iterable[str | Path], path: str | Path, *, schema: Schema) -> None:
-    """Merge shard tables into one, some rows at a time; a fact that differs becomes a list."""
-    paths = list(paths)
+def merged_facts(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """Facts of the tables of shards as one; a fact that differs becomes a list."""
     facts = [read_facts(p) for p in paths]
     merged: dict[str, Any] = {}
     for key in sorted({k for f in facts for k in f} - {"artifact", "format", "version"}):
         values = [f.get(key) for f in facts]
         distinct = [v for i, v in enumerate(values) if v not in values[:i]]
         merged[key] = distinct[0] if len(distinct) == 1 else distinct
+    return merged
+
+
+def gather(
+    paths: Iterable[str | Path],
+    path: str | Path,
+    *,
+    schema: Schema,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Merge shard tables into one, some rows at a time; `facts`, if not those of the shards."""
+    paths = list(paths)
 
     def rows_of(shard: str | Path) -> Iterator[dict[str, Any]]:
         with _opened(shard, schema) as file:
@@ -302,7 +316,7 @@ def gather(paths: Iterable[str | Path], path: str | Path, *, schema: Schema) -> 
                 yield from batch.to_pylist()
 
     rows = heapq.merge(*map(rows_of, paths), key=lambda row: [row[key] for key in schema.keys])
-    write_parts(rows, path, schema=schema, facts=merged)
+    write_parts(rows, path, schema=schema, facts=merged_facts(paths) if facts is None else facts)
 
 
 def check_rows(table: pd.DataFrame, image_ids: Iterable[str], *, where: str | Path) -> None:

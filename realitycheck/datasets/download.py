@@ -4,7 +4,6 @@ What is fetched is checked before it gets its name, so a file under its final na
 that was cut off goes on where it stopped. Without network the message says which file to put where.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ import tenacity
 import urllib3
 from tqdm import tqdm
 
+from realitycheck.core.provenance import file_digest
 from realitycheck.core.remote import RemoteFile
 from realitycheck.core.room import explained
 
@@ -97,7 +97,7 @@ def fetch(
 
     troubles = []
     if destination.exists():
-        found = _digest(destination)
+        found = file_digest(destination)
         if found == file.sha256:
             return destination
         troubles.append(_set_aside(destination, destination, found))
@@ -205,7 +205,7 @@ def _fetch_checked(
     is_resumed = part.exists() and part.stat().st_size > 0
     for _ in range(2):
         _transfer_patiently(url, part, file, progress, n_attempts, backoff_s)
-        found = _digest(part)
+        found = file_digest(part)
         if found == file.sha256:
             os.replace(part, destination)
             return
@@ -329,11 +329,6 @@ def _reason(error: Exception) -> str:
         error = error.args[0]
     text = str(getattr(error, "reason", None) or error)
     return text.rsplit(">: ", 1)[-1]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _set_aside(path: Path, destination: Path, found: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from realitycheck.core.provenance import digest_of
+from realitycheck.core.provenance import digest_of, file_digest
 from realitycheck.core.tries_file import parts_digest
 from realitycheck.datasets.records import Fault, Record
 
@@ -120,9 +120,3 @@ def _chance(seed: int, unit: str) -> float:
     """A number in [0, 1) of a part's own."""
     digest = hashlib.sha256(f"{seed}\0confirm\0{unit}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -49,7 +49,7 @@ def any_dataset() -> Any:
     Raises:
         RegistryError: If a module lacks something that a format gives.
     """
-    blocks = [_settings_of(name) for name in FORMATS.modules]
+    blocks = [_settings_of(name) for name in FORMATS]
     return Annotated[functools.reduce(operator.or_, blocks), Field(discriminator="format")]
 
 

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import pkgutil
+from realitycheck.core.registry import Registry
 
-from realitycheck.encoders.base import Encoder
+_HERE = "realitycheck.encoders"
 
-#: Module and class of each encoding, in the order of the rules.
-ENCODERS = {
-    "sam_embeddings": "realitycheck.encoders.sam_embeddings:SamEmbeddings",
-    "automatic_masks": "realitycheck.encoders.automatic_masks:AutomaticMasks",
-    "crops": "realitycheck.encoders.clip:Crops",
-    "patches": "realitycheck.encoders.clip:Patches",
-    "clip_features": "realitycheck.encoders.clip:ClipFeatures",
-    "saliency": "realitycheck.encoders.saliency:SaliencyMaps",
-    "resnet_features": "realitycheck.encoders.resnet_features:ResnetFeatures",
-}
-
-
-def encoder_of(name: str) -> type[Encoder]:
-    """Give the class of an encoding.
-
-    Raises:
-        ValueError: If there is no encoding of this name.
-    """
-    if name not in ENCODERS:
-        raise ValueError(f"encoding: expected one of {', '.join(ENCODERS)}, found {name!r}")
-    return pkgutil.resolve_name(ENCODERS[name])
-
-
-def module_of(name: str) -> str:
-    """Name of an encoding's module, for the digest of a rule's code."""
-    encoder_of(name)
-    return ENCODERS[name].partition(":")[0]
+#: Class of each encoding, a `realitycheck.encoders.base.Encoder`, in the order of the rules.
+ENCODERS = Registry(
+    "encoding",
+    shipped={
+        "sam_embeddings": f"{_HERE}.sam_embeddings:SamEmbeddings",
+        "automatic_masks": f"{_HERE}.automatic_masks:AutomaticMasks",
+        "crops": f"{_HERE}.clip:Crops",
+        "patches": f"{_HERE}.clip:Patches",
+        "clip_features": f"{_HERE}.clip:ClipFeatures",
+        "saliency": f"{_HERE}.saliency:SaliencyMaps",
+        "resnet_features": f"{_HERE}.resnet_features:ResnetFeatures",
+    },
+)

@@ -83,13 +83,13 @@ def block_of(kind: str) -> type[MethodBlock]:
 @functools.cache
 def blocks() -> Mapping[str, type[MethodBlock]]:
     """The settings class of every kind that the settings may name."""
-    return {kind: block_of(kind) for kind in METHODS.modules}
+    return {kind: block_of(kind) for kind in METHODS}
 
 
 def segmenters() -> dict[str, type[MethodBlock]]:
     """The settings class of every kind that gives masks, baselines last."""
     known = {kind: block for kind, block in blocks().items() if block.gives_masks}
-    return known | {kind: block_of(kind) for kind in BASELINES.modules}
+    return known | {kind: block_of(kind) for kind in BASELINES}
 
 
 def classifiers() -> dict[str, type[MethodBlock]]:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import pkgutil
 from functools import cache
 
+from realitycheck.core.registry import Registry
 from realitycheck.core.remote import RemoteFile
 from realitycheck.models.base import Network
 
-#: Module and object of each network, in the order of the settings.
-NETWORKS = {
-    "sam": "realitycheck.models.sam.network:SAM",
-    "grounding_dino": "realitycheck.models.grounding_dino.network:GROUNDING_DINO",
-    "clip": "realitycheck.models.clip.network:CLIP",
-    "saliency": "realitycheck.models.residual:SALIENCY",
-    "resnet": "realitycheck.models.residual:RESNET",
-}
+_HERE = "realitycheck.models"
+
+#: What is known of each network, in the order of the settings.
+NETWORKS = Registry(
+    "network",
+    shipped={
+        "sam": f"{_HERE}.sam.network:SAM",
+        "grounding_dino": f"{_HERE}.grounding_dino.network:GROUNDING_DINO",
+        "clip": f"{_HERE}.clip.network:CLIP",
+        "saliency": f"{_HERE}.residual:SALIENCY",
+        "resnet": f"{_HERE}.residual:RESNET",
+    },
+)
 
 
-@cache
 def network(name: str) -> Network:
     """Give what is known of a network.
 
     Raises:
-        ValueError: If there is no network of this name.
+        RegistryError: If there is no network of this name; names those that there are.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, found {name!r}")
-    return pkgutil.resolve_name(NETWORKS[name])
-
-
-def module_of(name: str) -> str:
-    """Name of the module that loads a network, for the digest of a rule's code."""
-    network(name)
-    return NETWORKS[name].partition(":")[0]
+    return NETWORKS.open(name)
 
 
 @cache

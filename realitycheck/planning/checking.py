@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from realitycheck.core.files import unwritable
 from realitycheck.core.one_run import ResultsInUse, check_owner
+from realitycheck.core.provenance import file_digest
 from realitycheck.core.settings import SettingsError
 from realitycheck.core.tries_file import NOTE_NAME, TriesError, TriesFile, read_note
-from realitycheck.datasets.locked import LOCKED, file_digest
+from realitycheck.datasets.locked import LOCKED
 from realitycheck.datasets.registry import FORMATS, list_records
 from realitycheck.datasets.settings import unknown_category
 from realitycheck.methods.registry import known_prompts
@@ -220,7 +221,7 @@ def _dataset_faults(
         yield f"{key}.root: {block.root} is a file, expected a folder; name the folder"
     if block.split.train_fraction and not block.draws_train:
         instead = "n_train" if block.generated else "the data set's own training images"
-        drawing = [each for each in FORMATS.modules if FORMATS.open(each).Settings.draws_train]
+        drawing = [each for each in FORMATS if FORMATS.open(each).Settings.draws_train]
         yield (
             f"{key}.split.train_fraction: means something with format {' or '.join(drawing)} only; "
             f"remove it, {instead} takes its place"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from realitycheck.core.provenance import source_digest
-from realitycheck.encoders.registry import encoder_of, module_of
-from realitycheck.models import registry as networks
+from realitycheck.encoders.registry import ENCODERS
+from realitycheck.models.registry import NETWORKS
 from realitycheck.planning.plan import Plan
 
 
@@ -26,11 +26,13 @@ class EncodingRule:
 
     def __init__(self, plan: Plan, name: str):
         self.name = name
-        self.encoder = encoder_of(name)
+        self.encoder = ENCODERS.open(name)
         self.folder = f"<results>/encodings/{{dataset}}/{self.encoder.folder}"
         self.log_folder = f"{self.encoder.rule}/{{dataset}}/{self.encoder.log_folder}".rstrip("/")
         self.code = source_digest(
-            module_of(name), networks.module_of(self.encoder.network), "realitycheck.stages.encode"
+            ENCODERS.module_of(name),
+            NETWORKS.module_of(self.encoder.network),
+            "realitycheck.stages.encode",
         )
         self._plan = plan
 
@@ -58,7 +60,7 @@ class EncodingRule:
         if self.encoder.source is None:
             return {}
         name, key = self.encoder.source
-        source = encoder_of(name)
+        source = ENCODERS.open(name)
         folder = source.folder
         if source.settings_of:
             part = source.settings_of.removesuffix("_settings")

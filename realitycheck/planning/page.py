@@ -118,8 +118,11 @@ class ReportPlan(Facts):
 
     def verdict_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) with verdicts and no masks, baselines last."""
-        floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in LABEL_FLOORS]
-        return [*self.settings.verdict_runs(), *floors]
+        return [*self.settings.verdict_runs(), *self.label_floors()]
+
+    def label_floors(self) -> list[tuple[str, str, str]]:
+        """Every baseline with verdicts and no masks, of every data set."""
+        return [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in LABEL_FLOORS]
 
     def broken_down_runs(self) -> list[tuple[str, str, str]]:
         """Every run, its verdicts by area, and the mask baseline, which knows the truth's size."""

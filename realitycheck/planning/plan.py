@@ -12,7 +12,6 @@ from typing import Any
 
 from realitycheck.core.constants import (
     AREA_SUFFIX,
-    LABEL_FLOORS,
     MASK_FLOORS,
     NO_PROMPT,
 )
@@ -130,8 +129,7 @@ class Plan(ReportPlan):
 
     def label_runs(self) -> list[tuple[str, str, str]]:
         """Every (data set, method, prompt) with verdicts, those by area behind, floors last."""
-        floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in LABEL_FLOORS]
-        return [*self.settings.runs(), *self.area_runs(), *floors]
+        return [*self.settings.runs(), *self.area_runs(), *self.label_floors()]
 
     def area_runs(self) -> list[tuple[str, str, str]]:
         """Runs with masks once more, with the verdict by predicted area."""

@@ -21,7 +21,7 @@ from realitycheck.core.schemas import ENCODINGS, TRANSFORMS
 from realitycheck.core.store import EncodingStore
 from realitycheck.core.tables import read_table
 from realitycheck.encoders.base import Encodings, Lazily, encoding_store, keys_of
-from realitycheck.encoders.registry import encoder_of
+from realitycheck.encoders.registry import ENCODERS
 from realitycheck.stages.timing import Seconds, timed_steps
 from realitycheck.stages.weights import load_network
 
@@ -120,7 +120,7 @@ class Encoding:
         batch_size: int = 1,
         stored: Encodings | None = None,
     ):
-        kind = encoder_of(name)
+        kind = ENCODERS.open(name)
         self.encoder = kind(
             model,
             settings=settings,
@@ -173,7 +173,7 @@ def open_encoding(
         device: Where the network goes.
         options: What else `Encoding` takes.
     """
-    kind = encoder_of(name)
+    kind = ENCODERS.open(name)
     load = partial(load_network, inputs["weights"], network, device=device, **kind.options)
     stored = None
     if kind.source:
@@ -194,15 +194,15 @@ def open_encoding(
 
 def seconds_of_source(name: str, inputs: Mapping[str, str]) -> dict[str, Seconds]:
     """Fact of an encodings table: how long the encoding took that it starts from."""
-    source = encoder_of(name).source
+    source = ENCODERS.open(name).source
     return {
-        "seconds": timed_steps({encoder_of(source[0]).step: inputs[source[1]]} if source else {})
+        "seconds": timed_steps({ENCODERS.open(source[0]).step: inputs[source[1]]} if source else {})
     }
 
 
 def _store_folder(name: str, index: str | Path) -> Path:
     """Folder of a store around one of its tables; blocks of methods share it."""
-    return Path(index).parents[encoder_of(name).folder.count("/")]
+    return Path(index).parents[ENCODERS.open(name).folder.count("/")]
 
 
 def _unread(row: Any) -> tuple[Any, None]:

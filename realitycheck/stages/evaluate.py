@@ -13,9 +13,10 @@ import pandas as pd
 
 from realitycheck.core.masks import DEFECT, UNDECIDED, connected_regions, decode_mask, masks_of
 from realitycheck.core.pictures import read_warped
-from realitycheck.core.schemas import NOT_JUDGED
+from realitycheck.core.schemas import NOT_JUDGED, VERDICTS
 from realitycheck.core.tables import check_rows
 from realitycheck.methods.thresholds import cross_fit_thresholds
+from realitycheck.metrics.baselines import floor_label
 from realitycheck.metrics.iou import score_mask, with_lost_truth
 
 
@@ -266,3 +267,24 @@ def _row(image: Any, verdict: Any) -> dict[str, Any]:
         **{key: verdict[key] for key in ("dataset", "method", "prompt", "score", "status")},
         **{key: image[key] for key in ("category", "group", "label", "defect_type")},
     }
+
+
+def floor_verdicts(manifest: pd.DataFrame, *, floor: str, prompt: str) -> pd.DataFrame:
+    """Verdicts of a baseline, the same on every image.
+
+    Args:
+        manifest: Scored images.
+        floor: `reject_everything` or `accept_everything`.
+        prompt: What the key `prompt` holds.
+
+    Returns:
+        A verdicts table.
+    """
+    table = manifest[["dataset", "image_id"]].assign(
+        method=floor,
+        prompt=prompt,
+        sample=0,
+        label_predicted=floor_label(floor),
+        status="answered",
+    )
+    return table.reindex(columns=VERDICTS.columns)

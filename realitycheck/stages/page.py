@@ -19,7 +19,7 @@ from realitycheck.core.pictures import check_listed, is_sound_png, read_aligned,
 from realitycheck.core.provenance import package_version, read_record, versions
 from realitycheck.core.schemas import MANIFEST, MASKS, PANELS, SCORES, TRANSFORMS, TRUTH, VERDICTS
 from realitycheck.core.tables import read_facts, read_parts, read_table
-from realitycheck.report.figures.registry import open_figure
+from realitycheck.report.figures.registry import FIGURE_MODULES
 from realitycheck.report.page.gallery import Gallery, Run
 from realitycheck.report.page.outlines import screen_path
 from realitycheck.report.page.page import FigureOnPage, render_page
@@ -32,7 +32,7 @@ from realitycheck.report.page.pictures import (
 )
 from realitycheck.report.page.words import NETWORK_NAMES, licences_of
 from realitycheck.report.tables.base import dataset_name, method_name, weights_notes
-from realitycheck.report.tables.registry import open_table
+from realitycheck.report.tables.registry import TABLE_MODULES
 from realitycheck.stages.export import aligned_images
 
 _PANEL_SIDE_PX = 1280
@@ -143,7 +143,9 @@ def write_page(
 
 def _read_tables(folder: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Read tables, and the further ones that some of them have, by name."""
-    schemas = {stem: schema for name in names for stem, schema in open_table(name).SCHEMAS.items()}
+    schemas = {
+        stem: schema for name in names for stem, schema in TABLE_MODULES.open(name).SCHEMAS.items()
+    }
     return {stem: read_table(folder / f"{stem}.parquet", schema=s) for stem, s in schemas.items()}
 
 
@@ -238,7 +240,7 @@ def _read_figure(
     path: Path, figure: str, dataset: str | None, datasets: Mapping[str, Mapping[str, Any]]
 ) -> FigureOnPage:
     """Read a figure, with the words that stand in its module."""
-    words = open_figure(figure)
+    words = FIGURE_MODULES.open(figure)
     name = "" if dataset is None else f"{dataset_name(dataset, datasets)}: "
     if not is_sound_png(path):
         raise ArtifactError(f"{path}: damaged; {removed(path)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from realitycheck.report.figures.registry import open_figure
+from realitycheck.report.figures.registry import FIGURE_MODULES
 from realitycheck.report.figures.style import save_figure
 from realitycheck.report.results import Results
 from realitycheck.report.tables.base import dataset_name
@@ -21,7 +21,7 @@ def draw_figures(results: Results, figures: Mapping[str, tuple[str, str | None]]
         RuntimeError: If a figure cannot be drawn; names it, and says why.
     """
     for stem, (name, dataset) in figures.items():
-        module = open_figure(name)
+        module = FIGURE_MODULES.open(name)
         title = module.TITLE
         if dataset is not None:
             title = f"{dataset_name(dataset, results.datasets)}: {title}"

@@ -16,14 +16,14 @@ from realitycheck.core.decoding.decoded import ImageError
 from realitycheck.core.files import write_text
 from realitycheck.core.images import image_facts, intensity_problem, read_image
 from realitycheck.core.job import counting, log, run_facts
-from realitycheck.core.provenance import bucket_digests, digest_of, read_record
+from realitycheck.core.provenance import bucket_digests, digest_of, file_digest, read_record
 from realitycheck.core.schemas import INVENTORY, MANIFEST, REFERENCES
 from realitycheck.core.tables import write_table
 from realitycheck.core.terminal import say
 from realitycheck.core.tries_file import TriesError, TriesFile, openings
 from realitycheck.datasets.ingest import check_records
 from realitycheck.datasets.inventory_table import describe, inventory_table
-from realitycheck.datasets.locked import LOCKED, file_digest, lock_faults, locked_parts
+from realitycheck.datasets.locked import LOCKED, lock_faults, locked_parts
 from realitycheck.datasets.records import DatasetError, Fault
 from realitycheck.datasets.registry import list_records
 

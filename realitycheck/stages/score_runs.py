@@ -6,7 +6,6 @@ was written from just that is left alone, so that an edit costs the runs that it
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -15,7 +14,7 @@ from typing import Any
 
 from realitycheck.core.constants import AREA_SUFFIX
 from realitycheck.core.job import run_facts
-from realitycheck.core.provenance import digest_of
+from realitycheck.core.provenance import digest_of, file_digest
 from realitycheck.core.schemas import DEFECTS, MANIFEST, MASKS, SCORES, TRUTH, VERDICTS
 from realitycheck.core.tables import (
     is_written_from,
@@ -24,7 +23,13 @@ from realitycheck.core.tables import (
     write_parts,
     write_table,
 )
-from realitycheck.stages.evaluate import score_areas, score_defects, score_labels, score_masks
+from realitycheck.stages.evaluate import (
+    floor_verdicts,
+    score_areas,
+    score_defects,
+    score_labels,
+    score_masks,
+)
 
 log = logging.getLogger("realitycheck")
 
@@ -56,11 +61,11 @@ def score_all_masks(
         How many runs were scored; the others are up to date.
     """
     shared = {"truth_folder": Path(truth).parent, "ignore_border": ignore_border}
-    given = [labels, _digest(truth)]
+    given = [labels, file_digest(truth)]
     n_scored = 0
     for path, (scores_path, defects_path) in zip(masks, outputs, strict=True):
         settings = {"ignore_border": ignore_border, "code": code}
-        facts = run_facts(settings) | {"inputs": digest_of([*given, _digest(path)])}
+        facts = run_facts(settings) | {"inputs": digest_of([*given, file_digest(path)])}
         defect_facts = {**facts, **defects}
         if is_written_from(scores_path, schema=SCORES, facts=facts) and is_written_from(
             defects_path, schema=DEFECTS, facts=defect_facts
@@ -95,7 +100,7 @@ def score_all_areas(
     settings = {"max_overkill_rate": max_overkill_rate, "seed": seed}
     n_scored = 0
     for path, output in zip(scores, outputs, strict=True):
-        facts = run_facts({**settings, "code": code}) | {"inputs": _digest(path)}
+        facts = run_facts({**settings, "code": code}) | {"inputs": file_digest(path)}
         method = f"{Path(path).parts[-3]}{AREA_SUFFIX}"
 
         def rows(path: str | Path = path, method: str = method) -> Iterable[dict[str, Any]]:
@@ -110,14 +115,34 @@ def score_all_labels(
     verdicts: Sequence[str | Path],
     outputs: Sequence[str | Path],
     *,
+    floors: Sequence[str | Path] = (),
     labels: str,
     code: str,
 ) -> int:
-    """Put the verdicts of runs beside the labels; see `score_labels` and `score_all_masks`."""
+    """Put the verdicts of runs beside the labels; see `score_labels` and `score_all_masks`.
+
+    Args:
+        manifest: Scored images of the data set.
+        verdicts: Verdicts table of each run.
+        outputs: Scores table of each run, and of each baseline.
+        floors: Verdicts table of each baseline, `…/{baseline}/{prompt}/labels.parquet`, which needs
+            no model and is written here.
+        labels: Digest of the labels in the manifest.
+        code: Digest of the code that scores.
+
+    Returns:
+        How many runs and baselines were scored; the others are up to date.
+    """
     n_scored = 0
     images = read_table(manifest, schema=MANIFEST)
-    for path, output in zip(verdicts, outputs, strict=True):
-        facts = run_facts({"code": code}) | {"inputs": digest_of([labels, _digest(path)])}
+    for path in floors:
+        floor, prompt = Path(path).parts[-3:-1]
+        facts = run_facts({"code": code}) | {"inputs": labels}
+        if not is_written_from(path, schema=VERDICTS, facts=facts):
+            table = floor_verdicts(images, floor=floor, prompt=prompt)
+            write_table(table, path, schema=VERDICTS, facts=facts)
+    for path, output in zip([*verdicts, *floors], outputs, strict=True):
+        facts = run_facts({"code": code}) | {"inputs": digest_of([labels, file_digest(path)])}
 
         def rows(path: str | Path = path) -> Iterable[dict[str, Any]]:
             return score_labels(images, read_table(path, schema=VERDICTS))
@@ -132,8 +157,3 @@ def _written(rows: Any, output: str | Path, facts: Mapping[str, Any]) -> bool:
         return False
     write_table(list(rows()), output, schema=SCORES, facts=facts)
     return True
-
-
-def _digest(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,17 +1,14 @@
-"""Stage 4: one mask per image, as a table and as PNG, and the thresholds behind it."""
+"""Stage 4: one mask per image, and the thresholds behind it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from realitycheck.core.files import image_file
-from realitycheck.core.images import write_png
 from realitycheck.core.job import progress, run_facts
 from realitycheck.core.masks import encode_mask
 from realitycheck.core.row_cache import finished_first, finished_rows, image_content
@@ -156,21 +153,3 @@ def segment_shard(
     rows = finished_first(transforms.itertuples(), rows_of, finished, content_of=image_content)
     for (row,) in rows:
         yield row
-
-
-def write_mask_images(masks: Iterable[tuple[str, np.ndarray]], folder: str | Path) -> int:
-    """Write each mask as PNG, 0 or 255, and remove those of images that are gone.
-
-    Returns:
-        The number of masks.
-    """
-    folder = Path(folder)
-    written = set()
-    for image_id, mask in masks:
-        path = image_file(folder, image_id)
-        write_png(mask, path)
-        written.add(path)
-    for path in folder.rglob("*.png"):
-        if path not in written:
-            path.unlink()
-    return len(written)

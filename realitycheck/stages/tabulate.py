@@ -18,7 +18,7 @@ from realitycheck.core.tries_file import NOTE_NAME, Tried
 from realitycheck.methods.registry import detector_captions
 from realitycheck.report.results import KEYS, Results, Run
 from realitycheck.report.tables.base import weights_notes
-from realitycheck.report.tables.registry import open_table
+from realitycheck.report.tables.registry import TABLE_MODULES
 from realitycheck.report.text import write_report_table
 from realitycheck.stages.timing import part_time
 from realitycheck.stages.tries import tried_so_far
@@ -46,7 +46,7 @@ def write_tables(results: Results, names: Sequence[str], *, code: str) -> None:
 
 
 def _write_table(results: Results, name: str, *, code: str) -> None:
-    module = open_table(name)
+    module = TABLE_MODULES.open(name)
     tables = module.compute(results)
     settings: dict[str, Any] = {}
     for fact in module.SETTINGS:

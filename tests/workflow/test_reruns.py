@@ -20,6 +20,8 @@ RUNS = {
     "sat": ("grounded_sam/plain", "grounded_sam/types", "pixel_difference/none"),
     "parts": ("grounded_sam/plain",),
 }
+#: Data sets and prompt sets that the detector is asked with.
+ASKED = ("sat/plain", "sat/types", "parts/plain")
 #: Every table, every figure and the page.
 REPORT = {
     "tabulate": {f"tables/{file}" for name in wanted_tables(()) for file in table_files(name)},
@@ -42,6 +44,14 @@ def scores(dataset):
             for run in (*RUNS[dataset], "whole_image/none")
             for name in ("images", "defects")
         }
+    }
+
+
+def gathered(dataset):
+    """Outputs of the job that puts the masks of a data set together."""
+    runs = (*RUNS[dataset], "whole_image/none")
+    return {
+        f"gather_masks_{dataset}": {f"predictions/{dataset}/{run}/masks.parquet" for run in runs}
     }
 
 
@@ -87,9 +97,9 @@ def test_edited_prompt_runs_its_own_detection_and_what_follows(run):
     masks = "predictions/sat/grounded_sam/plain"
     assert planned == {
         "detect_boxes": {"detections/sat/plain/shards/0-of-1.parquet"},
-        "gather_boxes": {"detections/sat/plain/boxes.parquet"},
+        "gather_boxes": {f"detections/{asked}/boxes.parquet" for asked in ASKED},
         "segment_grounded_sam": {f"{masks}/shards/0-of-1.parquet"},
-        "gather_masks": {f"{masks}/masks.parquet"},
+        **gathered("sat"),
         **scores("sat"),
         **REPORT,
         **exports("sat"),
@@ -108,7 +118,7 @@ def test_edited_threshold_does_not_run_the_detector(run):
     run.settings["methods"]["grounded_sam"]["box_threshold"] = 0.3
     assert run.planned_jobs() == {
         "segment_grounded_sam": 4,
-        "gather_masks": 3,
+        **one_each("gather_masks_sat", "gather_masks_parts"),
         **one_each("score_masks_sat", "score_masks_parts", "export_sat", "export_parts"),
     }
 
@@ -126,8 +136,7 @@ def test_added_prompt_set_leaves_the_others_alone(run):
         "detect_boxes": 2,
         "gather_boxes": 1,
         "segment_grounded_sam": 2,
-        "gather_masks": 1,
-        **one_each("score_masks_parts", "export_parts"),
+        **one_each("gather_masks_parts", "score_masks_parts", "export_parts"),
     }
 
 
@@ -146,8 +155,7 @@ def test_another_alignment_method_runs_what_sees_the_aligned_images(run):
         "gather_boxes": 1,
         "segment_grounded_sam": 2,
         "segment_whole_image": 2,
-        "gather_masks": 2,
-        **one_each("score_masks_parts", "export_parts"),
+        **one_each("gather_masks_parts", "score_masks_parts", "export_parts"),
     }
     # Images that are as they were before keep what was computed from them.
     before = run.encodings()
@@ -267,7 +275,7 @@ def test_edited_constant_runs_the_jobs_that_use_it(run_with_own_code):
     assert run.planned_files() == {
         "calibrate_pixel_difference": {f"{method}/thresholds.parquet"},
         "segment_pixel_difference": {f"{method}/shards/0-of-1.parquet"},
-        "gather_masks": {f"{method}/masks.parquet"},
+        **gathered("sat"),
         **scores("sat"),
         "score_pixels": {"scores/sat/pixel_difference/none/pixels.parquet"},
         **REPORT,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from realitycheck.core.provenance import file_digest
 from realitycheck.models.registry import known_files, network
 
 WEIGHTS_FOLDER = "resources/weights"
@@ -121,8 +122,7 @@ def weights_digest(path: str | Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"{path}: expected a checkpoint file or folder, found nothing")
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     whole = hashlib.sha256()
     inner = sorted(
         (item.relative_to(path).as_posix(), item) for item in path.rglob("*") if item.is_file()

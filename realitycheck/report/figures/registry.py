@@ -1,6 +1,6 @@
-"""Every figure of the report: its module, by name, and what the workflow must know to plan it.
+"""Every figure of the report by name, and what the workflow must know to plan it.
 
-A figure is one module. It gives
+A figure is the module of its name. It gives
 
 - `TITLE`, `CAPTION`, `ALT`: its heading, what it shows, and what a reader who cannot see it needs;
   of a figure per data set the name of the data set stands before heading and `ALT`;
@@ -13,10 +13,10 @@ the page reads the words from theirs, so modules import matplotlib only where th
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from types import ModuleType
+
+from realitycheck.core.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -24,32 +24,27 @@ class FigureEntry:
     """One figure of the report.
 
     Attributes:
-        module: Name of its module.
         title: What Snakemake's report lists it as.
         needs: What a run must have for it: a kind of files or a fact; nothing if every run has it.
         per_dataset: Whether each data set with masks has one of its own.
     """
 
-    module: str
     title: str
     needs: str = ""
     per_dataset: bool = False
 
 
-_HERE = "realitycheck.report.figures"
-
 FIGURES = {
-    "domain_gap": FigureEntry(f"{_HERE}.domain_gap", "Domain gap", needs="domain_gap"),
-    "slip_overkill": FigureEntry(f"{_HERE}.slip_overkill", "Slip against overkill"),
-    "iou_distribution": FigureEntry(f"{_HERE}.iou_distribution", "IoU part by part"),
-    "published_scores": FigureEntry(
-        f"{_HERE}.published_scores", "Beside the study", needs="published"
-    ),
-    "detection_probability": FigureEntry(
-        f"{_HERE}.detection_probability", "Detection probability", per_dataset=True
-    ),
-    "overlays": FigureEntry(f"{_HERE}.overlays", "Overlays", per_dataset=True),
+    "domain_gap": FigureEntry("Domain gap", needs="domain_gap"),
+    "slip_overkill": FigureEntry("Slip against overkill"),
+    "iou_distribution": FigureEntry("IoU part by part"),
+    "published_scores": FigureEntry("Beside the study", needs="published"),
+    "detection_probability": FigureEntry("Detection probability", per_dataset=True),
+    "overlays": FigureEntry("Overlays", per_dataset=True),
 }
+FIGURE_MODULES = Registry(
+    "figure", shipped={name: f"realitycheck.report.figures.{name}" for name in FIGURES}
+)
 
 
 def wanted_figures(
@@ -74,14 +69,3 @@ def wanted_figures(
         else:
             found[name] = (name, None)
     return found
-
-
-def open_figure(name: str) -> ModuleType:
-    """Import a figure's module.
-
-    Raises:
-        ValueError: If there is no such figure; names those that there are.
-    """
-    if name not in FIGURES:
-        raise ValueError(f"there is no figure {name!r}; known are {', '.join(FIGURES)}")
-    return importlib.import_module(FIGURES[name].module)

@@ -26,7 +26,7 @@ from realitycheck.report.tables.audit import audit_findings, audit_passed
 from realitycheck.report.tables.base import Section
 from realitycheck.report.tables.best_of import best_sentence
 from realitycheck.report.tables.readiness import DECISIONS
-from realitycheck.report.tables.registry import open_table
+from realitycheck.report.tables.registry import TABLE_MODULES
 from realitycheck.report.tables.self_test import verdict
 from realitycheck.report.text import MISSING, named_run, percent_text, score_text
 
@@ -129,7 +129,7 @@ def render_page(
 
 def _section(name: str, tables: Mapping[str, pd.DataFrame]) -> Section | None:
     """What the page shows of a table; None where it has no section or nothing to say."""
-    section = getattr(open_table(name), "section", None)
+    section = getattr(TABLE_MODULES.open(name), "section", None)
     shown = section(tables) if section else None
     return shown if shown and shown.texts else None
 

@@ -1,6 +1,6 @@
-"""Every table of the report: its module, by name, and what the workflow must know to plan it.
+"""Every table of the report by name, and what the workflow must know to plan it.
 
-A table is one module. It gives
+A table is the module of its name. It gives
 
 - `SCHEMAS`: schema of each Parquet file it writes, by the file's name, the table itself first;
 - `SETTINGS`: facts of the settings that its numbers depend on, by their names in `Results.facts`;
@@ -14,10 +14,10 @@ so it imports nothing heavy.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Container
 from dataclasses import dataclass
-from types import ModuleType
+
+from realitycheck.core.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -25,46 +25,40 @@ class Table:
     """One table of the report.
 
     Attributes:
-        module: Name of its module.
         title: What Snakemake's report lists it as.
         more_tables: Further Parquet files, by name without ending.
         more_texts: Further texts, by name without ending.
         needs: What a run must have for it: a kind of files or a fact; nothing if every run has it.
     """
 
-    module: str
     title: str
     more_tables: tuple[str, ...] = ()
     more_texts: tuple[str, ...] = ()
     needs: str = ""
 
 
-_HERE = "realitycheck.report.tables"
-
 TABLES = {
-    "segmentation": Table(
-        f"{_HERE}.segmentation", "Table 1, segmentation", more_texts=("segmentation_study",)
-    ),
-    "classification": Table(
-        f"{_HERE}.classification", "Table 2, classification", more_texts=("classification_study",)
-    ),
-    "confusion": Table(f"{_HERE}.confusion", "Confusion counts"),
-    "readiness": Table(f"{_HERE}.readiness", "Readiness"),
-    "best_of": Table(f"{_HERE}.best_of", "Best of several"),
-    "line": Table(f"{_HERE}.line", "On the line"),
-    "labels": Table(f"{_HERE}.labels", "Wrong labels", more_tables=("label_images",)),
-    "domain_gap": Table(f"{_HERE}.domain_gap", "Domain gap", needs="domain_gap"),
-    "self_test": Table(f"{_HERE}.self_test", "Self-test", needs="self_test"),
+    "segmentation": Table("Table 1, segmentation", more_texts=("segmentation_study",)),
+    "classification": Table("Table 2, classification", more_texts=("classification_study",)),
+    "confusion": Table("Confusion counts"),
+    "readiness": Table("Readiness"),
+    "best_of": Table("Best of several"),
+    "line": Table("On the line"),
+    "labels": Table("Wrong labels", more_tables=("label_images",)),
+    "domain_gap": Table("Domain gap", needs="domain_gap"),
+    "self_test": Table("Self-test", needs="self_test"),
     "detection_probability": Table(
-        f"{_HERE}.detection_probability",
         "Detection probability",
         more_tables=("detection_curve", "detection_bins"),
     ),
-    "breakdown": Table(f"{_HERE}.breakdown", "Breakdown"),
-    "comparison": Table(f"{_HERE}.comparison", "Differences on the same parts"),
-    "pixel_scores": Table(f"{_HERE}.pixel_scores", "Pixel scores"),
-    "audit": Table(f"{_HERE}.audit", "Audit"),
+    "breakdown": Table("Breakdown"),
+    "comparison": Table("Differences on the same parts"),
+    "pixel_scores": Table("Pixel scores"),
+    "audit": Table("Audit"),
 }
+TABLE_MODULES = Registry(
+    "table", shipped={name: f"realitycheck.report.tables.{name}" for name in TABLES}
+)
 
 
 def wanted_tables(present: Container[str]) -> list[str]:
@@ -74,17 +68,6 @@ def wanted_tables(present: Container[str]) -> list[str]:
         present: Kinds of files and facts that the run has.
     """
     return [name for name, table in TABLES.items() if not table.needs or table.needs in present]
-
-
-def open_table(name: str) -> ModuleType:
-    """Import a table's module.
-
-    Raises:
-        ValueError: If there is no such table; names those that there are.
-    """
-    if name not in TABLES:
-        raise ValueError(f"there is no table {name!r}; known are {', '.join(TABLES)}")
-    return importlib.import_module(TABLES[name].module)
 
 
 def table_files(name: str) -> dict[str, str]:

@@ -69,9 +69,9 @@ def test_job_of_a_network_imports_what_that_network_needs(network):
         load += "from realitycheck.models.clip.model import surgery_templates as t; t()\n"
     imported = run(
         "import sys\nimport realitycheck.stages.encode\n"
-        "import realitycheck.encoders.registry as registry\n"
+        "from realitycheck.encoders.registry import ENCODERS\n"
         "from realitycheck.models.registry import network\n"
-        "[registry.encoder_of(name) for name in registry.ENCODERS]\n"
+        "[ENCODERS.open(name) for name in ENCODERS]\n"
         + (load if network else "import realitycheck.stages.weights\n")
         + "print(*sys.modules, sep='\\n')"
     ).split()

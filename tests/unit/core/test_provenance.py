@@ -189,7 +189,7 @@ def test_same_code_has_the_same_digest_elsewhere(repository, tmp_path, monkeypat
     path.write_text(path.read_text().replace("MASK_THRESHOLD = 0.0", "MASK_THRESHOLD = 0.1"))
     provenance._parsed.cache_clear()
     assert source_digest("realitycheck.encoders.sam_embeddings") != here
-    assert source_digest("scripts/gather_boxes.py")
+    assert source_digest("scripts/gather.py")
 
 
 def test_package_imports_by_absolute_names(repository):

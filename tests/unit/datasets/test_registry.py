@@ -181,7 +181,9 @@ def test_module_that_is_no_format_is_named_with_what_it_lacks(site, with_rows, o
 def test_unknown_format_names_the_known_ones(tmp_path):
     """A default format would list another layout's images without a word."""
     known = "folder, mvtec_ad, oxford_iiit_pet, synthetic_sat, synthetic_pets, synthetic_textures"
-    with pytest.raises(RegistryError, match=f"no format 'coco'; known are {known}; another"):
+    with pytest.raises(
+        RegistryError, match=f"format: expected one of {known}, found 'coco'; another"
+    ):
         list_records({"format": "coco", "root": str(tmp_path)})
 
 

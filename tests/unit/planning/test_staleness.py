@@ -10,10 +10,8 @@ import pytest
 from realitycheck.core import provenance
 from realitycheck.core.provenance import source_digest, sources
 from realitycheck.datasets.registry import FORMATS
-from realitycheck.encoders import registry as encoders
 from realitycheck.encoders.registry import ENCODERS
 from realitycheck.methods.registry import METHODS, block_of, code_of_part
-from realitycheck.models import registry as networks
 from realitycheck.models.registry import NETWORKS
 from realitycheck.planning.plan import Plan
 from realitycheck.settings.load import load_settings
@@ -139,9 +137,9 @@ def test_no_job_imports_a_module_under_a_computed_name(repository):
         for module in sources(f"scripts/{script.name}")
     }
     for name in ENCODERS:
-        followed |= set(sources(encoders.module_of(name)))
+        followed |= set(sources(ENCODERS.module_of(name)))
     for name in NETWORKS:
-        followed |= set(sources(networks.module_of(name)))
+        followed |= set(sources(NETWORKS.module_of(name)))
     assert len(followed) > 100
     for module in followed:
         if module.endswith(".registry"):

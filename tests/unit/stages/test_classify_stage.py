@@ -14,7 +14,6 @@ from realitycheck.methods.tuned_clip.classifier import tuned_verdicts
 from realitycheck.methods.tuned_clip.settings import TunedClipMethod
 from realitycheck.metrics.folds import assign_folds
 from realitycheck.models.clip import model as clip
-from realitycheck.stages.classify import floor_verdicts
 from realitycheck.stages.evaluate import score_labels
 from training import miniature_clip
 from training.miniatures import VARIANTS
@@ -109,13 +108,6 @@ def test_zero_shot_takes_the_texts_of_each_images_category(manifest, tmp_path):
         is_axis_1 = row.label == "NOK"
         expected = "NOK" if is_axis_1 == (row.category == "die") else "OK"
         assert table.loc[row.image_id, "label_predicted"] == expected, row
-
-
-def test_floors_give_one_verdict_on_every_image(manifest, tmp_path):
-    """They stand in the table like any method."""
-    for floor, label in (("reject_everything", "NOK"), ("accept_everything", "OK")):
-        table = written(floor_verdicts(manifest, floor=floor, prompt="none"), tmp_path)
-        assert len(table) == len(manifest) and set(table["label_predicted"]) == {label}
 
 
 # --------------------------------------------------------------------------- samples of one image

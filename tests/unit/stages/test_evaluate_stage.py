@@ -11,8 +11,13 @@ from realitycheck.core.parquet import ArtifactError
 from realitycheck.core.schemas import DEFECTS, SCORES
 from realitycheck.core.tables import read_table, write_table
 from realitycheck.methods.thresholds import fit_threshold
-from realitycheck.stages.classify import floor_verdicts
-from realitycheck.stages.evaluate import score_areas, score_defects, score_labels, score_masks
+from realitycheck.stages.evaluate import (
+    floor_verdicts,
+    score_areas,
+    score_defects,
+    score_labels,
+    score_masks,
+)
 
 #: Good; good; defective with a drawn mask; defective without.
 IDS = ["p/OK/1", "p/OK/2", "p/NOK/void/1", "p/NOK/void/2"]

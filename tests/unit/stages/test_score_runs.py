@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from realitycheck.core.constants import LABEL_FLOORS
 from realitycheck.core.files import image_file
 from realitycheck.core.images import write_png
 from realitycheck.core.masks import encode_mask
 from realitycheck.core.schemas import MANIFEST, MASKS, SCORES, TRUTH, VERDICTS
 from realitycheck.core.tables import read_table, write_table
+from realitycheck.metrics.baselines import floor_label
 from realitycheck.stages.score_runs import score_all_areas, score_all_labels, score_all_masks
 
 METHODS = ("one", "two")
@@ -146,3 +148,20 @@ def test_labels_are_scored_where_a_verdict_has_changed(run, tmp_path):
         "one": "OK",
         "two": "NOK",
     }
+
+
+def test_verdicts_of_floors_are_written_and_scored_beside_those_of_methods(run, tmp_path):
+    """They need no model, so the job that scores them makes them, once for the same labels."""
+    floors = [tmp_path / "verdicts" / floor / "none" / "labels.parquet" for floor in LABEL_FLOORS]
+    outputs = [tmp_path / "scores" / floor / "images.parquet" for floor in LABEL_FLOORS]
+    params = {"floors": floors, "labels": "as they are", "code": "c0de"}
+    assert score_all_labels(run[0], [], outputs, **params) == 2
+    for floor, path, output in zip(LABEL_FLOORS, floors, outputs, strict=True):
+        verdicts, scores = read_table(path, schema=VERDICTS), read_table(output, schema=SCORES)
+        assert len(verdicts) == len(scores) == 4
+        assert set(verdicts["method"]) == {floor} and set(verdicts["prompt"]) == {"none"}
+        assert set(scores["label_predicted"]) == {floor_label(floor)}
+    before = floors[0].stat().st_ino
+    assert score_all_labels(run[0], [], outputs, **params) == 0
+    assert floors[0].stat().st_ino == before
+    assert score_all_labels(run[0], [], outputs, **params | {"labels": "others"}) == 2

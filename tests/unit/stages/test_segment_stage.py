@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ from realitycheck.core.schemas import MASKS
 from realitycheck.core.tables import check_rows, read_facts, read_table, write_table
 from realitycheck.methods.base import Inputs, Run, Segmentation
 from realitycheck.methods.whole_image.segmenter import WholeImage
-from realitycheck.stages.segment import fit_method, segment_shard, write_mask_images
+from realitycheck.stages.segment import fit_method, segment_shard
 
 TRANSFORMS = pd.DataFrame(
     {
@@ -76,25 +75,6 @@ def test_whole_image_is_marked_in_its_own_size():
         mask = decode_mask(row["mask_rle"], height_px=height, width_px=width)
         assert mask.all()
         assert (row["status"], row["n_regions"], row["score"]) == ("ok", 1, None)
-
-
-def test_mask_images_are_black_and_white(tmp_path):
-    """Any viewer shows them."""
-    mask = np.eye(4, dtype=bool)
-    assert write_mask_images([("p/OK/1", mask)], tmp_path) == 1
-    found = cv2.imread(str(tmp_path / "p/OK/1.png"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(found, 255 * mask.astype(np.uint8))
-
-
-def test_mask_images_of_images_that_are_gone_are_removed(tmp_path):
-    """The folder must hold what the table holds; other files stay."""
-    mask = np.ones((2, 2), bool)
-    write_mask_images([("p/OK/1", mask), ("p/NOK/void/1", mask)], tmp_path / "masks")
-    (tmp_path / "masks" / "note.txt").write_text("mine")
-    (tmp_path / "masks.parquet").write_text("table")
-    write_mask_images([("p/OK/1", mask)], tmp_path / "masks")
-    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
-    assert left == {"masks.parquet", "masks/note.txt", "masks/p/OK/1.png"}
 
 
 def test_artifacts_record_what_auto_means(monkeypatch, tmp_path):

@@ -2,20 +2,20 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from realitycheck.core.provenance import stat_signature
-from realitycheck.models import registry
 from realitycheck.models.base import Network
 from realitycheck.models.checkpoints.known import (
     NetworkFile,
     network_files,
     weights_digest,
 )
-from realitycheck.models.registry import known_files
+from realitycheck.models.registry import NETWORKS, known_files
 from realitycheck.models.sam.network import SamModel
 from realitycheck.models.settings import ModelsSettings
 from realitycheck.stages.page import _network_row
@@ -156,9 +156,8 @@ class OwnNetwork(SamModel):
 def test_network_needs_nothing_but_its_settings_and_a_loader(tmp_path, monkeypatch):
     """Whoever adds one may have no small version of it, and a file that others do not have."""
     own = Network(settings=OwnNetwork, load=lambda files, settings, device: (files, settings))
-    monkeypatch.setitem(registry.NETWORKS, "own", f"{__name__}:NETWORK")
-    monkeypatch.setattr(registry.pkgutil, "resolve_name", lambda name: own)
-    registry.network.cache_clear()
+    monkeypatch.setitem(sys.modules, "own_network", SimpleNamespace(OWN=own))
+    monkeypatch.setitem(NETWORKS.modules, "own", "own_network:OWN")
     paths = {key: tmp_path / key for key in ("weights", "tokens")}
     for path in paths.values():
         path.write_bytes(b"own")
@@ -166,7 +165,6 @@ def test_network_needs_nothing_but_its_settings_and_a_loader(tmp_path, monkeypat
     record = tmp_path / "own.json"
     record.write_text(json.dumps(obtain("own", plain(*network_files("own", block)), trigger="t")))
     assert load_network(record, {"variant": "one"}, device="cpu") == (paths, {"variant": "one"})
-    registry.network.cache_clear()
 
 
 def test_path_comes_from_the_checked_record(tmp_path):

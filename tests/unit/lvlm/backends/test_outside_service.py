@@ -149,7 +149,8 @@ def test_services_of_other_packages_stand_in_the_schema(outside):
 
 def test_unknown_service_is_refused_with_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"no service 'dummy'; known are gemini, vertex, .*entry point"
+        ValueError,
+        match=r"service: expected one of gemini, vertex, .*, found 'dummy'; .*entry point",
     ):
         settings_of()
 

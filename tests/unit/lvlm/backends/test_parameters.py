@@ -62,7 +62,7 @@ def test_none_is_not_sent():
             "claude",
             "m",
             {},
-            "no service 'claude'; known are gemini, vertex, openai_compatible",
+            "service: expected one of gemini, vertex, openai_compatible",
         ),
         ("gemini", " ", {}, "model: expected a model's name"),
     ],

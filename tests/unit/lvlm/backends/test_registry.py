@@ -51,7 +51,7 @@ def test_missing_key_is_told_with_its_place():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"service": "claude"}, "known are gemini, vertex, openai_compatible"),
+        ({"service": "claude"}, "expected one of gemini, vertex, openai_compatible"),
         ({"service": "openai_compatible"}, "needs base_url, the server's address"),
         (
             {"service": "openai_compatible", "base_url": "http://h/v1", "project": "p"},
