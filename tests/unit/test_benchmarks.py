@@ -1,5 +1,6 @@
 """The benchmarks run at miniature size, print what they promise, and both ways agree."""
 
+import gc
 import importlib
 import json
 import re
@@ -28,6 +29,7 @@ def benchmark(repository, networks, monkeypatch, capsys):
     """Run a benchmark's main function and return what it prints."""
     monkeypatch.syspath_prepend(str(repository / "benchmarks"))
     n_threads = torch.get_num_threads()
+    gc.freeze()  # their searches for garbage take long over all that other tests imported
 
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, "--networks", str(networks), *arguments])
@@ -35,6 +37,7 @@ def benchmark(repository, networks, monkeypatch, capsys):
         return capsys.readouterr().out
 
     yield run
+    gc.unfreeze()
     torch.set_num_threads(n_threads)
 
 

@@ -8,6 +8,7 @@ as it is meanwhile.
 import collections
 import copy
 import functools
+import importlib
 import json
 import os
 import re
@@ -139,18 +140,8 @@ class WorkflowRun:
 
     def snakemake(self, *arguments, cores=1, **environment):
         """Run Snakemake, whatever comes of it; its stderr ends up in stdout."""
-        said = self.folder.parent / f"{self.folder.name}-said.txt"
-        order = {
-            "arguments": self.arguments(*arguments, cores=cores),
-            "folder": str(self.folder),
-            "environment": {**_environment(), **environment},
-            "said": str(said),
-        }
-        starter = _starter()
-        print(json.dumps(order), file=starter.stdin, flush=True)
-        returncode = int(starter.stdout.readline())
-        text = said.read_text(encoding="utf-8", errors="replace")
-        return subprocess.CompletedProcess(order["arguments"], returncode, text)
+        given = self.arguments(*arguments, cores=cores)
+        return start_snakemake(given, self.folder, {**_environment(), **environment})
 
     def finish(self, *arguments, cores=1):
         """Run to the end and return what was said."""
@@ -223,7 +214,7 @@ class WorkflowRun:
             Script, encoder or method, and packages of each job with a surplus; names of all jobs.
         """
         surplus, seen = [], set()
-        for path in (self.folder.parent / "imports").iterdir():
+        for path in (self.folder.parent / "imports").glob("*.json"):
             job = json.loads(path.read_text(encoding="utf-8"))
             script, of = job["script"], job["of"]
             named = (name.split() for name in may_import)
@@ -300,6 +291,17 @@ class WorkflowRun:
         return None
 
 
+def start_snakemake(arguments, folder, environment):
+    """Run Snakemake in a folder, whatever comes of it; its stderr ends up in stdout."""
+    said = folder.parent / f"{folder.name}-said.txt"
+    order = {"arguments": arguments, "folder": str(folder), "environment": environment}
+    starter = _starter()
+    print(json.dumps({**order, "said": str(said)}), file=starter.stdin, flush=True)
+    returncode = int(starter.stdout.readline())
+    text = said.read_text(encoding="utf-8", errors="replace")
+    return subprocess.CompletedProcess(arguments, returncode, text)
+
+
 @functools.cache
 def _starter():
     """Process of this worker that has Snakemake imported; ends with it, as its stdin does."""
@@ -312,8 +314,8 @@ def _starter():
     )
 
 
-def _environment():
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
+def _environment(variables=os.environ):
+    kept = {k: v for k, v in variables.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
     return {**kept, "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1"}
 
 
@@ -462,22 +464,20 @@ def run_with_own_code(finished_run, tmp_path):
 
 
 @pytest.fixture
-def benchmark_output():
+def benchmark_output(monkeypatch, capsys):
     """Run a benchmark that runs the workflow, on one core, and return what it printed."""
 
+    def snakemake(command, *, cwd, env, check):
+        assert command[:3] == [sys.executable, "-m", "snakemake"] and check
+        done = start_snakemake(command[3:], cwd, _environment(env))
+        assert done.returncode == 0, done.stdout[-3000:]
+
     def run(name, folder, *options):
-        done = subprocess.run(
-            [
-                *(sys.executable, str(REPOSITORY / "benchmarks" / f"{name}.py"), str(folder)),
-                *("--cores", "1", *options),
-            ],
-            env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST")},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
+        monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+        benchmark = importlib.import_module(name)
+        monkeypatch.setattr(benchmark.subprocess, "run", snakemake)
+        monkeypatch.setattr(sys, "argv", [name, str(folder), "--cores", "1", *options])
+        benchmark.main()
+        return capsys.readouterr().out
 
     return run

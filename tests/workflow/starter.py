@@ -37,9 +37,8 @@ def run(order, socket_path):
     nothing = os.open(os.devnull, os.O_RDONLY)
     for ours, theirs in ((nothing, 0), (said, 1), (said, 2)):
         os.dup2(ours, theirs)
-    if "REALITYCHECK_IMPORTS" not in os.environ:  # else its jobs are processes of their own
-        os.environ["REALITYCHECK_JOBS"] = str(socket_path)
-        sys.executable = str(socket_path.with_name("python"))
+    os.environ["REALITYCHECK_JOBS"] = str(socket_path)
+    sys.executable = str(socket_path.with_name("python"))
     sys.argv = ["snakemake", *order["arguments"]]
     added = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     sys.path[:1] = [order["folder"], *added]
