@@ -1,4 +1,4 @@
-"""How far repeated verdicts, and the verdicts of several raters, agree with each other and the truth.
+"""How far repeated verdicts, and those of several raters, agree with each other and the truth.
 
 Attribute agreement analysis as in AIAG (2010), Measurement Systems Analysis, 4th edition, chapter
 III.C, and ISO 14468: shares of parts on which all verdicts are the same, and kappas, which take off

@@ -41,6 +41,7 @@ _HERE = "realitycheck.report.figures"
 FIGURES = {
     "domain_gap": FigureEntry(f"{_HERE}.domain_gap", "Domain gap", needs="domain_gap"),
     "slip_overkill": FigureEntry(f"{_HERE}.slip_overkill", "Slip against overkill"),
+    "agreement": FigureEntry(f"{_HERE}.agreement", "People and repeats", needs="agreement"),
     "iou_distribution": FigureEntry(f"{_HERE}.iou_distribution", "IoU part by part"),
     "published_scores": FigureEntry(
         f"{_HERE}.published_scores", "Beside the study", needs="published"

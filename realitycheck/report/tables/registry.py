@@ -52,6 +52,7 @@ TABLES = {
     "readiness": Table(f"{_HERE}.readiness", "Readiness"),
     "best_of": Table(f"{_HERE}.best_of", "Best of several"),
     "line": Table(f"{_HERE}.line", "On the line"),
+    "agreement": Table(f"{_HERE}.agreement", "People and repeats", needs="agreement"),
     "labels": Table(f"{_HERE}.labels", "Wrong labels", more_tables=("label_images",)),
     "domain_gap": Table(f"{_HERE}.domain_gap", "Domain gap", needs="domain_gap"),
     "self_test": Table(f"{_HERE}.self_test", "Self-test", needs="self_test"),
