@@ -561,7 +561,7 @@ def test_masks_that_were_learned_out_of_fold_say_so():
 
 
 def test_agreement_is_told_where_an_image_has_several_verdicts():
-    """Of a model that is asked once there is nothing to compare, so table and figure are left out."""
+    """Of a model that is asked once there is nothing to compare: no table, no figure."""
     prompts = {"chips": {"basic": {"lvlm": "Is it good?"}}}
     raw = {"datasets": {"chips": {"format": "synthetic_sat"}}, "prompts": prompts}
     ask = {"kind": "lvlm", "model": "gemini-3.8-flash"}
