@@ -48,11 +48,14 @@ METHODS = {
         "verdict_by": "area",
     },
     "asker": {"kind": "lvlm", "name": "A vision language model", "model": "example"},
+    "inspectors": {"kind": "imported", "name": "Inspectors", "has_raters": True},
 }
 MASK_RUNS = [("finder", "plain"), ("finder", "words")]
 AREA_RUNS = [(f"finder{AREA_SUFFIX}", "plain")]
 FLOOR_RUN = ("whole_image", "none")
 ASKED_RUN = ("asker", "basic")
+#: Inspectors who judge every part twice, and how often they are right.
+RATERS = {("inspectors", "anna"): 0.97, ("inspectors", "ben"): 0.9, ("inspectors", "carl"): 0.8}
 LIMITS = {
     **{"max_slip_rate": 0.02, "max_overkill_rate": 0.05},
     **{"max_seconds_per_part": None, "max_cost_per_part_usd": None},
@@ -76,6 +79,7 @@ def write_sample(
     has_truth: bool = True,
     has_masks: bool = True,
     has_answers: bool = True,
+    has_raters: bool = False,
     n_panels: int = 2,
     has_figures: bool = False,
     seed: int = 0,
@@ -90,6 +94,7 @@ def write_sample(
         has_truth: Whether somebody drew where the defects are.
         has_masks: Whether a method with masks took part.
         has_answers: Whether a vision language model was asked.
+        has_raters: Whether inspectors judged the parts.
         n_panels: Parts of which there is a picture of what the first method saw.
         has_figures: Whether the figures are drawn, too.
         seed: Of everything drawn.
@@ -142,9 +147,11 @@ def write_sample(
     ):
         write_table(rows, folder / f"{path}.parquet", schema=schema, facts=facts)
     scores = _scores_of_masks(folder, masks, images, truths, facts) if has_masks else []
-    if has_answers:
-        answers = _answers(rng, images)
-        path = folder / "verdicts" / DATASET / "/".join(ASKED_RUN) / "labels.parquet"
+    said = {ASKED_RUN: _answers(rng, images)} if has_answers else {}
+    if has_raters:
+        said |= {run: _judged(rng, images, run, share) for run, share in RATERS.items()}
+    for run, answers in said.items():
+        path = folder / "verdicts" / DATASET / "/".join(run) / "labels.parquet"
         write_table(answers, path, schema=VERDICTS, facts=facts)
         scores += score_labels(pd.DataFrame(images), pd.DataFrame(answers))
     scores = pd.DataFrame(scores)
@@ -155,20 +162,21 @@ def write_sample(
     if shown:
         _write_panels(folder, [*ids[:n_ok][:1], *ids[n_ok:]][:n_panels])
     runs = [tuple(row) for row in scores[KEYS].drop_duplicates().itertuples(index=False)]
-    names = _write_tables(folder, runs)
-    figures = wanted_figures((), [DATASET] if has_masks else []) if has_figures else {}
+    present = ("agreement",) if has_raters else ()
+    names = _write_tables(folder, runs, present)
+    figures = wanted_figures(present, [DATASET] if has_masks else []) if has_figures else {}
     draw_figures(_results(folder, runs), figures)
     record = {"digest": "d16e" * 8, "files": {"weights": {"path": "resources/sam.pth"}}}
     record |= {"licences": ["Apache-2.0"]}
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     (folder / "weights" / "sam.json").write_text(json.dumps(record), encoding="utf-8")
     shown_runs = [*MASK_RUNS, *AREA_RUNS] if has_masks else []
-    shown_runs += [ASKED_RUN] if has_answers else []
+    shown_runs += list(said)
     return {
         "runs": [
             {
                 **{"dataset": DATASET, "method": method, "prompt": prompt},
-                "masks_of": None if (method, prompt) == ASKED_RUN else MASK_RUNS[0][0],
+                "masks_of": None if (method, prompt) in said else MASK_RUNS[0][0],
                 "has_panels": (method, prompt) == shown,
             }
             for method, prompt in shown_runs
@@ -291,6 +299,26 @@ def _answers(rng: np.random.Generator, images: list[dict]) -> list[dict]:
     return rows
 
 
+def _judged(
+    rng: np.random.Generator, images: list[dict], run: tuple[str, str], share_right: float
+) -> list[dict]:
+    """Two verdicts of a person on each part; of few parts only one."""
+    rows = []
+    for number, image in enumerate(images):
+        for repeat in range(1, 3):
+            label = image["label"]
+            if rng.random() > share_right:
+                label = {"OK": "NOK", "NOK": "OK"}[label]
+            row = dict.fromkeys(VERDICTS.columns) | dict(
+                zip(("method", "prompt"), run, strict=True)
+            )
+            row |= {"dataset": DATASET, "image_id": image["image_id"], "sample": repeat}
+            is_there = repeat == 1 or number % 29 != 4
+            row |= {"label_predicted": label if is_there else None}
+            rows.append(row | {"status": "answered" if is_there else "not_asked"})
+    return rows
+
+
 def _write_panels(folder: Path, image_ids: list[str]) -> None:
     method, prompt = MASK_RUNS[0]
     place = Path("predictions") / DATASET / method / prompt
@@ -326,9 +354,10 @@ def _results(folder: Path, runs: list[tuple[str, str, str]]) -> Results:
             "area": [(DATASET, *run) for run in AREA_RUNS if (DATASET, *run) in runs],
             "broken_down": runs,
             "compared": tried,
+            "repeated": [(DATASET, *run) for run in RATERS if (DATASET, *run) in runs],
         },
         "report": {"n_overlays": 3, "seed": 0},
-        "evaluation": {"seed": 0, "n_resamples": 200},
+        "evaluation": {"seed": 0, "n_resamples": 200, "confidence": 0.95},
         "detection": {"min_covered_share": 0.1},
         "requirements": LIMITS,
         "lines": {DATASET: LINE},
@@ -338,9 +367,11 @@ def _results(folder: Path, runs: list[tuple[str, str, str]]) -> Results:
     return Results(folder, files, facts, {"part_times": lambda: times, "tried": dict})
 
 
-def _write_tables(folder: Path, runs: list[tuple[str, str, str]]) -> list[str]:
-    """Write the tables that every run has; give their names."""
-    names = wanted_tables(())
+def _write_tables(
+    folder: Path, runs: list[tuple[str, str, str]], present: tuple[str, ...]
+) -> list[str]:
+    """Write the tables of a run that has what is present; give their names."""
+    names = wanted_tables(present)
     write_tables(_results(folder, runs), [name for name in names if name != "audit"], code="c0de")
     audit = pd.DataFrame(_audit_rows(), columns=AUDIT.columns)
     text = {"audit": [audit_text(audit)]}

@@ -184,6 +184,8 @@ class MethodBlock(Strict):
     learns_in_folds: ClassVar[bool] = False
     #: Whether its thresholds or verdicts table says which fold an image was judged in.
     judges_in_folds: ClassVar[bool] = False
+    #: Whether its prompts are raters: people or systems, each of whom judges the same parts.
+    has_raters: ClassVar[bool] = False
     #: Whether a paid service is asked, and may cost money.
     asks_service: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
@@ -229,6 +231,10 @@ class MethodBlock(Strict):
     def fit_inputs(self, paths: Paths) -> dict[str, str | list[str]]:
         """Files that it learns from, beside `manifest`, `train` and the records of networks."""
         return {}
+
+    def judges_again(self, dataset: str) -> bool:
+        """Whether an image has several verdicts of it: of repeats, or of several raters."""
+        return False
 
     def told(self, asked: PromptSettings | None) -> Any:
         """What a prompt set says to the method, as plain values."""

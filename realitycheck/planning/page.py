@@ -40,6 +40,7 @@ class ReportPlan(Facts):
         found = {
             "self_test": bool(self.self_tested()),
             "domain_gap": self.measures_domain_gap(),
+            "agreement": bool(self.repeated_runs()),
             "published": any(block.published_as for block in self.settings.datasets.values()),
         }
         return {name for name, is_there in found.items() if is_there}
@@ -113,6 +114,7 @@ class ReportPlan(Facts):
                 "compared": [*settings.runs(), *self.area_runs()],
                 "broken_down": self.broken_down_runs(),
                 "folds": self.fold_runs(),
+                "repeated": self.repeated_runs(),
             },
         }
 
@@ -128,6 +130,11 @@ class ReportPlan(Facts):
         """Every run, its verdicts by area, and the mask baseline, which knows the truth's size."""
         floors = [(d, floor, NO_PROMPT) for d in self.settings.datasets for floor in MASK_FLOORS]
         return [*self.settings.runs(), *self.area_runs(), *floors]
+
+    def repeated_runs(self) -> list[tuple[str, str, str]]:
+        """Every run with several verdicts on an image, of repeats or of several raters."""
+        blocks, runs = self.settings.methods, self.settings.verdict_runs()
+        return [run for run in runs if blocks[run[1]].judges_again(run[0])]
 
     def self_tested(self) -> dict[str, Any]:
         """Easy data sets, and the kind of every method that must not fail on them.
@@ -246,6 +253,8 @@ class ReportPlan(Facts):
                 note["note"] = "; ".join(told)
             if block.test_truth:
                 note["uses_test_truth"] = True
+            if block.has_raters:
+                note["has_raters"] = True
             notes[name] = note
             if block.gives_masks:
                 notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}

@@ -131,6 +131,10 @@ class LvlmMethod(MethodBlock):
         block = self.plain()
         return {name: block[name] for name in (*names, "max_side_px", "base_url")}
 
+    def judges_again(self, dataset: str) -> bool:
+        """Whether it is asked about an image more than once."""
+        return self.n_samples > 1
+
     @property
     def model_name(self) -> str:
         """Name of the model that answers."""

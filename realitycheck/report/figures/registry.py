@@ -37,6 +37,7 @@ class FigureEntry:
 FIGURES = {
     "domain_gap": FigureEntry("Domain gap", needs="domain_gap"),
     "slip_overkill": FigureEntry("Slip against overkill"),
+    "agreement": FigureEntry("People and repeats", needs="agreement"),
     "iou_distribution": FigureEntry("IoU part by part"),
     "published_scores": FigureEntry("Beside the study", needs="published"),
     "detection_probability": FigureEntry("Detection probability", per_dataset=True),

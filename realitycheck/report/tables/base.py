@@ -42,6 +42,7 @@ _METHOD_KEYS = {
         "note",
         "gives_masks",
         "uses_test_truth",
+        "has_raters",
     ),
     "verdict_by",
 }

@@ -221,7 +221,8 @@ def _mixture(table: pd.DataFrame) -> str:
 _LEGENDS = {
     "Difference": "Difference: our value minus the study's.",
     _AGREEMENT: "Fleiss' κ: agreement of repeated answers on one part beyond chance; flips: share "
-    "of parts whose answers do not all agree.",
+    "of parts whose answers do not all agree. The verdict of a part is that of most of its "
+    "answers, NOK where they are split evenly.",
     _COST: "USD: price of all answers, whatever their status, for 1,000 parts.",
 }
 

@@ -44,6 +44,7 @@ TABLES = {
     "readiness": Table("Readiness"),
     "best_of": Table("Best of several"),
     "line": Table("On the line"),
+    "agreement": Table("People and repeats", needs="agreement"),
     "labels": Table("Wrong labels", more_tables=("label_images",)),
     "domain_gap": Table("Domain gap", needs="domain_gap"),
     "self_test": Table("Self-test", needs="self_test"),

@@ -558,3 +558,15 @@ def test_masks_that_were_learned_out_of_fold_say_so():
     assert found.fold_runs() == [("chips", "adapted_sam", "none")]
     folder = "results/predictions/chips/adapted_sam/none"
     assert found.fold_tables() == [f"{folder}/thresholds.parquet"]
+
+
+def test_agreement_is_told_where_an_image_has_several_verdicts():
+    """Of a model that is asked once there is nothing to compare: no table, no figure."""
+    prompts = {"chips": {"basic": {"lvlm": "Is it good?"}}}
+    raw = {"datasets": {"chips": {"format": "synthetic_sat"}}, "prompts": prompts}
+    ask = {"kind": "lvlm", "model": "gemini-3.8-flash"}
+    once = Plan(load_settings(raw | {"methods": {"ask": ask}}))
+    assert "agreement" not in [*once.report_tables(), *once.report_figures()]
+    thrice = Plan(load_settings(raw | {"methods": {"ask": ask | {"n_samples": 3}}}))
+    assert "agreement" in thrice.report_tables() and "agreement" in thrice.report_figures()
+    assert thrice.table_facts()["runs"]["repeated"] == [("chips", "ask", "basic")]

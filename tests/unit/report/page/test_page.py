@@ -204,3 +204,15 @@ def test_text_can_be_read_on_every_ground(ink, scheme, repository):
     for ground in ("paper", "sheet", "faint"):
         light, dark = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, ground)
+
+
+def test_people_have_a_section_where_there_are_some(sample_results, written, tmp_path):
+    """Three inspectors who judge every part twice; without them no reader meets the heading."""
+    arguments = sample_results.write_sample(
+        tmp_path, n_ok=4, n_nok=4, image_size_px=48, has_masks=False, has_raters=True
+    )
+    write_page(tmp_path / "report.html", **arguments)
+    texts = Outline((tmp_path / "report.html").read_text(encoding="utf-8")).texts
+    assert {"People and repeats", "People and repeats: pairs of raters"} <= set(texts)
+    assert {"with carl", "all raters with each other"} <= set(texts)
+    assert "People and repeats" not in Outline(written[2]).texts
