@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import time
 import traceback
 from collections import defaultdict
 from dataclasses import replace
@@ -105,7 +106,9 @@ def counted(run: Run, folder: str, *, threads: int) -> dict[tuple[str, str], flo
     found = {}
     for way in (PUBLISHED, "float32"):
         side = Side(way, run, folder=f"{folder}/counted_{way}", threads=threads, counts=True)
-        found |= {(way, name): side.ask(name) for name in side.names}
+        for name in side.names:
+            found[way, name] = side.ask(name)
+            print(f"{way} {name}: {found[way, name]:.1f} GMAC", file=sys.stderr, flush=True)
         side.ask(None)
     return found
 
@@ -113,21 +116,36 @@ def counted(run: Run, folder: str, *, threads: int) -> dict[tuple[str, str], flo
 def print_products(
     gmac: dict[tuple[str, str], float], seconds: dict[tuple[str, str], Any], *, options: Any
 ) -> None:
-    """Print each step's products, and the share of the machine's speed of products it reaches."""
+    """Print each step's products, and the share of the machine's speed of products it reaches.
+
+    Per second on the wall, and per second of the processor: the first counts a core that waits as
+    lost, the second hardly depends on what else the machine does.
+    """
     import torch
 
     torch.set_num_threads(options.threads)
     sides = {"cpu": 2048, "cuda": 8192}
+    clocks = (time.perf_counter, time.process_time)
     for way in (PUBLISHED, *options.precisions):
         precision = "float32" if way == PUBLISHED else way
-        speed = product_speed(options.device, precision, side=sides[options.device])
-        print(f"{way:9} products of matrices in {precision}: {speed:.1f} GMAC/s")
+        side = sides[options.device]
+        speeds = np.array(
+            [product_speed(options.device, precision, side=side, clock=clock) for clock in clocks]
+        )
+        print(
+            f"{way:9} products of matrices in {precision}: {speeds[0]:.1f} GMAC/s on the wall, "
+            f"{speeds[1]:.1f} GMAC/s of the processor"
+        )
         alike = PUBLISHED if way == PUBLISHED else "float32"
-        steps = {name: n for (side, name), n in gmac.items() if side == alike}
+        steps = {name: n for (whose, name), n in gmac.items() if whose == alike}
         for name, n in [*steps.items(), ("all", sum(steps.values()))]:
             names = steps if name == "all" else [name]
-            wall = sum(np.median(seconds[way, each], axis=0)[0] for each in names)
-            print(f"{way:9} {name:26} {n:10.1f} GMAC   share of that speed {n / wall / speed:.2f}")
+            spent = sum(np.median(seconds[way, each], axis=0) for each in names)
+            wall, processor = n / spent / speeds
+            print(
+                f"{way:9} {name:26} {n:10.1f} GMAC   share of that speed: wall {wall:.2f}   "
+                f"processor {processor:.2f}"
+            )
 
 
 def main() -> None:
