@@ -120,14 +120,14 @@ rule map_anomalies:
         "../scripts/map_anomalies.py"
 
 
-for kind, block in segmenters().items():
+for family, kind, block, methods in segmenters(cfg.methods):
     if not block.fits:
         continue
 
     rule:
         """Let a method set its thresholds, or learn, before it marks defects."""
         name:
-            f"{block.fits.verb}_{kind}"
+            f"{block.fits.verb}_{family}"
         input:
             unpack(files_of("fit_inputs", block.fits)),
             checked=ancient(checked_inputs),
@@ -140,11 +140,11 @@ for kind, block in segmenters().items():
             },
             thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
         log:
-            f"logs/{block.fits.verb}_{kind}/{{dataset}}/{{method}}/{{prompt}}.log",
+            f"logs/{block.fits.verb}_{family}/{{dataset}}/{{method}}/{{prompt}}.log",
         benchmark:
-            f"benchmarks/{block.fits.verb}_{kind}/{{dataset}}/{{method}}/{{prompt}}.tsv"
+            f"benchmarks/{block.fits.verb}_{family}/{{dataset}}/{{method}}/{{prompt}}.tsv"
         wildcard_constraints:
-            method="|".join(cfg.method_names(kind) or ["none"]),
+            method="|".join(methods or ["none"]),
         conda:
             environment_of(block.fits)
         threads: plan.resources.job_threads(block.fits)
@@ -164,12 +164,12 @@ for kind, block in segmenters().items():
             "../scripts/fit.py"
 
 
-for kind, block in segmenters().items():
+for family, kind, block, methods in segmenters(cfg.methods):
 
     rule:
         """Make the masks of a shard, from what was stored of it."""
         name:
-            f"segment_{kind}"
+            f"segment_{family}"
         input:
             unpack(files_of("inputs", block.job)),
             checked=ancient(checked_inputs),
@@ -178,15 +178,11 @@ for kind, block in segmenters().items():
             **(GRIDS if block.keeps_score_grid else {}),
             masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
         log:
-            f"logs/segment_{kind}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.log",
+            f"logs/segment_{family}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.log",
         benchmark:
-            f"benchmarks/segment_{kind}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.tsv"
+            f"benchmarks/segment_{family}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.tsv"
         wildcard_constraints:
-            method=(
-                kind
-                if kind in MASK_FLOORS
-                else "|".join(cfg.method_names(kind) or ["none"])
-            ),
+            method="|".join(methods or ["none"]),
         conda:
             environment_of(block.job)
         threads: plan.resources.job_threads(block.job)

@@ -167,6 +167,9 @@ class MethodBlock(Strict):
 
     #: The method's usual name in tables.
     label: ClassVar[str]
+    #: Whether the facts below hang on a block's settings: then those that do are properties, and
+    #: each block has rules of its own.
+    has_own_facts: ClassVar[bool] = False
     #: Key of a prompt set that the method needs; None: it needs no prompt.
     prompt_key: ClassVar[str | None] = "segmentation"
     #: Whether it gives masks, or verdicts only.
