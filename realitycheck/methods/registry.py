@@ -87,17 +87,19 @@ def blocks() -> Mapping[str, type[MethodBlock]]:
 
 
 def segmenters() -> dict[str, type[MethodBlock]]:
-    """The settings class of every kind that gives masks, baselines last."""
-    known = {kind: block for kind, block in blocks().items() if block.gives_masks}
+    """The settings class of every kind that may give masks, baselines last."""
+    known = {
+        kind: block for kind, block in blocks().items() if block.gives_either or block.gives_masks
+    }
     return known | {kind: block_of(kind) for kind in BASELINES.modules}
 
 
 def classifiers() -> dict[str, type[MethodBlock]]:
-    """The settings class of every kind that gives verdicts by itself, without asking a service."""
+    """The settings class of every kind that may give verdicts, without asking a service."""
     return {
         kind: block
         for kind, block in blocks().items()
-        if not block.gives_masks and not block.asks_service
+        if (block.gives_either or not block.gives_masks) and not block.asks_service
     }
 
 
