@@ -124,7 +124,7 @@ def classifiers(methods: Mapping[str, MethodBlock]) -> list[Family]:
 def _families(methods: Mapping[str, MethodBlock]) -> Iterator[Family]:
     for kind, block in blocks().items():
         own = {name: each for name, each in methods.items() if each.kind == kind}
-        if block.has_own_facts:
+        if block.gives_either:
             yield from (Family(f"{kind}_{name}", kind, each, (name,)) for name, each in own.items())
         else:
             yield Family(kind, kind, block, tuple(own))

@@ -239,10 +239,15 @@ class ReportPlan(Facts):
             told = self._own_weights(block.networks)
             if block.learns_in_folds and block.gives_masks:
                 told.append(OUT_OF_FOLD_NOTE)
+            told += block.notes
             if told:
                 note["note"] = "; ".join(told)
             if block.test_truth:
                 note["uses_test_truth"] = True
+            if block.training_unknown:
+                note["training_unknown"] = True
+            if block.transductive:
+                note["transductive"] = True
             notes[name] = note
             if block.gives_masks:
                 notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}

@@ -414,7 +414,7 @@ def _with_floors(rows: list[dict], datasets: Notes, *, confidence: float) -> lis
                 "dataset_name": dataset_name(dataset, datasets),
                 "method_name": BASELINE_NAMES[floor],
                 "kind": floor,
-                "uses_test_truth": False,
+                **dict.fromkeys(("uses_test_truth", "training_unknown", "transductive"), False),
                 "is_floor": True,
                 "verdict_by": "model",
                 "unanswered_status": "",

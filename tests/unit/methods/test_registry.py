@@ -35,7 +35,7 @@ def test_block_with_facts_of_its_own_has_rules_of_its_own(monkeypatch):
 
     class Either(MethodBlock):
         label: ClassVar[str] = "Either"
-        has_own_facts: ClassVar[bool] = True
+        gives_either: ClassVar[bool] = True
         kind: Literal["either"] = "either"
         verdicts: bool = False
 
