@@ -120,6 +120,32 @@ rule map_anomalies:
         "../scripts/map_anomalies.py"
 
 
+for method, block in cfg.methods.items():
+    if not block.environment_file:
+        continue
+    if workflow.is_main_process and not uses_conda(workflow):
+        raise WorkflowError(
+            f"methods.{method}.conda: environments are made only with --sdm conda; add it, or "
+            "give python, the interpreter of an environment that is there"
+        )
+
+    rule:
+        """Have the environment of a program made, and say where it lies."""
+        name:
+            f"find_environment_{method}"
+        output:
+            prefix=f"<results>/environments/{method}.txt",
+        log:
+            f"logs/find_environment/{method}.log",
+        localrule: True
+        conda:
+            str(Path(block.environment_file).absolute())
+        message:
+            f"Environment of {method}"
+        shell:
+            'printf "%s" "$CONDA_PREFIX" > {output.prefix} 2> {log}'
+
+
 for family, kind, block, methods in segmenters(cfg.methods):
     if not block.fits:
         continue
@@ -145,6 +171,7 @@ for family, kind, block, methods in segmenters(cfg.methods):
             f"benchmarks/{block.fits.verb}_{family}/{{dataset}}/{{method}}/{{prompt}}.tsv"
         wildcard_constraints:
             method="|".join(methods or ["none"]),
+        localrule: block.fits.is_local
         conda:
             environment_of(block.fits)
         threads: plan.resources.job_threads(block.fits)
@@ -183,6 +210,7 @@ for family, kind, block, methods in segmenters(cfg.methods):
             f"benchmarks/segment_{family}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.tsv"
         wildcard_constraints:
             method="|".join(methods or ["none"]),
+        localrule: block.job.is_local
         conda:
             environment_of(block.job)
         threads: plan.resources.job_threads(block.job)

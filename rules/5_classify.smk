@@ -55,6 +55,7 @@ for family, kind, block, methods in classifiers(cfg.methods):
             f"benchmarks/classify_{family}/{{dataset}}/{{method}}/{{prompt}}.tsv"
         wildcard_constraints:
             method="|".join(methods or ["none"]),
+        localrule: block.job.is_local
         conda:
             environment_of(block.job)
         threads: plan.resources.job_threads(block.job)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 from realitycheck.planning.checking import (
     checked_settings,
@@ -461,12 +462,19 @@ def minutes_of(job):
 
 def environment_of(job):
     """Environment of the job of a method."""
-    return "../envs/models.yaml" if job.network or job.opens else "../envs/base.yaml"
+    needs_torch = job.network or job.opens or job.gpu
+    return "../envs/models.yaml" if needs_torch else "../envs/base.yaml"
 
 
 def device_of(job):
-    """Resources of the job of a method that runs a network; none without one."""
-    return {"gpu": 1, "device": cfg.compute.device} if job.network else {}
+    """Resources of the job of a method that runs a network or needs a GPU; none of another."""
+    uses_device = job.network or job.gpu
+    return {"gpu": 1, "device": cfg.compute.device} if uses_device else {}
+
+
+def uses_conda(workflow):
+    """Whether Snakemake makes environments of conda."""
+    return DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
 def scores_of_shown(wildcards):

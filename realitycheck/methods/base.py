@@ -42,12 +42,14 @@ class Segmentation(NamedTuple):
         score: 0 to 1, or None where nothing was compared.
         n_regions: Masks that were united.
         status: `ok`, or why the mask is empty.
+        seconds: Time of the image where another process took it; None: it is measured.
     """
 
     mask: np.ndarray
     score: float | None
     n_regions: int
     status: str
+    seconds: float | None = None
 
 
 class Segmenter(Protocol):

@@ -29,6 +29,7 @@ METHODS = Registry(
         for kind in (
             *("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference"),
             *("few_shot", "adapted_sam", "lvlm", "clip_zero_shot", "tuned_clip", "resnet_mlp"),
+            "command",
         )
     },
 )
@@ -78,6 +79,19 @@ def code_of_part(kind: str, part: str) -> list[str]:
 def block_of(kind: str) -> type[MethodBlock]:
     """The settings class of a kind."""
     return open_part(kind, "settings").Settings
+
+
+def facts_of(kind: str, settings: Mapping[str, Any]) -> type[MethodBlock] | MethodBlock:
+    """Whose facts a job goes by: the class of the kind, or the block where those hang on it.
+
+    Args:
+        kind: The kind.
+        settings: The block as plain values, as a job is told it.
+    """
+    block = block_of(kind)
+    if not block.gives_either:
+        return block
+    return block.model_validate({k: v for k, v in settings.items() if k in block.model_fields})
 
 
 @functools.cache

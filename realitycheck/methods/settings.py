@@ -114,6 +114,9 @@ class Job:
         minutes: Time of the whole job; None: by its images.
         steps: Tables among its inputs whose time is part of a result's, by the name of the step.
         packages: Distributions whose versions matter.
+        threads: CPU threads of a job without a network.
+        gpu: Whether a job without a network needs a GPU.
+        is_local: Whether it runs where Snakemake was started, where the network is.
     """
 
     network: str | None = None
@@ -124,6 +127,9 @@ class Job:
     minutes: int | None = None
     steps: Mapping[str, str] = dataclasses.field(default_factory=dict)
     packages: tuple[str, ...] = ()
+    threads: int = 1
+    gpu: bool = False
+    is_local: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +218,8 @@ class MethodBlock(Strict):
     asks_service: ClassVar[bool] = False
     #: Networks (keys of `models`) the method needs.
     networks: ClassVar[tuple[str, ...]] = ()
+    #: Conda's file of an environment that its jobs start a program in, if it has one.
+    environment_file: ClassVar[str | None] = None
     #: Its job, and the one before it, if any.
     job: ClassVar[Job] = Job()
     fits: ClassVar[Fit | None] = None
