@@ -201,7 +201,7 @@ def _read_predictions(
     if missing:
         faults.append(f"{name}: no row for index {_some(map(str, missing))}")
     table = table.drop_duplicates("index").reindex(columns=list(_COLUMNS))
-    table["status"] = table["status"].fillna("answered")
+    table["status"] = table["status"].astype(object).fillna("answered")
     faults += _value_faults(table, needed=needed)
     return {int(row["index"]): _answer(row) for row in table.to_dict("records")}
 
