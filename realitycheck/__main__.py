@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
     parser = argparse.ArgumentParser(prog="realitycheck", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="action", required=True)
     check = commands.add_parser("check", help="check a settings file and list every fault")
     check.add_argument("file", help="settings file (YAML)")
     quote = commands.add_parser(
@@ -65,25 +65,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     commands.add_parser("schema", help="print the JSON schema of the settings, for editors")
     parsed = parser.parse_args(arguments)
-    if parsed.command == "schema":
+    if parsed.action == "schema":
         from realitycheck.settings.load import json_schema
 
         print(json.dumps(json_schema(), indent=2, sort_keys=True))
         return 0
-    if parsed.command == "ledger":
+    if parsed.action == "ledger":
         return _ledger(parsed)
-    if parsed.command == "plan" and parsed.file is None:
+    if parsed.action == "plan" and parsed.file is None:
         return _plan(parsed, None)
-    settings = _settings(parsed.file, thoroughly=parsed.command in ("check", "confirm"))
+    settings = _settings(parsed.file, thoroughly=parsed.action in ("check", "confirm"))
     if settings is None:
         return 1
-    if parsed.command == "confirm":
+    if parsed.action == "confirm":
         return _confirm(parsed, settings)
-    if parsed.command == "plan":
+    if parsed.action == "plan":
         return _plan(parsed, settings)
     return (
         _quote(parsed.file, settings)
-        if parsed.command == "quote"
+        if parsed.action == "quote"
         else _check(parsed.file, settings)
     )
 

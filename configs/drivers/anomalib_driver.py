@@ -88,11 +88,13 @@ def judge(told, request, training, images):
         train_batch_size=1 if told.model == "efficient_ad" else 8,
         eval_batch_size=1,
         num_workers=0,
-        # Nothing is validated or tested here: that would need scored images.
         test_split_mode="none",
         val_split_mode="none",
         seed=request["seed"],
     )
+    data.setup()
+    # Anomalib asks for images to validate with; the scored ones would tell what must not be known.
+    data.val_data = data.train_data
     engine.fit(model=model, datamodule=data)
     scale = max(float(raw.max()) for _, raw in raw_maps(engine, model, training["file"]))
     rows = images.set_index("file")

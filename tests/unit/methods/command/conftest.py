@@ -14,8 +14,8 @@ from realitycheck.core.images import write_png
 from realitycheck.core.schemas import MANIFEST, TRANSFORMS
 from realitycheck.core.tables import write_table
 from realitycheck.methods.base import Inputs, Run
-from realitycheck.methods.command.settings import CommandMethod
 from realitycheck.methods.command.segmenter import fit
+from realitycheck.methods.command.settings import CommandMethod
 from realitycheck.stages.classify import make_verdicts
 from realitycheck.stages.segment import make_masks
 

@@ -231,7 +231,7 @@ def test_wrong_answers_are_refused_and_asked_again_next_time(bench):
     assert len(bench.masks(bench.block("masks"))) == 4
 
 
-# ---------------------------------------------------------------------------------- what it is given
+# ------------------------------------------------------------------------------- what it is given
 
 
 def test_keys_and_tokens_are_not_handed_on(bench, monkeypatch):
@@ -240,7 +240,8 @@ def test_keys_and_tokens_are_not_handed_on(bench, monkeypatch):
     monkeypatch.setenv("MY_LICENCE", "secret-2")
     monkeypatch.setenv("https_proxy", "http://proxy.example:1")
     bench.program.write_text(
-        "import json, os\njson.dump(dict(os.environ), open('../seen.json', 'w'))\nraise SystemExit(3)"
+        "import json, os\njson.dump(dict(os.environ), open('../seen.json', 'w'))\n"
+        "raise SystemExit(3)"
     )
 
     def seen(**settings):
