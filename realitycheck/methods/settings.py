@@ -249,6 +249,17 @@ class MethodBlock(Strict):
         """
         return {}
 
+    def sources(self, dataset: str) -> list[str]:
+        """Files and folders that hold its answers, where those were made elsewhere.
+
+        A kind that has some has `source.py` beside `settings.py`; see `realitycheck.methods.base`.
+        """
+        return []
+
+    def own_prompts(self, dataset: str) -> list[str]:
+        """Names that stand in place of prompt sets, where the block's sources say them."""
+        return []
+
     def fit_inputs(self, paths: Paths) -> dict[str, str | list[str]]:
         """Files that it learns from, beside `manifest`, `train` and the records of networks."""
         return {}
