@@ -260,6 +260,10 @@ class MethodBlock(Strict):
         """Names that stand in place of prompt sets, where the block's sources say them."""
         return []
 
+    def only_prompt(self, prompt: str) -> dict[str, Any]:
+        """Keys of the block with which it has one of these names alone."""
+        return {}
+
     def fit_inputs(self, paths: Paths) -> dict[str, str | list[str]]:
         """Files that it learns from, beside `manifest`, `train` and the records of networks."""
         return {}

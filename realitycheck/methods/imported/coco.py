@@ -190,10 +190,7 @@ def _is_number(value: Any) -> bool:
 def _run_lengths(given: dict[str, Any], image: CocoImage) -> tuple[Any, str | None]:
     size = [image.height_px, image.width_px]
     if given.get("size") != size:
-        return (
-            None,
-            f"run lengths of size {given.get('size')} on an image of {size} (height, width)",
-        )
+        return None, f"run lengths of size {given.get('size')}, expected {size} (height, width)"
     counts = given.get("counts")
     if isinstance(counts, str):
         counts = unpacked(counts)

@@ -25,6 +25,7 @@ _ONLY_WITH = {
     "max_overkill_rate": ("maps",),
     "min_area_px": ("maps",),
     "labels": ("verdicts",),
+    "raters": ("verdicts",),
     "columns": ("verdicts",),
 }
 
@@ -83,6 +84,7 @@ class ImportedMethod(MethodBlock):
     labels: dict[str, Literal["OK", "NOK"]] = Field(
         default_factory=dict, description="what other words in the column label mean: {pass: OK}"
     )
+    raters: tuple[str, ...] = Field((), description="only these raters; default: all")
     columns: dict[Column, Annotated[str, Field(min_length=1)]] = Field(
         default_factory=dict, description="columns of other names: {image: SerialNo}"
     )
@@ -142,14 +144,20 @@ class ImportedMethod(MethodBlock):
         """Raters that the table of verdicts names."""
         if self.verdicts is None:
             return []
-        from realitycheck.methods.imported.verdict_table import raters_of
+        from realitycheck.methods.imported.verdict_table import path_name, raters_of
 
         (path,) = self.sources(dataset)
-        return raters_of(Path(path), column=self.columns.get("rater", "rater"))
+        found = raters_of(Path(path), column=self.columns.get("rater", "rater"))
+        wanted = {path_name(rater) for rater in self.raters}
+        return [rater for rater in found if not wanted or rater in wanted]
+
+    def only_prompt(self, prompt: str) -> dict[str, Any]:
+        """The one rater."""
+        return {"raters": [prompt]}
 
     def tried(self, *, is_aligned: bool) -> dict[str, Any]:
         """How the files are read, not where they lie: their content is told beside it."""
-        places = (*SOURCES, "coco_images")
+        places = (*SOURCES, "coco_images", "raters")
         block = self.plain_for(is_aligned=is_aligned)
         return {name: value for name, value in block.items() if name not in places}
 
@@ -172,6 +180,17 @@ class ImportedMethod(MethodBlock):
             for path in self.sources(dataset):
                 if not (folder / path).exists():
                     yield f"{key}: there is no file or folder {path}; correct the path"
+                elif self.raters:
+                    yield from self._rater_faults(key, folder / path)
+
+    def _rater_faults(self, key: str, path: Path) -> Iterator[str]:
+        from realitycheck.methods.imported.verdict_table import path_name, raters_of
+
+        known = raters_of(path, column=self.columns.get("rater", "rater"))
+        for rater in self.raters:
+            if path_name(rater) not in known:
+                named = ", ".join(known) or "none"
+                yield f"{key}.raters: {path} names no rater {rater!r}, but {named}; correct it"
 
 
 Settings = ImportedMethod

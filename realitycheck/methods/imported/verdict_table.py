@@ -117,7 +117,7 @@ def raters_of(path: Path, *, column: str) -> list[str]:
     except OSError:
         return []
     named = _raters(path, column, found.st_mtime_ns, found.st_size)
-    return sorted({_safe(rater) for rater in named})
+    return sorted({path_name(rater) for rater in named})
 
 
 @functools.lru_cache(maxsize=64)
@@ -126,7 +126,8 @@ def _raters(path: Path, column: str, _mtime_ns: int, _size: int) -> frozenset[st
     return frozenset() if faults else frozenset({_text(row.get(column)) for _, row in rows} - {""})
 
 
-def _safe(rater: str) -> str:
+def path_name(rater: str) -> str:
+    """What a rater is called in paths and tables."""
     return make_image_id([rater])
 
 
@@ -134,7 +135,7 @@ def _raters_of_one_name(path: Path, column: str) -> Iterator[Fault]:
     found = path.stat()
     by_name = defaultdict(list)
     for rater in sorted(_raters(path, column, found.st_mtime_ns, found.st_size)):
-        by_name[_safe(rater)].append(rater)
+        by_name[path_name(rater)].append(rater)
     for name, raters in by_name.items():
         if len(raters) > 1:
             problem = f"the raters {', '.join(map(repr, raters))} would both be called {name!r}"
@@ -271,7 +272,7 @@ def _said(
         label=label,
         score=score if label else None,
         reasoning=given["reasoning"] or None,
-        rater=_safe(given["rater"]) if given["rater"] else NO_PROMPT,
+        rater=path_name(given["rater"]) if given["rater"] else NO_PROMPT,
         repeat=int(repeat or 0),
         seconds=number("seconds", math.inf),
         cost_usd=number("cost_usd", math.inf),
