@@ -23,10 +23,11 @@ MASK_STATUSES = frozenset(
         "constant_map",  # the similarity map is flat
         "not_comparable",  # not aligned, and of another size than the reference
         "failed",  # the user's own program could not judge the image
+        "missing",  # made elsewhere, and there is none of this image
     }
 )
 #: Statuses of a mask that is none: the method could not judge the image, which stays unanswered.
-NOT_JUDGED = frozenset({"not_comparable", "failed"})
+NOT_JUDGED = frozenset({"not_comparable", "failed", "missing"})
 TRUTH_STATUSES = frozenset(
     {
         "complete",  # every defect lies on the canvas, or there is none

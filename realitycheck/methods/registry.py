@@ -29,7 +29,7 @@ METHODS = Registry(
         for kind in (
             *("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference"),
             *("few_shot", "adapted_sam", "lvlm", "clip_zero_shot", "tuned_clip", "resnet_mlp"),
-            "command",
+            *("imported", "command"),
         )
     },
 )

@@ -258,6 +258,21 @@ class MethodBlock(Strict):
         """
         return {}
 
+    def sources(self, dataset: str) -> list[str]:
+        """Files and folders that hold its answers, where those were made elsewhere.
+
+        A kind that has some has `source.py` beside `settings.py`; see `realitycheck.methods.base`.
+        """
+        return []
+
+    def own_prompts(self, dataset: str) -> list[str]:
+        """Names that stand in place of prompt sets, where the block's sources say them."""
+        return []
+
+    def only_prompt(self, prompt: str) -> dict[str, Any]:
+        """Keys of the block with which it has one of these names alone."""
+        return {}
+
     def fit_inputs(self, paths: Paths) -> dict[str, str | list[str]]:
         """Files that it learns from, beside `manifest`, `train` and the records of networks."""
         return {}

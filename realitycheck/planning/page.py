@@ -234,7 +234,7 @@ class ReportPlan(Facts):
                 note["model"] = block.model_name
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
-            if n_called[_called(block)] > 1:
+            if n_called[_called(block)] > 1 or (block.is_outside and not block.title):
                 note["told_apart"] = name
             told = self._own_weights(block.networks)
             if block.learns_in_folds and block.gives_masks:

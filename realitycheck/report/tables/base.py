@@ -49,7 +49,8 @@ _METHOD_KEYS = {
 }
 AREA_NOTE = "NOK by predicted area, above a threshold from good images of other folds"
 _UNJUDGED_WORDS = {
-    "not_comparable": "not comparable: not aligned, and of another size than the reference"
+    "not_comparable": "not comparable: not aligned, and of another size than the reference",
+    "missing": "no prediction among what was imported",
 }
 NO_VARIATION = "no variation among the images to estimate an interval from"
 #: Columns that end Tables 1 and 2.

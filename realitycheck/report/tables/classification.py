@@ -244,7 +244,7 @@ def answer_facts(paths: Sequence[str | Path]) -> pd.DataFrame:
         if verdicts.empty:
             continue
         agreement = agreement_of(verdicts)
-        came_back = verdicts["latency_s"].notna()
+        came_back = verdicts[["latency_s", "cost_usd"]].notna().any(axis=1)
         has_cost = came_back.any() and verdicts.loc[came_back, "cost_usd"].notna().all()
         cost = 1000 * verdicts["cost_usd"].sum() / agreement.n_images if has_cost else None
         n_without_key = int((verdicts["finish_reason"] == "no_key").sum())
