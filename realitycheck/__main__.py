@@ -82,9 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.action == "plan":
         return _plan(parsed, settings)
     return (
-        _quote(parsed.file, settings)
-        if parsed.action == "quote"
-        else _check(parsed.file, settings)
+        _quote(parsed.file, settings) if parsed.action == "quote" else _check(parsed.file, settings)
     )
 
 
