@@ -131,14 +131,40 @@ rule map_anomalies:
         "../scripts/map_anomalies.py"
 
 
-for kind, block in segmenters().items():
+for method, block in cfg.methods.items():
+    if not block.environment_file:
+        continue
+    if workflow.is_main_process and not uses_conda(workflow):
+        raise WorkflowError(
+            f"methods.{method}.conda: environments are made only with --sdm conda; add it, or "
+            "give python, the interpreter of an environment that is there"
+        )
+
+    rule:
+        """Have the environment of a program made, and say where it lies."""
+        name:
+            f"find_environment_{method}"
+        output:
+            prefix=f"<results>/environments/{method}.txt",
+        log:
+            f"logs/find_environment/{method}.log",
+        localrule: True
+        conda:
+            str(Path(block.environment_file).absolute())
+        message:
+            f"Environment of {method}"
+        shell:
+            'printf "%s" "$CONDA_PREFIX" > {output.prefix} 2> {log}'
+
+
+for family, kind, block, methods in segmenters(cfg.methods):
     if not block.fits:
         continue
 
     rule:
         """Let a method set its thresholds, or learn, before it marks defects."""
         name:
-            f"{block.fits.verb}_{kind}"
+            f"{block.fits.verb}_{family}"
         input:
             unpack(files_of("fit_inputs", block.fits)),
             checked=ancient(checked_inputs),
@@ -151,11 +177,12 @@ for kind, block in segmenters().items():
             },
             thresholds="<results>/predictions/{dataset}/{method}/{prompt}/thresholds.parquet",
         log:
-            f"logs/{block.fits.verb}_{kind}/{{dataset}}/{{method}}/{{prompt}}.log",
+            f"logs/{block.fits.verb}_{family}/{{dataset}}/{{method}}/{{prompt}}.log",
         benchmark:
-            f"benchmarks/{block.fits.verb}_{kind}/{{dataset}}/{{method}}/{{prompt}}.tsv"
+            f"benchmarks/{block.fits.verb}_{family}/{{dataset}}/{{method}}/{{prompt}}.tsv"
         wildcard_constraints:
-            method="|".join(cfg.method_names(kind) or ["none"]),
+            method="|".join(methods or ["none"]),
+        localrule: block.fits.is_local
         conda:
             environment_of(block.fits)
         threads: plan.resources.job_threads(block.fits)
@@ -175,12 +202,12 @@ for kind, block in segmenters().items():
             "../scripts/fit.py"
 
 
-for kind, block in segmenters().items():
+for family, kind, block, methods in segmenters(cfg.methods):
 
     rule:
         """Make the masks of a shard, from what was stored of it."""
         name:
-            f"segment_{kind}"
+            f"segment_{family}"
         input:
             unpack(files_of("inputs", block.job)),
             checked=ancient(checked_inputs),
@@ -189,15 +216,12 @@ for kind, block in segmenters().items():
             **(GRIDS if block.keeps_score_grid else {}),
             masks="<results>/predictions/{dataset}/{method}/{prompt}/shards/{shard}.parquet",
         log:
-            f"logs/segment_{kind}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.log",
+            f"logs/segment_{family}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.log",
         benchmark:
-            f"benchmarks/segment_{kind}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.tsv"
+            f"benchmarks/segment_{family}/{{dataset}}/{{method}}/{{prompt}}/{{shard}}.tsv"
         wildcard_constraints:
-            method=(
-                kind
-                if kind in MASK_FLOORS
-                else "|".join(cfg.method_names(kind) or ["none"])
-            ),
+            method="|".join(methods or ["none"]),
+        localrule: block.job.is_local
         conda:
             environment_of(block.job)
         threads: plan.resources.job_threads(block.job)

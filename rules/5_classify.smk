@@ -4,12 +4,12 @@ Reads   <results>/manifests/{dataset}*
 Writes  <results>/verdicts/{dataset}/{method}/{prompt}/
 """
 
-for kind, block in classifiers().items():
+for family, kind, block, methods in classifiers(cfg.methods):
 
     rule:
         """Make the verdicts of a data set, from what was stored of it."""
         name:
-            f"classify_{kind}"
+            f"classify_{family}"
         input:
             unpack(files_of("inputs", block.job)),
             checked=ancient(checked_inputs),
@@ -18,11 +18,12 @@ for kind, block in classifiers().items():
         output:
             labels="<results>/verdicts/{dataset}/{method}/{prompt}/labels.parquet",
         log:
-            f"logs/classify_{kind}/{{dataset}}/{{method}}/{{prompt}}.log",
+            f"logs/classify_{family}/{{dataset}}/{{method}}/{{prompt}}.log",
         benchmark:
-            f"benchmarks/classify_{kind}/{{dataset}}/{{method}}/{{prompt}}.tsv"
+            f"benchmarks/classify_{family}/{{dataset}}/{{method}}/{{prompt}}.tsv"
         wildcard_constraints:
-            method="|".join(cfg.method_names(kind) or ["none"]),
+            method="|".join(methods or ["none"]),
+        localrule: block.job.is_local
         conda:
             environment_of(block.job)
         threads: plan.resources.job_threads(block.job)

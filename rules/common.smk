@@ -1,9 +1,11 @@
 """What all stages share: settings, one run at a time, wildcard constraints, input functions."""
 
+import re
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 from realitycheck.planning.checking import (
     checked_settings,
@@ -103,7 +105,9 @@ if workflow.is_main_process:
 wildcard_constraints:
     dataset="|".join(cfg.datasets),
     method="|".join([*cfg.methods, *MASK_FLOORS, *LABEL_FLOORS]),
-    prompt="|".join({NO_PROMPT, *(name for p in cfg.prompts.values() for name in p)}),
+    prompt="|".join(
+        map(re.escape, sorted({NO_PROMPT, *(prompt for _, _, prompt in cfg.runs())}))
+    ),
     network="|".join(cfg.used_networks() or ["none"]),
     colour="rgb|bgr",
     size=r"\d+",
@@ -178,6 +182,11 @@ def code_of_listing(dataset):
     """Digest of the code that lists and checks a data set."""
     listed_as = cfg.preparation_settings(dataset)["format"]
     return code_of("prepare_dataset", FORMATS.module_of(listed_as))
+
+
+def code_of_audit(dataset):
+    """Digest of the code that audits a data set, and what methods bring along."""
+    return code_of("audit_dataset", *plan.source_code(dataset))
 
 
 def threads_of_shard(wildcards):
@@ -471,12 +480,19 @@ def minutes_of(job):
 
 def environment_of(job):
     """Environment of the job of a method."""
-    return "../envs/models.yaml" if job.network or job.opens else "../envs/base.yaml"
+    needs_torch = job.network or job.opens or job.gpu
+    return "../envs/models.yaml" if needs_torch else "../envs/base.yaml"
 
 
 def device_of(job):
-    """Resources of the job of a method that runs a network; none without one."""
-    return {"gpu": 1, "device": cfg.compute.device} if job.network else {}
+    """Resources of the job of a method that runs a network or needs a GPU; none of another."""
+    uses_device = job.network or job.gpu
+    return {"gpu": 1, "device": cfg.compute.device} if uses_device else {}
+
+
+def uses_conda(workflow):
+    """Whether Snakemake makes environments of conda."""
+    return DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
 def scores_of_shown(wildcards):

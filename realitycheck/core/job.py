@@ -221,6 +221,19 @@ def batch_size(wanted: str, *, device: str, attempt: int = 1) -> int:
     return max(1, first >> (attempt - 1))
 
 
+def gpu_of(device: str) -> str | None:
+    """Name of the GPU that this job holds, for a program that it starts; None on a processor.
+
+    Args:
+        device: From `device_lease`.
+    """
+    if device != "cuda":
+        return None
+    import torch
+
+    return _visible_gpus()[torch.cuda.current_device()]
+
+
 def _visible_gpus() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named:

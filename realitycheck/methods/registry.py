@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ METHODS = Registry(
         for kind in (
             *("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference"),
             *("few_shot", "adapted_sam", "lvlm", "clip_zero_shot", "tuned_clip", "resnet_mlp"),
+            *("imported", "command"),
         )
     },
 )
@@ -56,7 +57,7 @@ def open_part(kind: str, part: str) -> ModuleType:
 
 
 def _folder(kind: str) -> str:
-    registry = BASELINES if kind in BASELINES.modules else METHODS
+    registry = BASELINES if kind in BASELINES else METHODS
     return registry.module_of(kind)
 
 
@@ -80,25 +81,67 @@ def block_of(kind: str) -> type[MethodBlock]:
     return open_part(kind, "settings").Settings
 
 
+def facts_of(kind: str, settings: Mapping[str, Any]) -> type[MethodBlock] | MethodBlock:
+    """Whose facts a job goes by: the class of the kind, or the block where those hang on it.
+
+    Args:
+        kind: The kind.
+        settings: The block as plain values, as a job is told it.
+    """
+    block = block_of(kind)
+    if not block.gives_either:
+        return block
+    return block.model_validate({k: v for k, v in settings.items() if k in block.model_fields})
+
+
 @functools.cache
 def blocks() -> Mapping[str, type[MethodBlock]]:
     """The settings class of every kind that the settings may name."""
     return {kind: block_of(kind) for kind in METHODS}
 
 
-def segmenters() -> dict[str, type[MethodBlock]]:
-    """The settings class of every kind that gives masks, baselines last."""
-    known = {kind: block for kind, block in blocks().items() if block.gives_masks}
-    return known | {kind: block_of(kind) for kind in BASELINES}
+class Family(NamedTuple):
+    """Methods that share the rules of a stage.
+
+    Attributes:
+        name: What the names of the rules end in.
+        kind: The kind.
+        block: Whose facts the rules go by: the class of the kind, or the one block.
+        methods: Names of the method blocks.
+    """
+
+    name: str
+    kind: str
+    block: type[MethodBlock] | MethodBlock
+    methods: tuple[str, ...]
 
 
-def classifiers() -> dict[str, type[MethodBlock]]:
-    """The settings class of every kind that gives verdicts by itself, without asking a service."""
-    return {
-        kind: block
-        for kind, block in blocks().items()
-        if not block.gives_masks and not block.asks_service
-    }
+def segmenters(methods: Mapping[str, MethodBlock]) -> list[Family]:
+    """Those that give masks, of every kind that there is, baselines last.
+
+    Args:
+        methods: The method blocks of the settings.
+    """
+    baselines = [Family(kind, kind, block_of(kind), (kind,)) for kind in BASELINES]
+    return [each for each in _families(methods) if each.block.gives_masks] + baselines
+
+
+def classifiers(methods: Mapping[str, MethodBlock]) -> list[Family]:
+    """Those that give verdicts by themselves, without asking a service; see `segmenters`."""
+    return [
+        each
+        for each in _families(methods)
+        if not each.block.gives_masks and not each.block.asks_service
+    ]
+
+
+def _families(methods: Mapping[str, MethodBlock]) -> Iterator[Family]:
+    for kind, block in blocks().items():
+        own = {name: each for name, each in methods.items() if each.kind == kind}
+        if block.gives_either:
+            yield from (Family(f"{kind}_{name}", kind, each, (name,)) for name, each in own.items())
+        else:
+            yield Family(kind, kind, block, tuple(own))
 
 
 def detector_captions(composed: Mapping[str, Any], category: str) -> list[str]:

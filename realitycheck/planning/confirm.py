@@ -100,7 +100,9 @@ def open_for(
     )
     results = Path(settings.results_dir) / "confirmed" / dataset / method / prompt
     path = results.with_name(f"{prompt}.yaml")
-    own = _settings_of(raw, dataset, method, prompt, results)
+    block = settings.methods[method]
+    alone = block.only_prompt(prompt) if prompt in block.own_prompts(dataset) else {}
+    own = settings_of(raw, dataset, method, prompt, results, alone)
     write_text(yaml.safe_dump(own, sort_keys=False), path)
     return Confirmation(path, results, said)
 
@@ -116,10 +118,24 @@ def _only_locked(settings: Settings) -> str:
     return names[0]
 
 
-def _settings_of(
-    raw: Mapping[str, Any], dataset: str, method: str, prompt: str, results: Path
+def settings_of(
+    raw: Mapping[str, Any],
+    dataset: str,
+    method: str,
+    prompt: str,
+    results: Path,
+    alone: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The settings with this run alone, on the locked parts."""
+    """Give the settings with one run alone, on the locked parts.
+
+    Args:
+        raw: The settings that the method was chosen under, as parsed.
+        dataset: Name of the data set.
+        method: Name of the method block.
+        prompt: Name of the prompt set, or of the rater.
+        results: Folder of the results.
+        alone: Keys of the block with which it has the prompt alone; see `only_prompt`.
+    """
     own = copy.deepcopy(dict(raw))
     block = own["datasets"][dataset]
     block["split"] = {**block["split"], "opened": True}
@@ -129,8 +145,10 @@ def _settings_of(
     own["results_dir"] = str(results)
     own["datasets"] = {dataset: block}
     own["methods"] = {method: own["methods"][method]}
+    if alone:
+        own["methods"][method] |= alone
     prompts = own.pop("prompts", None) or {}
-    if prompt != NO_PROMPT:
+    if prompt != NO_PROMPT and not alone:
         own["prompts"] = {dataset: {prompt: prompts[dataset][prompt]}}
     own["evaluation"] = {**(own.get("evaluation") or {}), "area_verdicts": False}
     return own

@@ -178,7 +178,7 @@ class Resources:
 
     def job_threads(self, job: Job) -> int:
         """CPU threads of the job of a method."""
-        return self.threads(job.network) if job.network else 1
+        return self.threads(job.network) if job.network else job.threads
 
     def job_mb(self, job: Job, dataset: str, shard: str | None, *, attempt: int = 1) -> int:
         """Memory to ask for in the job of a method, in MB; see `memory_mb`."""

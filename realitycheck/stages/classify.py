@@ -5,7 +5,7 @@ from __future__ import annotations
 from realitycheck.core.schemas import MANIFEST, VERDICTS
 from realitycheck.core.tables import write_table
 from realitycheck.methods.base import Inputs, Run
-from realitycheck.methods.registry import block_of, open_part
+from realitycheck.methods.registry import facts_of, open_part
 from realitycheck.stages.segment import job_facts
 from realitycheck.stages.timing import OWN_STEP
 
@@ -25,9 +25,10 @@ def make_verdicts(
     """
     manifest = inputs.table("manifest", MANIFEST)
     found = open_part(kind, "classifier").verdicts(inputs, run, manifest, device)
-    facts = job_facts(inputs, run, block_of(kind).job, device=device, code=code)
+    facts = job_facts(inputs, run, facts_of(kind, run.settings).job, device=device, code=code)
     if found.training_seconds is not None:
         # An upper bound of what one more part takes.
         facts["seconds"]["training and verdict"] = found.training_seconds / len(manifest)
-    facts["seconds"][OWN_STEP] = found.seconds / len(manifest)
+    if found.seconds is not None:
+        facts["seconds"][OWN_STEP] = found.seconds / len(manifest)
     write_table(found.table, path, schema=VERDICTS, facts=facts)

@@ -16,7 +16,7 @@ from realitycheck.core.schemas import MASKS, SCORE_GRIDS, THRESHOLDS, TRANSFORMS
 from realitycheck.core.store import FinishedRows
 from realitycheck.core.tables import write_table
 from realitycheck.methods.base import Inputs, Run, Segmentation
-from realitycheck.methods.registry import block_of, open_part
+from realitycheck.methods.registry import block_of, facts_of, open_part
 from realitycheck.methods.settings import Job
 from realitycheck.stages.timing import timed_steps
 
@@ -34,7 +34,7 @@ def make_masks(
         device: Device for networks.
         code: Digest of the code.
     """
-    block = block_of(kind)
+    block = facts_of(kind, run.settings)
     segmenter = open_part(kind, "segmenter").open(inputs, run, device)
     transforms = inputs.table("transforms", TRANSFORMS)
     facts = job_facts(inputs, run, block.job, device=device, code=code) | _resolved(kind, run)
@@ -69,7 +69,7 @@ def fit_method(
 ) -> None:
     """Let a method set its thresholds, or learn; arguments as for `make_masks`."""
     rows = open_part(kind, "segmenter").fit(inputs, run, device, outputs)
-    job = block_of(kind).fits
+    job = facts_of(kind, run.settings).fits
     facts = job_facts(inputs, run, job, device=device, code=code) | _resolved(kind, run)
     write_table(list(rows), outputs["thresholds"], schema=THRESHOLDS, facts=facts)
 
@@ -134,6 +134,7 @@ def segment_shard(
     def rows_of(row: Any) -> list[dict[str, Any]]:
         started = time.perf_counter()
         found = segment_one(row)
+        here = time.perf_counter() - started
         return [
             {
                 "dataset": row.dataset,
@@ -146,7 +147,7 @@ def segment_shard(
                 "score": found.score,
                 "n_regions": found.n_regions,
                 "status": found.status,
-                "latency_s": time.perf_counter() - started,
+                "latency_s": None if found.seconds is None else here + found.seconds,
             }
         ]
 

@@ -1,11 +1,24 @@
 """The profile for SLURM on a SLURM: jobs get GPUs of their own, and a cancelled one comes again."""
 
+import copy
 import re
 import shutil
 import subprocess
 import time
 
 GPU_RULES = {"encode_images": 2, "segment_grounded_sam": 2}
+#: A program of one's own, on a node and without a GPU.
+PROGRAM = """
+import os
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+assert "SLURM_JOB_ID" not in os.environ and os.environ["CUDA_VISIBLE_DEVICES"] == ""
+images = pd.read_parquet("images.parquet")
+for index, height, width in images[["index", "height_px", "width_px"]].itertuples(index=False):
+    Image.fromarray(np.full((height, width), 255, np.uint8)).save(f"masks/{index:06d}.png")
+"""
 #: The profile's pace suits jobs of minutes.
 PACE = (
     *("--slurm-init-seconds-before-status-checks", "5"),
@@ -45,9 +58,17 @@ def test_jobs_get_gpus_of_their_own_and_a_cancelled_one_comes_again(run, finishe
     The networks run on the processor (compute.device: cpu); SLURM gives its GPUs all the same.
     """
     forget(run)
-    target = "results/predictions/parts/grounded_sam/plain/masks.parquet"
+    targets = [
+        f"results/predictions/parts/{name}/masks.parquet"
+        for name in ("grounded_sam/plain", "own/none")
+    ]
+    before = copy.deepcopy(run.settings)
+    (run.folder / "program.py").write_text(PROGRAM)
+    own = {"command": "python program.py", "gives": "masks", "training": "none"}
+    run.settings["methods"]["own"] = {"kind": "command", **own}
+    run.settings["datasets"]["parts"]["methods"].append("own")
     profile = str(run.code / "profiles" / "slurm")
-    command = run.command(*PACE, "--profile", profile, target, cores=None)
+    command = run.command(*PACE, "--profile", profile, *targets, cores=None)
     started = time.monotonic()
     with (run.folder / "said.txt").open("w+") as file:
         process = subprocess.Popen(
@@ -72,7 +93,11 @@ def test_jobs_get_gpus_of_their_own_and_a_cancelled_one_comes_again(run, finishe
     assert {job["TresPerJob"] for job in of_gpus.values()} == {"gres:gpu:1"}
     assert {job["gpu"] for job in of_gpus.values()} == {0, 1}
     others = [job for job in seen.values() if job["rule"] not in GPU_RULES]
-    assert {job["rule"] for job in others} == {"gather_masks_parts", "segment_whole_image"}
+    assert {job["rule"] for job in others} == {
+        "gather_masks_parts",
+        "segment_command_own",
+        "segment_whole_image",
+    }
     assert [job["rule"] for job in others if "TresPerJob" in job or job["gpu"] is not None] == []
     assert all(job["Partition"] == "normal" for job in seen.values())
 
@@ -80,6 +105,8 @@ def test_jobs_get_gpus_of_their_own_and_a_cancelled_one_comes_again(run, finishe
     assert re.search(r"^ +again  ", said, re.MULTILINE), said
     states = [job["JobState"] for number, job in seen.items() if number != cancelled]
     assert set(states) <= {"COMPLETED", "COMPLETING", "RUNNING"}, "as they were seen last"
+    assert set(run.read("predictions/parts/own/none/masks.parquet")["status"]) == {"ok"}
+    run.settings = before
     run.finish("results/tables/segmentation.parquet")
     for name in ("segmentation.parquet", "segmentation.csv", "segmentation.md"):
         table = (run.results / "tables" / name).read_bytes()

@@ -1,8 +1,10 @@
-"""A segmenter and a classifier of another package go all the way to the page."""
+"""Methods of another package, and a program of one's own, go all the way to the page."""
 
 import json
 import os
 import shutil
+import sysconfig
+import venv
 
 import pytest
 
@@ -15,6 +17,20 @@ SETTINGS = {
     "evaluation": {"n_resamples": 200, "area_verdicts": False},
     "report": {"n_overlays": 1, "panels": "chosen"},
 }
+#: Maps of redness, by a program that runs in an environment of its own.
+PROGRAM = """
+import sys
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+assert "environment" in sys.prefix
+images = pd.read_parquet("images.parquet")
+for index, file in zip(images["index"], images["file"]):
+    image = np.asarray(Image.open(file), np.float32)
+    values = (image[..., 0] - image[..., 1:].max(axis=2)).clip(0) / 255
+    np.save(f"maps/{index:06d}.npy", values)
+"""
 ENTRY_POINTS = """[realitycheck.methods]
 red_marks = outside.red_marks
 redness = outside.redness
@@ -35,9 +51,25 @@ def outside(repository, tmp_path, monkeypatch):
     return folder / "outside"
 
 
-def test_methods_of_another_package_reach_every_result(new_run, outside, tmp_path):
+@pytest.fixture
+def own(tmp_path):
+    """A block of a program in another virtual environment, which finds the packages of this one."""
+    folder = tmp_path / "environment"
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "others.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return {
+        **{"kind": "command", "command": "python program.py", "gives": "maps"},
+        **{"python": str(folder / "bin" / "python"), "title": "Own redness"},
+        **{"threshold": 0.5, "training": "none", "training_images": []},
+    }
+
+
+def test_methods_from_elsewhere_reach_every_result(new_run, outside, own, tmp_path):
     """Masks, pixel scores, panels, both tables, the page; an edit runs that method only."""
-    run = new_run(tmp_path / "parts", SETTINGS)
+    settings = {**SETTINGS, "methods": {**SETTINGS["methods"], "own": own}}
+    run = new_run(tmp_path / "parts", settings)
+    (run.folder / "program.py").write_text(PROGRAM)
     for label, names in {"OK": "abc", "NOK": "xyz"}.items():
         for name in names:
             run.add_part(label, name)
@@ -53,12 +85,20 @@ def test_methods_of_another_package_reach_every_result(new_run, outside, tmp_pat
     assert verdicts.loc["redness", ["tp", "tn", "fp", "fn"]].tolist() == [3, 3, 0, 0]
     assert verdicts.loc["marks", "verdict_by"] == "any mask"
     assert verdicts.loc["redness", "verdict_by"] == "model"
+    assert table.loc["own", "mean_iou"] > 0.5
+    assert run.read("scores/parts/own/none/pixels.parquet")["auroc"].item() > 0.95
+    assert len(run.read("predictions/parts/own/none/panels.parquet")) == 1
+    assert verdicts.loc["own", ["tp", "tn"]].tolist() == [3, 3]
     page = (run.results / "report.html").read_text(encoding="utf-8")
-    assert "Red marks" in page and "Redness" in page
+    assert "Red marks" in page and "Redness" in page and "Own redness" in page
 
     views = outside / "red_marks" / "views.py"
     views.write_text(views.read_text().replace("Excess of red", "Too red"))
     assert run.planned_jobs() == {"plot_panels": 1, "render_report": 1}
+
+    (run.folder / "program.py").write_text(PROGRAM + "raise SystemExit('edited')\n")
+    said = run.fail("results/predictions/parts/own/none/masks.parquet")
+    assert "Its last lines" in said and "edited" in said
 
 
 def test_kind_whose_package_is_not_installed_is_refused_with_the_known_ones(new_run, tmp_path):

@@ -2,12 +2,14 @@
 
 import ast
 import re
+from typing import ClassVar, Literal
 
 import pytest
 
 from realitycheck.core.registry import RegistryError
+from realitycheck.methods import registry
 from realitycheck.methods.registry import METHODS, block_of, classifiers, open_part, segmenters
-from realitycheck.methods.settings import PromptSettings
+from realitycheck.methods.settings import MethodBlock, PromptSettings
 
 KINDS = set(METHODS.modules)
 #: Keys of a prompt set that are called as the only kind that takes them.
@@ -16,16 +18,36 @@ PROMPT_KEYS = KINDS & set(PromptSettings.model_fields)
 
 def test_every_kind_gives_what_the_contract_asks_for():
     """Whoever adds one reads it there."""
-    for kind, block in segmenters().items():
+    for _, kind, block, _ in segmenters({}):
         part = open_part(kind, "segmenter")
         assert callable(part.open) and block.label, kind
         assert (block.fits is not None) == hasattr(part, "fit"), kind
         if kind in KINDS:
             assert callable(open_part(kind, "views").views), kind
-    for kind, block in classifiers().items():
+    for _, kind, block, _ in classifiers({}):
         assert callable(open_part(kind, "classifier").verdicts) and block.label, kind
     labels = [block_of(kind).label for kind in (*KINDS, "whole_image")]
     assert len(set(labels)) == len(labels)
+
+
+def test_block_with_facts_of_its_own_has_rules_of_its_own(monkeypatch):
+    """One kind may give masks by one block and verdicts by another."""
+
+    class Either(MethodBlock):
+        label: ClassVar[str] = "Either"
+        gives_either: ClassVar[bool] = True
+        kind: Literal["either"] = "either"
+        verdicts: bool = False
+
+        @property
+        def gives_masks(self):
+            return not self.verdicts
+
+    monkeypatch.setattr(registry, "blocks", lambda: {"either": Either})
+    methods = {"a": Either(), "b": Either(verdicts=True)}
+    (masks,) = (each for each in segmenters(methods) if each.kind == "either")
+    assert masks == ("either_a", "either", methods["a"], ("a",))
+    assert classifiers(methods) == [("either_b", "either", methods["b"], ("b",))]
 
 
 def test_kind_that_is_not_known_is_refused_with_the_known_ones():

@@ -155,11 +155,15 @@ def test_no_job_imports_a_module_under_a_computed_name(repository):
                 assert "import_module" not in name and "__import__" not in name, path
 
 
+MASKS, VERDICTS = ("segmenter", "views"), ("classifier",)
 PARTS = [
     (kind, part)
     for kind in METHODS.modules
-    if not block_of(kind).asks_service
-    for part in (("segmenter", "views") if block_of(kind).gives_masks else ("classifier",))
+    if not (block := block_of(kind)).asks_service
+    for part in (
+        *(MASKS if block.gives_either or block.gives_masks else ()),
+        *(VERDICTS if block.gives_either or not block.gives_masks else ()),
+    )
 ]
 
 

@@ -1,0 +1,1 @@
+"""A program of the user's own, which runs in an environment of its own."""
