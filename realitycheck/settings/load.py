@@ -75,7 +75,7 @@ def _with_method_kinds(data: dict[str, Any]) -> dict[str, Any]:
     filled = {}
     for name, block in methods.items():
         block = {} if block is None else block
-        if isinstance(block, dict) and "kind" not in block and name in METHODS.modules:
+        if isinstance(block, dict) and "kind" not in block and name in METHODS:
             block = {"kind": name, **block}
         filled[name] = block
     return {**data, "methods": filled}

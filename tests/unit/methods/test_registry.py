@@ -11,7 +11,7 @@ from realitycheck.methods import registry
 from realitycheck.methods.registry import METHODS, block_of, classifiers, open_part, segmenters
 from realitycheck.methods.settings import MethodBlock, PromptSettings
 
-KINDS = set(METHODS.modules)
+KINDS = set(METHODS)
 #: Keys of a prompt set that are called as the only kind that takes them.
 PROMPT_KEYS = KINDS & set(PromptSettings.model_fields)
 

@@ -158,7 +158,7 @@ def test_no_job_imports_a_module_under_a_computed_name(repository):
 MASKS, VERDICTS = ("segmenter", "views"), ("classifier",)
 PARTS = [
     (kind, part)
-    for kind in METHODS.modules
+    for kind in METHODS
     if not (block := block_of(kind)).asks_service
     for part in (
         *(MASKS if block.gives_either or block.gives_masks else ()),
@@ -173,7 +173,7 @@ def test_job_of_a_method_depends_on_no_other_method(kind, part):
     found = sources(*code_of_part(kind, part), "scripts/segment.py", "scripts/classify.py")
     # The same, with the first words of its texts learned.
     base = {"clip_zero_shot"} if kind == "tuned_clip" else set()
-    others = set(METHODS.modules) - {kind} - base
+    others = set(METHODS) - {kind} - base
     assert {name.split(".")[2] for name in found if ".methods." in name} & others == set()
     assert f"realitycheck.methods.{kind}.{part}" in found
 

@@ -65,7 +65,7 @@ def test_several_prompts_are_united():
 def test_no_automatic_masks_give_an_empty_mask():
     """The published code fails here; nothing was compared, so there is no score."""
     found = sam_clip.segment(np.zeros((0, 2)), TEXT, masks=[], image_size_hw=SIZE)
-    assert found[1:] == (None, 0, "no_mask")
+    assert found[1:4] == (None, 0, "no_mask")
     assert found.mask.shape == SIZE and found.mask.dtype == bool and not found.mask.any()
 
 
