@@ -91,7 +91,8 @@ def facts_of(kind: str, settings: Mapping[str, Any]) -> type[MethodBlock] | Meth
     block = block_of(kind)
     if not block.gives_either:
         return block
-    return block.model_validate({k: v for k, v in settings.items() if k in block.model_fields})
+    # They were checked when they were read; as plain values they hold what was not given, too.
+    return block.model_construct(**{k: v for k, v in settings.items() if k in block.model_fields})
 
 
 @functools.cache

@@ -422,7 +422,8 @@ def test_checking_leaves_the_raw_settings_alone():
 
 def test_shipped_settings_have_no_fault(repository):
     """The demo and the study must run as they are; examples want images (see test_main)."""
-    for file in [repository / "config.yaml", repository / "configs" / "paper.yaml"]:
+    shipped = ("config.yaml", "configs/paper.yaml", "configs/anomalib.yaml")
+    for file in [repository / name for name in shipped]:
         load_settings(yaml.safe_load(file.read_text(encoding="utf-8")), folder=repository)
 
 
