@@ -13,20 +13,22 @@ place of a coreset, and the distance is not reweighted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
+
+from realitycheck.methods.few_shot.neighbours import Neighbours
 
 #: Stages whose features are compared: fine enough for small defects.
 N_STAGES = 2
 #: Side of the neighbourhood over which a patch's features are averaged, in patches.
 _NEIGHBOURHOOD = 3
-#: Patches that are compared at once: their products with a whole bank take some 40 MB.
-_BLOCK = 512
 
 
-class MemoryBank(NamedTuple):
+@dataclass(frozen=True)
+class MemoryBank:
     """Patches of good images.
 
     Attributes:
@@ -38,6 +40,11 @@ class MemoryBank(NamedTuple):
     features: np.ndarray
     mean: np.ndarray
     spread: np.ndarray
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """The features, prepared for the search when it is first asked for."""
+        return Neighbours(self.features)
 
 
 def patch_features(stages: Sequence[np.ndarray]) -> np.ndarray:
@@ -114,34 +121,8 @@ def score_grid(image: np.ndarray, bank: MemoryBank, *, position_weight: float) -
             "make both from the same network"
         )
     described = _described(image, bank.mean, bank.spread, position_weight=position_weight)
-    distances = nearest_distances(described, bank.features).reshape(image.shape[1:])
+    distances = bank.neighbours.distances(described).reshape(image.shape[1:])
     return distances / (distances + 1)
-
-
-def nearest_distances(queries: np.ndarray, remembered: np.ndarray) -> np.ndarray:
-    """Distance of each query to the nearest of the remembered, by matrix products.
-
-    |q - r|² = |q|² - 2 q·r + |r|² says which is nearest; its distance is then taken from the
-    difference itself, which has no rounding of large squares in it.
-
-    Args:
-        queries: float32, (N, D).
-        remembered: float32, (M, D), at least one.
-
-    Returns:
-        float32, (N,).
-    """
-    centre = remembered.mean(axis=0)
-    remembered = remembered - centre
-    half_squares = np.einsum("md,md->m", remembered, remembered) / 2
-    distances = np.empty(len(queries), np.float32)
-    for start in range(0, len(queries), _BLOCK):
-        block = queries[start : start + _BLOCK] - centre
-        closeness = block @ remembered.T
-        closeness -= half_squares
-        difference = block - remembered[closeness.argmax(axis=1)]
-        distances[start : start + _BLOCK] = np.sqrt(np.einsum("nd,nd->n", difference, difference))
-    return distances
 
 
 def map_of_grid(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -227,9 +228,9 @@ def threshold_rows(
 def write_banks(banks: Mapping[str, MemoryBank], path: str | Path) -> None:
     """Write the memory bank of every category into one safetensors file."""
     arrays = {
-        f"{category}/{name}": np.ascontiguousarray(value)
+        f"{category}/{field.name}": np.ascontiguousarray(getattr(bank, field.name))
         for category, bank in banks.items()
-        for name, value in bank._asdict().items()
+        for field in fields(bank)
     }
 
     def write(temporary: str) -> None:
@@ -245,7 +246,9 @@ def read_banks(path: str | Path) -> dict[str, MemoryBank]:
     arrays = load_file(str(path))
     names = sorted({key.rsplit("/", 1)[0] for key in arrays})
     return {
-        name: MemoryBank(**{field: arrays[f"{name}/{field}"] for field in MemoryBank._fields})
+        name: MemoryBank(
+            **{field.name: arrays[f"{name}/{field.name}"] for field in fields(MemoryBank)}
+        )
         for name in names
     }
 

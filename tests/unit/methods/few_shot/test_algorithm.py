@@ -6,7 +6,6 @@ import pytest
 from realitycheck.methods.few_shot.algorithm import (
     make_bank,
     map_of_grid,
-    nearest_distances,
     patch_features,
     score_grid,
 )
@@ -83,16 +82,3 @@ def test_what_cannot_be_compared_is_refused():
         make_bank([], **SETTINGS)
     with pytest.raises(ValueError, match="expected 3 channels like the memory bank, found 2"):
         score_map(np.zeros((2, 8, 8), np.float32), make_bank(images(1), **SETTINGS), **DRAWN)
-
-
-@pytest.mark.parametrize("shift", [0.0, 100.0])
-def test_nearest_neighbours_are_those_of_an_exhaustive_search(shift):
-    """More queries than a block, some of them remembered themselves, and far from the origin."""
-    rng = np.random.default_rng(5)
-    remembered = rng.normal(shift, 1, (900, 40)).astype(np.float32)
-    queries = np.concatenate([rng.normal(shift, 1, (1300, 40)), remembered[:50]]).astype(np.float32)
-    found = nearest_distances(queries, remembered)
-    differences = queries[:, None].astype(np.float64) - remembered[None]
-    expected = np.sqrt((differences**2).sum(axis=2)).min(axis=1)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert (found[-50:] == 0).all()
