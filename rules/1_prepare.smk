@@ -116,7 +116,7 @@ rule audit_dataset:
     params:
         audited=of_dataset(plan.audited),
         intensity=of_dataset(intensity_of),
-        code=code_of("audit_dataset"),
+        code=of_dataset(code_of_audit),
     message:
         "Data set {wildcards.dataset}: audit"
     script:

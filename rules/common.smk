@@ -1,5 +1,6 @@
 """What all stages share: settings, one run at a time, wildcard constraints, input functions."""
 
+import re
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -103,7 +104,9 @@ if workflow.is_main_process:
 wildcard_constraints:
     dataset="|".join(cfg.datasets),
     method="|".join([*cfg.methods, *MASK_FLOORS, *LABEL_FLOORS]),
-    prompt="|".join({NO_PROMPT, *(name for p in cfg.prompts.values() for name in p)}),
+    prompt="|".join(
+        map(re.escape, sorted({NO_PROMPT, *(prompt for _, _, prompt in cfg.runs())}))
+    ),
     network="|".join(cfg.used_networks() or ["none"]),
     colour="rgb|bgr",
     size=r"\d+",
@@ -178,6 +181,11 @@ def code_of_listing(dataset):
     """Digest of the code that lists and checks a data set."""
     listed_as = cfg.preparation_settings(dataset)["format"]
     return code_of("prepare_dataset", FORMATS.module_of(listed_as))
+
+
+def code_of_audit(dataset):
+    """Digest of the code that audits a data set, and what methods bring along."""
+    return code_of("audit_dataset", *plan.source_code(dataset))
 
 
 def threads_of_shard(wildcards):

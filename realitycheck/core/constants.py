@@ -48,7 +48,8 @@ MAX_DECODED_MB = 600
 #: File name endings, in lower case, that the listings of data sets take for images.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
-#: What can become of a question to a vision language model. Only `answered` has a label.
+#: What can become of a question to a vision language model, or to somebody else. Only `answered`
+#: has a label.
 VERDICT_STATUSES = (
     "answered",  # a label, a score and a reasoning
     "refused",  # the model or a filter declined; finish_reason says why
@@ -61,4 +62,5 @@ VERDICT_STATUSES = (
     "failed",  # no reply, after all tries; finish_reason says what happened
     "wrong_model",  # another model answered than was asked; kept, not scored
     "not_asked",  # never sent; finish_reason says why
+    "missing",  # made elsewhere, and there is none of this image
 )

@@ -22,10 +22,11 @@ MASK_STATUSES = frozenset(
         "nothing_selected",  # no automatic mask fits the text
         "constant_map",  # the similarity map is flat
         "not_comparable",  # not aligned, and of another size than the reference
+        "missing",  # made elsewhere, and there is none of this image
     }
 )
 #: Statuses of a mask that is none: the method could not judge the image, which stays unanswered.
-NOT_JUDGED = frozenset({"not_comparable"})
+NOT_JUDGED = frozenset({"not_comparable", "missing"})
 TRUTH_STATUSES = frozenset(
     {
         "complete",  # every defect lies on the canvas, or there is none

@@ -95,7 +95,7 @@ def looks_like_groups(path: Path) -> bool:
             head = file.read(_HEAD_BYTES)
     except OSError:
         return False
-    lines = (_unicode(head)[0] or head.decode("latin-1")).splitlines()
+    lines = (unicode_text(head)[0] or head.decode("latin-1")).splitlines()
     return _delimiter([line.lower() for line in lines[:2]]) is not None
 
 
@@ -103,7 +103,7 @@ def _place(image: str) -> str:
     return nfc(PurePosixPath(image.strip().replace("\\", "/")).as_posix())
 
 
-def _unicode(data: bytes) -> tuple[str | None, str]:
+def unicode_text(data: bytes) -> tuple[str | None, str]:
     """Decode UTF-8 or UTF-16, with or without a mark at its start; None where it is neither."""
     encoding, name = "utf-8-sig", "UTF-8"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -127,7 +127,7 @@ def _decoded(path: Path, index_of: Mapping[str, int], faults: Faults) -> tuple[s
     except OSError as error:
         faults.add(path, f"expected a table, but it cannot be read ({error.strerror})", "check it")
         return None, "unknown"
-    text, encoding = _unicode(data)
+    text, encoding = unicode_text(data)
     if text is not None:
         return text, encoding
     for encoding, name in _OLD_ENCODINGS.items():

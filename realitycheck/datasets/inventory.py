@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def inventory(root: Path) -> str:
+def inventory(root: Path, *, by_time: bool = True) -> str:
     """Digest the relative path, size and time of change of all files below a folder.
 
     An image that is added, removed, renamed or edited changes the digest; the same folder under
@@ -18,6 +18,7 @@ def inventory(root: Path) -> str:
 
     Args:
         root: A folder, or a single file.
+        by_time: Whether times count.
 
     Returns:
         sha256, hexadecimal.
@@ -34,14 +35,20 @@ def inventory(root: Path) -> str:
     digest = hashlib.sha256()
     if root.is_file():
         found = root.stat()
-        digest.update(f"{root.name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+        digest.update(_line(f"{root.name}\0{_facts(found, by_time)}"))
     else:
-        for line in sorted(_lines(str(root), "", set())):
+        for line in sorted(_lines(str(root), "", set(), by_time)):
             digest.update(line)
     return digest.hexdigest()
 
 
-def _lines(folder: str, prefix: str, entered: set[tuple[int, int]]) -> Iterator[bytes]:
+def _facts(found: os.stat_result, by_time: bool) -> str:
+    return f"{found.st_size}\0{found.st_mtime_ns}" if by_time else f"{found.st_size}"
+
+
+def _lines(
+    folder: str, prefix: str, entered: set[tuple[int, int]], by_time: bool
+) -> Iterator[bytes]:
     """Yield one line per file below `folder`, by name; `entered` identifies folders."""
     try:
         status = os.stat(folder)
@@ -56,14 +63,14 @@ def _lines(folder: str, prefix: str, entered: set[tuple[int, int]]) -> Iterator[
         name = prefix + entry.name
         try:
             if entry.is_dir():
-                yield from _lines(entry.path, name + "/", entered)
+                yield from _lines(entry.path, name + "/", entered, by_time)
                 continue
             found = entry.stat()
         except OSError:
             # A link to nothing or to itself; it is listed by its own date, so that repairing it
             # shows.
             found = entry.stat(follow_symlinks=False)
-        yield _line(f"{name}\0{found.st_size}\0{found.st_mtime_ns}")
+        yield _line(f"{name}\0{_facts(found, by_time)}")
 
 
 def _line(text: str) -> bytes:

@@ -117,6 +117,24 @@ def near_duplicates(thumbnails: np.ndarray) -> list[Pair]:
     return [found[pair] for pair in sorted(found)]
 
 
+def likest(picture: np.ndarray, others: np.ndarray, kinds: np.ndarray) -> object:
+    """Say which kind of pictures one is most like, in any pose.
+
+    Args:
+        picture: From `thumbnail`, (S, S).
+        others: Thumbnails, (N, S, S).
+        kinds: Kind of each of them, (N,).
+
+    Returns:
+        The kind whose mean picture correlates most with it.
+    """
+    known = np.unique(kinds)
+    means = np.stack([others[kinds == kind].mean(axis=0, dtype=np.float32) for kind in known])
+    posed = np.concatenate([_in_pose(picture[None].astype(np.float32), pose) for pose in _POSES])
+    likeness = _standard(means.reshape(len(known), -1)) @ posed.reshape(len(_POSES), -1).T
+    return known[likeness.max(axis=1).argmax()]
+
+
 def _alike(hashes: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, int]]:
     """Positions of a hash and of a later one of the others that differ in few bits."""
     start = 0

@@ -142,6 +142,29 @@ class LineSettings(Strict):
         return found
 
 
+def checked_mask_values(found: str | dict[str, float | str]) -> Any:
+    """Refuse a meaning of mask values that makes no sense; values are given in lower case."""
+    if isinstance(found, str):
+        return found
+    if "threshold" in found:
+        level = found["threshold"]
+        if len(found) > 1 or isinstance(level, str) or level <= 0:
+            raise ValueError(
+                "threshold stands alone and is a level above 0, as in {threshold: 128}"
+            )
+        return found
+    for value, meaning in found.items():
+        if not re.fullmatch(r"\d+|#[0-9A-Fa-f]{6}|transparent", value):
+            raise ValueError(
+                f"a value is a number, a colour such as '#ff0000' or transparent, got {value!r}"
+            )
+        if meaning not in MASK_MEANINGS:
+            raise ValueError(f"{value} must be one of {', '.join(MASK_MEANINGS)}, got {meaning!r}")
+    if "defect" not in found.values():
+        raise ValueError("name at least one value that is defect, as in {255: defect}")
+    return {value.lower(): meaning for value, meaning in found.items()}
+
+
 class DatasetBlock(Strict):
     """What every data set can be told; the base of a format's `Settings`.
 
@@ -265,27 +288,7 @@ class DatasetBlock(Strict):
     @field_validator("mask_values", mode="after")
     @classmethod
     def _check_mask_values(cls, found: str | dict[str, float | str]) -> Any:
-        if isinstance(found, str):
-            return found
-        if "threshold" in found:
-            level = found["threshold"]
-            if len(found) > 1 or isinstance(level, str) or level <= 0:
-                raise ValueError(
-                    "threshold stands alone and is a level above 0, as in {threshold: 128}"
-                )
-            return found
-        for value, meaning in found.items():
-            if not re.fullmatch(r"\d+|#[0-9A-Fa-f]{6}|transparent", value):
-                raise ValueError(
-                    f"a value is a number, a colour such as '#ff0000' or transparent, got {value!r}"
-                )
-            if meaning not in MASK_MEANINGS:
-                raise ValueError(
-                    f"{value} must be one of {', '.join(MASK_MEANINGS)}, got {meaning!r}"
-                )
-        if "defect" not in found.values():
-            raise ValueError("name at least one value that is defect, as in {255: defect}")
-        return {value.lower(): meaning for value, meaning in found.items()}
+        return checked_mask_values(found)
 
     @model_validator(mode="after")
     def _check_alignment(self) -> DatasetBlock:

@@ -12,6 +12,10 @@ for masks:
 
 Or, for verdicts alone, `classifier.py` with `verdicts(inputs, run, manifest, device)`.
 
+Where the block names `sources`, `source.py` as well, for the audit and for `realitycheck check`:
+`faults(dataset, settings, manifest, train, records, n_workers=…)` and, of names alone,
+`name_faults(dataset, settings, records, folder)`.
+
 What only some jobs need is read, and loaded, when it is first asked for: one `open` serves masks,
 scores and views.
 """
@@ -42,12 +46,14 @@ class Segmentation(NamedTuple):
         score: 0 to 1, or None where nothing was compared.
         n_regions: Masks that were united.
         status: `ok`, or why the mask is empty.
+        seconds: Time that it took before, and elsewhere; None where nobody knows.
     """
 
     mask: np.ndarray
     score: float | None
     n_regions: int
     status: str
+    seconds: float | None = 0.0
 
 
 class Segmenter(Protocol):
@@ -63,12 +69,13 @@ class Verdicts(NamedTuple):
 
     Attributes:
         table: A verdicts table, one row per image.
-        seconds: Time of the verdicts of all images, what was learned for them apart.
+        seconds: Time of the verdicts of all images, what was learned for them apart; None where
+            the table says it of each.
         training_seconds: Time of learning, verdicts with it; None without any.
     """
 
     table: pd.DataFrame
-    seconds: float
+    seconds: float | None
     training_seconds: float | None = None
 
 
@@ -104,6 +111,7 @@ class Run:
         intensity: How reference images become 8-bit RGB.
         words: `object_name` and `defect_names` of the data set.
         ignore_border: What undecided pixels of the truth count as.
+        sources: Digest of the files that the answers come from, where those were made elsewhere.
     """
 
     dataset: str
@@ -117,6 +125,7 @@ class Run:
     intensity: Mapping[str, Any] = field(default_factory=dict)
     words: Mapping[str, Any] = field(default_factory=dict)
     ignore_border: str = "ignore"
+    sources: str = ""
 
 
 class Inputs:

@@ -29,6 +29,7 @@ METHODS = Registry(
         for kind in (
             *("grounded_sam", "sam_clip", "clip_surgery_sam", "saa_plus", "pixel_difference"),
             *("few_shot", "adapted_sam", "lvlm", "clip_zero_shot", "tuned_clip", "resnet_mlp"),
+            "imported",
         )
     },
 )
@@ -87,17 +88,19 @@ def blocks() -> Mapping[str, type[MethodBlock]]:
 
 
 def segmenters() -> dict[str, type[MethodBlock]]:
-    """The settings class of every kind that gives masks, baselines last."""
-    known = {kind: block for kind, block in blocks().items() if block.gives_masks}
+    """The settings class of every kind that may give masks, baselines last."""
+    known = {
+        kind: block for kind, block in blocks().items() if block.gives_either or block.gives_masks
+    }
     return known | {kind: block_of(kind) for kind in BASELINES.modules}
 
 
 def classifiers() -> dict[str, type[MethodBlock]]:
-    """The settings class of every kind that gives verdicts by itself, without asking a service."""
+    """The settings class of every kind that may give verdicts, without asking a service."""
     return {
         kind: block
         for kind, block in blocks().items()
-        if not block.gives_masks and not block.asks_service
+        if (block.gives_either or not block.gives_masks) and not block.asks_service
     }
 
 

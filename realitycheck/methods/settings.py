@@ -157,6 +157,10 @@ class TruthUse(NamedTuple):
     remedy: str
 
 
+#: Keys of every block that no answer depends on.
+_DECLARED = {"title", "training_images", "transductive", "uses_test_truth"}
+
+
 class MethodBlock(Strict):
     """A method block, and the facts about its kind that planning and tables go by."""
 
@@ -164,6 +168,19 @@ class MethodBlock(Strict):
         kind: str  # of each block: a literal
 
     title: str | None = Field(None, description="name in tables; default: the method's usual name")
+    training_images: tuple[FilePath, ...] | None = Field(
+        None,
+        description="images that it learned from: folders, images, or text files with one path per "
+        "line; []: none. One of them that is scored stops the run. Default: not declared",
+    )
+    transductive: bool = Field(
+        False, description="whether it judges an image by the other scored images, too; a flag"
+    )
+    uses_test_truth: bool = Field(
+        False,
+        description="whether the truth of the scored images played a part in it, for example when "
+        "a threshold was chosen; a flag",
+    )
 
     #: The method's usual name in tables.
     label: ClassVar[str]
@@ -171,6 +188,12 @@ class MethodBlock(Strict):
     prompt_key: ClassVar[str | None] = "segmentation"
     #: Whether it gives masks, or verdicts only.
     gives_masks: ClassVar[bool] = True
+    #: Whether each block says which of the two it gives: then `gives_masks` is a property, and the
+    #: kind has both a `segmenter` and a `classifier`.
+    gives_either: ClassVar[bool] = False
+    #: Whether it comes from outside, so that what it learned from is known by `training_images`
+    #: alone: a block without that is flagged.
+    is_outside: ClassVar[bool] = False
     #: Whether its masks come from a map with a value for each pixel.
     gives_score_map: ClassVar[bool] = False
     #: Whether that map is kept, as small as it was computed, when the masks are made.
@@ -205,8 +228,8 @@ class MethodBlock(Strict):
         yield from ()
 
     def plain(self) -> dict[str, Any]:
-        """The block as plain values, without the name it has in tables."""
-        return self.model_dump(mode="json", exclude={"title"})
+        """The block as plain values, without its name in tables and what it only declares."""
+        return self.model_dump(mode="json", exclude=_DECLARED)
 
     def plain_for(self, *, is_aligned: bool) -> dict[str, Any]:
         """What the jobs of a data set are told: `plain`, with `auto` as what it means there.
@@ -226,6 +249,21 @@ class MethodBlock(Strict):
         Beside them a job has `transforms` (masks) or `manifest` (verdicts), and the record of each
         network that it opens.
         """
+        return {}
+
+    def sources(self, dataset: str) -> list[str]:
+        """Files and folders that hold its answers, where those were made elsewhere.
+
+        A kind that has some has `source.py` beside `settings.py`; see `realitycheck.methods.base`.
+        """
+        return []
+
+    def own_prompts(self, dataset: str) -> list[str]:
+        """Names that stand in place of prompt sets, where the block's sources say them."""
+        return []
+
+    def only_prompt(self, prompt: str) -> dict[str, Any]:
+        """Keys of the block with which it has one of these names alone."""
         return {}
 
     def fit_inputs(self, paths: Paths) -> dict[str, str | list[str]]:
@@ -293,7 +331,26 @@ class MethodBlock(Strict):
     @property
     def test_truth(self) -> TruthUse | None:
         """How it looks at the images, or the truth, that it is scored with, if it does."""
-        return None
+        if not self.uses_test_truth:
+            return None
+        reason = "the truth of the scored images played a part in it, as the settings declare"
+        remedy = "give what was made without it, and leave the key out"
+        return TruthUse("uses_test_truth", "true", reason, remedy)
+
+    @property
+    def training_unknown(self) -> bool:
+        """Whether it may have learned from the scored images, for all that is known."""
+        return self.is_outside and self.training_images is None
+
+    @property
+    def notes(self) -> list[str]:
+        """What every row of the tables says of what the block declares, or does not."""
+        found = []
+        if self.training_unknown:
+            found.append("training images not known: scored parts may be among them")
+        if self.transductive:
+            found.append("judges an image by the other scored images, too (transductive)")
+        return found
 
     @property
     def service(self) -> str:

@@ -18,7 +18,7 @@ from realitycheck.core.tries_file import NOTE_NAME, TriesError, TriesFile, read_
 from realitycheck.datasets.locked import LOCKED, file_digest
 from realitycheck.datasets.registry import FORMATS, list_records
 from realitycheck.datasets.settings import unknown_category
-from realitycheck.methods.registry import known_prompts
+from realitycheck.methods.registry import known_prompts, open_part
 from realitycheck.models.checkpoints.known import network_files
 from realitycheck.planning.plan import Plan
 from realitycheck.planning.texts import Told, text_faults, told_texts, vocabulary_folder
@@ -28,6 +28,7 @@ from realitycheck.settings.run import Settings
 
 if TYPE_CHECKING:
     from realitycheck.datasets.records import Record
+    from realitycheck.methods.settings import MethodBlock
 
 #: Characters of `results_dir` that Snakemake takes for wildcards and variables.
 _PATTERN_CHARACTERS = "{}<>*?"
@@ -93,7 +94,9 @@ def further_faults(settings: Settings, folder: Path) -> list[str]:
     for method, block in settings.methods.items():
         asked = dict.fromkeys(each for each, name, _ in settings.runs() if name == method)
         datasets = {each: settings.datasets[each] for each in asked}
-        faults += block.faults(f"methods.{method}", folder, datasets)
+        own = list(block.faults(f"methods.{method}", folder, datasets))
+        own += _declared_faults(f"methods.{method}", block, folder)
+        faults += own or _source_faults(settings, method, datasets, folder)
     faults += _network_faults(settings, folder)
     return faults + _text_faults(settings, told_texts(settings, categories), folder)
 
@@ -315,6 +318,32 @@ def _is_locked(settings: Settings, dataset: str, image: Path, folder: Path) -> b
         and file_digest(record.image_path) == digest
         for record in _records(settings, dataset, folder)
     )
+
+
+# ------------------------------------------------------------------------------------ of a method
+
+
+def _declared_faults(key: str, block: MethodBlock, folder: Path) -> Iterator[str]:
+    for path in block.training_images or ():
+        if not (folder / path).exists():
+            yield f"{key}.training_images: there is no file or folder {path}; correct the path"
+
+
+def _source_faults(
+    settings: Settings, method: str, datasets: Iterable[str], folder: Path
+) -> list[str]:
+    """What the files of a method hold of images that have no such names, and the like."""
+    block = settings.methods[method]
+    faults = []
+    for dataset in datasets:
+        if not block.sources(dataset):
+            continue
+        images = _records(settings, dataset, folder)
+        if images:
+            told = block.plain()
+            found = open_part(block.kind, "source").name_faults(dataset, told, images, folder)
+            faults += [f"methods.{method}: {dataset}: {fault}" for fault in found]
+    return faults
 
 
 # ------------------------------------------------------------------------------------ of a network

@@ -100,7 +100,9 @@ def open_for(
     )
     results = Path(settings.results_dir) / "confirmed" / dataset / method / prompt
     path = results.with_name(f"{prompt}.yaml")
-    own = _settings_of(raw, dataset, method, prompt, results)
+    block = settings.methods[method]
+    alone = block.only_prompt(prompt) if prompt in block.own_prompts(dataset) else {}
+    own = _settings_of(raw, dataset, method, prompt, results, alone)
     write_text(yaml.safe_dump(own, sort_keys=False), path)
     return Confirmation(path, results, said)
 
@@ -117,7 +119,12 @@ def _only_locked(settings: Settings) -> str:
 
 
 def _settings_of(
-    raw: Mapping[str, Any], dataset: str, method: str, prompt: str, results: Path
+    raw: Mapping[str, Any],
+    dataset: str,
+    method: str,
+    prompt: str,
+    results: Path,
+    alone: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The settings with this run alone, on the locked parts."""
     own = copy.deepcopy(dict(raw))
@@ -129,8 +136,10 @@ def _settings_of(
     own["results_dir"] = str(results)
     own["datasets"] = {dataset: block}
     own["methods"] = {method: own["methods"][method]}
+    if alone:
+        own["methods"][method] |= alone
     prompts = own.pop("prompts", None) or {}
-    if prompt != NO_PROMPT:
+    if prompt != NO_PROMPT and not alone:
         own["prompts"] = {dataset: {prompt: prompts[dataset][prompt]}}
     own["evaluation"] = {**(own.get("evaluation") or {}), "area_verdicts": False}
     return own

@@ -6,6 +6,8 @@ plans anew.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,25 @@ class Facts:
         """Number of images in the manifest; 0 before it is written."""
         record = recorded(self.results / "manifests" / dataset / "digests.json")
         return int(record.get("counts", {}).get(split, 0))
+
+
+def sources_digest(paths: Iterable[str | Path], *, by_time: bool = True) -> str:
+    """Digest of files, by their content, and of folders, by names, sizes and times.
+
+    What is not there has a digest, too: that is a fault, and told where it is looked for.
+
+    Args:
+        paths: Files and folders.
+        by_time: Whether the times of files in folders count.
+    """
+    found = []
+    for path in map(Path, paths):
+        if path.is_file():
+            with path.open("rb") as file:
+                found.append(hashlib.file_digest(file, "sha256").hexdigest())
+        else:
+            found.append(inventory(path, by_time=by_time) if path.is_dir() else UNKNOWN)
+    return digest_of(found)
 
 
 def settings_digest(settings: Settings) -> str:

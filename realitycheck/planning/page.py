@@ -241,17 +241,22 @@ class ReportPlan(Facts):
                 note["model"] = block.model_name
             if getattr(block, "variant", None):
                 note["variant"] = block.variant
-            if n_called[_called(block)] > 1:
+            if n_called[_called(block)] > 1 or (block.is_outside and not block.title):
                 note["told_apart"] = name
             told = self._own_weights(block.networks)
             if block.learns_in_folds and block.gives_masks:
                 told.append(OUT_OF_FOLD_NOTE)
+            told += block.notes
             if told:
                 note["note"] = "; ".join(told)
             if block.test_truth:
                 note["uses_test_truth"] = True
             if block.has_raters:
                 note["has_raters"] = True
+            if block.training_unknown:
+                note["training_unknown"] = True
+            if block.transductive:
+                note["transductive"] = True
             notes[name] = note
             if block.gives_masks:
                 notes[f"{name}{AREA_SUFFIX}"] = note | {"verdict_by": "area"}

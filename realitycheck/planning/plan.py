@@ -26,6 +26,7 @@ from realitycheck.methods.registry import block_of, code_of_part
 from realitycheck.methods.settings import Job, MethodBlock, PromptSettings
 from realitycheck.models.checkpoints.known import expected_sha256, network_files
 from realitycheck.models.settings import DETECTION_FLOOR
+from realitycheck.planning.facts import sources_digest
 from realitycheck.planning.page import ReportPlan
 from realitycheck.planning.resources import Resources
 from realitycheck.settings.run import Settings
@@ -101,6 +102,8 @@ class Plan(ReportPlan):
             run["intensity"] = settings.alignment_settings(dataset)["intensity"]
         if block.names_object:
             run["words"] = self.words(dataset)
+        if sources := block.sources(dataset):
+            run["sources"] = sources_digest(sources)
         if getattr(job, "reads_truth", False):
             run["ignore_border"] = settings.datasets[dataset].ignore_border
         return run | changed
@@ -247,7 +250,40 @@ class Plan(ReportPlan):
             "learners": self.learners(dataset),
             "keeps_back": self.settings.datasets[dataset].keeps_back(dataset),
             "needs": self._needs_of(dataset),
+            **self._brought(dataset),
         }
+
+    def _brought(self, dataset: str) -> dict[str, Any]:
+        """What was made or learned elsewhere, and is looked at before anything else.
+
+        Nothing is added where there is none: then no audit runs again for it.
+        """
+        blocks = {name: self.settings.methods[name] for name in self.settings.methods_of(dataset)}
+        sources = {
+            name: {
+                "kind": block.kind,
+                "settings": block.plain_for(is_aligned=self._is_aligned(dataset)),
+                "digest": sources_digest(block.sources(dataset)),
+            }
+            for name, block in blocks.items()
+            if block.sources(dataset)
+        }
+        declared = {
+            name: {"paths": block.training_images, "digest": sources_digest(block.training_images)}
+            for name, block in blocks.items()
+            if block.training_images
+        }
+        found: dict[str, Any] = {}
+        if sources:
+            listed = self.settings.preparation_settings(dataset)
+            found |= {"sources": sources, "listed": listed}
+        return found | ({"declared": declared} if declared else {})
+
+    def source_code(self, dataset: str) -> list[str]:
+        """Modules that look at what methods bring along; see `code_of_part`."""
+        blocks = [self.settings.methods[name] for name in self.settings.methods_of(dataset)]
+        kinds = sorted({block.kind for block in blocks if block.sources(dataset)})
+        return [entry for kind in kinds for entry in code_of_part(kind, "source")]
 
     def _is_aligned(self, dataset: str) -> bool:
         return self.settings.datasets[dataset].alignment.method != "none"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from realitycheck.core.constants import AREA_SUFFIX, NO_PROMPT
+from realitycheck.planning.facts import sources_digest
 from realitycheck.planning.plan import Plan
 
 
@@ -78,15 +79,25 @@ def _run(plan: Plan, dataset: str, method: str, prompt: str) -> dict[str, Any]:
             },
             "texts": _texts(plan, dataset, own, prompt),
             "threshold": {"area": area} if by_area else None,
-            "weights": plan.weights_digest(*block.networks),
+            "weights": plan.weights_digest(*block.networks) | _sources(block.sources(dataset)),
         },
         "uses_reference": aligned or plan.uses_reference(dataset, own, prompt),
     }
 
 
+def _sources(paths: list[str]) -> dict[str, str]:
+    """What was made elsewhere: files by their content, folders by names and sizes of theirs.
+
+    So a copy, or a file that was only touched, is no other try.
+    """
+    return {"sources": sources_digest(paths, by_time=False)} if paths else {}
+
+
 def _texts(plan: Plan, dataset: str, method: str, prompt: str) -> Any:
     """What a method is told, in plain values."""
     block = plan.settings.methods[method]
+    if prompt in block.own_prompts(dataset):
+        return prompt
     if prompt == NO_PROMPT:
         return plan.words(dataset) if block.names_object else None
     if block.asks_service:

@@ -64,6 +64,8 @@ def result_words(score: Mapping[str, Any], *, threshold: float | None = None) ->
         )
     elif score["label"] == "OK":
         parts.append("No IoU: the part is good.")
+    elif pd.isna(score["label_predicted"]):
+        parts.append("No IoU: the image was not judged.")
     else:
         parts.append("No IoU: nobody drew where the defect is.")
     verdicts = {
@@ -72,6 +74,8 @@ def result_words(score: Mapping[str, Any], *, threshold: float | None = None) ->
         ("NOK", "NOK"): "NOK, rightly: a defective part is rejected",
         ("NOK", "OK"): "OK, wrongly: a defective part passes (slip)",
     }
+    if pd.isna(score["label_predicted"]):
+        return " ".join([*parts, "No verdict."])
     verdict = verdicts[score["label"], score["label_predicted"]]
     if score["label_predicted"] == "NOK" and not pd.isna(score["iou"]) and not score["iou"]:
         verdict += ", though none of the defect is marked"

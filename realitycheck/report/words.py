@@ -32,6 +32,9 @@ STATUS_WORDS = {
         "not comparable to the reference",
         "the image is not aligned and has another size than the reference",
     ),
+    "missing": Words(
+        "no prediction", "what was imported holds nothing of this image, which has no verdict"
+    ),
     "no_threshold": Words("too few good parts for a threshold"),
     "answered": Words("answered"),
     "refused": Words("refused by the model"),

@@ -189,7 +189,9 @@ class Settings(Strict):
         ]
 
     def prompts_of(self, dataset: str, method: str) -> list[str]:
-        """Names of the prompt sets a method is run with on a data set."""
+        """Names of the prompt sets a method is run with on a data set, or of its raters."""
+        if own := self.methods[method].own_prompts(dataset):
+            return own
         if self.methods[method].prompt_key is None:
             return [NO_PROMPT]
         needed = self.methods[method].prompt_key

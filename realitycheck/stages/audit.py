@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,17 @@ import pandas as pd
 from realitycheck.core.masks import MaskReading
 from realitycheck.datasets.findings import NOTHING, Finding, count_text, named_defects
 from realitycheck.datasets.near_duplicates import near_duplicates, thumbnail
+from realitycheck.datasets.registry import list_records
 from realitycheck.methods.needs import lacking, lacking_files
+from realitycheck.methods.registry import open_part
+from realitycheck.stages.training_overlap import AuditError, check_training
 
 Read = Callable[[str], np.ndarray]
 
 #: A guess by size must be right this much more often than by the commoner label.
 _MAX_P_VALUE = 0.01
+#: Faults of files from elsewhere that are told at most.
+_MOST_LINES = 200
 _REMEDIES = {
     "reference_is_scored": "name another image as `reference`, or keep good images for training "
     "(`split: {train_fraction: 0.2}`), from which the reference is then taken",
@@ -32,10 +38,6 @@ _REMEDIES = {
     "size_by_label": "crop or resample all images to one size and depth",
     "prompt_names_defects": "word the prompt without looking at the scored images",
 }
-
-
-class AuditError(ValueError):
-    """Findings that stop a run."""
 
 
 # -------------------------------------------------------------------------------- of the data set
@@ -54,6 +56,9 @@ def audit_dataset(
     learners: Mapping[str, Mapping[str, Any]],
     needs: Mapping[str, Sequence[str]],
     keeps_back: str | None = None,
+    sources: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    listed: Mapping[str, Any] | None = None,
+    declared: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     n_workers: int = 1,
 ) -> list[dict[str, Any]]:
     """Check a data set for leakage, duplicates and label faults.
@@ -70,6 +75,9 @@ def audit_dataset(
         learners: See `realitycheck.methods.needs.lacking`.
         needs: See `realitycheck.methods.needs.lacking_files`.
         keeps_back: See `realitycheck.methods.needs.lacking`.
+        sources: Kind and settings of each method whose answers were made elsewhere.
+        listed: How all images of the data set are listed, where there are such methods.
+        declared: `paths` of the images that each method has learned from elsewhere.
         n_workers: Threads that decode.
 
     Returns:
@@ -89,6 +97,9 @@ def audit_dataset(
             + "\n".join(f"  {line}" for line in missing)
             + f"\nor leave them out with datasets.{dataset}.methods"
         )
+    _check_sources(dataset, manifest, train, sources, listed, n_workers=n_workers)
+    for method, each in declared.items():
+        check_training(dataset, method, each["paths"], manifest, read=read, n_workers=n_workers)
     found = {
         "reference_is_scored": scored_reference(references) if uses_reference else NOTHING,
         "group_in_two_splits": shared_groups(manifest, train),
@@ -117,6 +128,34 @@ def audit_dataset(
             + f"\nor run all the same, with every affected row flagged: audit: {{{flags}}}"
         )
     return [{"dataset": dataset, "check": check, **each._asdict()} for check, each in found.items()]
+
+
+def _check_sources(
+    dataset: str,
+    manifest: pd.DataFrame,
+    train: pd.DataFrame,
+    sources: Mapping[str, Mapping[str, Any]],
+    listed: Mapping[str, Any] | None,
+    *,
+    n_workers: int,
+) -> None:
+    """Refuse files from elsewhere that say nothing, or several things, of an image."""
+    if not sources:
+        return
+    # Locked images, and those that are scored before they are opened, have names, too.
+    records = list_records({**listed, "split": {**listed["split"], "opened": False}}).records
+    lines = []
+    for method, each in sources.items():
+        faults = open_part(each["kind"], "source").faults(
+            dataset, each["settings"], manifest, train, records, n_workers=n_workers
+        )
+        lines += [f"{method}: {fault}" for fault in faults]
+    if lines:
+        raise AuditError(
+            f"data set {dataset}: what was made elsewhere has {count_text(len(lines), 'fault')}:\n"
+            + "\n".join(f"  {line}" for line in lines[:_MOST_LINES])
+            + (f"\n  … and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else "")
+        )
 
 
 def scored_reference(references: pd.DataFrame) -> Finding:

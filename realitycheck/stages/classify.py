@@ -32,7 +32,8 @@ def make_verdicts(
     if found.training_seconds is not None:
         # An upper bound of what one more part takes.
         facts["seconds"]["training and verdict"] = found.training_seconds / len(manifest)
-    facts["seconds"][OWN_STEP] = found.seconds / len(manifest)
+    if found.seconds is not None:
+        facts["seconds"][OWN_STEP] = found.seconds / len(manifest)
     write_table(found.table, path, schema=VERDICTS, facts=facts)
 
 

@@ -137,6 +137,7 @@ def segment_shard(
     def rows_of(row: Any) -> list[dict[str, Any]]:
         started = time.perf_counter()
         found = segment_one(row)
+        here = time.perf_counter() - started
         return [
             {
                 "dataset": row.dataset,
@@ -149,7 +150,7 @@ def segment_shard(
                 "score": found.score,
                 "n_regions": found.n_regions,
                 "status": found.status,
-                "latency_s": time.perf_counter() - started,
+                "latency_s": None if found.seconds is None else here + found.seconds,
             }
         ]
 

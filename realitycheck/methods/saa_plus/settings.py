@@ -79,7 +79,7 @@ class SaaPlusMethod(VariantBlock):
         elif self.binarise.startswith("fixed"):
             reason = "the threshold is a share of the range over the scored images"
         else:
-            return None
+            return super().test_truth
         return TruthUse("binarise", self.binarise, reason, remedy)
 
     def told(self, asked: PromptSettings | None) -> Any:

@@ -43,12 +43,15 @@ _METHOD_KEYS = {
         "gives_masks",
         "uses_test_truth",
         "has_raters",
+        "training_unknown",
+        "transductive",
     ),
     "verdict_by",
 }
 AREA_NOTE = "NOK by predicted area, above a threshold from good images of other folds"
 _UNJUDGED_WORDS = {
-    "not_comparable": "not comparable: not aligned, and of another size than the reference"
+    "not_comparable": "not comparable: not aligned, and of another size than the reference",
+    "missing": "no prediction among what was imported",
 }
 NO_VARIATION = "no variation among the images to estimate an interval from"
 #: Columns that end Tables 1 and 2.
@@ -59,6 +62,8 @@ DESCRIPTION = (
     ("variant", TEXT),
     ("model", TEXT),
     ("uses_test_truth", BOOLEAN),
+    ("training_unknown", BOOLEAN),  # from outside, and `training_images` is not declared
+    ("transductive", BOOLEAN),  # judges an image by the other scored images, too
     ("is_floor", BOOLEAN),
     ("status_counts", TEXT),
     ("n_groups", INTEGER),
@@ -121,7 +126,7 @@ def describe(
     uses_test_truth = bool(settings.get("uses_test_truth", False))
     notes = [settings.get("note"), datasets[dataset].get("note")]
     if uses_test_truth:
-        notes.append("uses the ground truth of the test images to set its threshold")
+        notes.append("uses the ground truth of the test images")
     if settings.get("verdict_by") == "area":
         notes.append(AREA_NOTE)
     groups = groups_of(images)
@@ -136,6 +141,8 @@ def describe(
         "variant": variant,
         "model": settings.get("model"),
         "uses_test_truth": uses_test_truth,
+        "training_unknown": bool(settings.get("training_unknown", False)),
+        "transductive": bool(settings.get("transductive", False)),
         "is_floor": kind in FLOORS,
         "status_counts": status_counts(images["status"]),
         "n_groups": n_groups,

@@ -245,7 +245,7 @@ def answer_facts(paths: Sequence[str | Path]) -> pd.DataFrame:
         if verdicts.empty:
             continue
         agreement = agreement_of(verdicts)
-        came_back = verdicts["latency_s"].notna()
+        came_back = verdicts[["latency_s", "cost_usd"]].notna().any(axis=1)
         has_cost = came_back.any() and verdicts.loc[came_back, "cost_usd"].notna().all()
         cost = 1000 * verdicts["cost_usd"].sum() / agreement.n_images if has_cost else None
         n_without_key = int((verdicts["finish_reason"] == "no_key").sum())
@@ -415,7 +415,7 @@ def _with_floors(rows: list[dict], datasets: Notes, *, confidence: float) -> lis
                 "dataset_name": dataset_name(dataset, datasets),
                 "method_name": BASELINE_NAMES[floor],
                 "kind": floor,
-                "uses_test_truth": False,
+                **dict.fromkeys(("uses_test_truth", "training_unknown", "transductive"), False),
                 "is_floor": True,
                 "verdict_by": "model",
                 "unanswered_status": "",

@@ -82,6 +82,8 @@ READINESS = Schema(
         ("is_no_better_than_floor", BOOLEAN),
         ("seconds_note", TEXT),  # the steps that it adds up, or why it is not known
         ("uses_test_truth", BOOLEAN),
+        ("training_unknown", BOOLEAN),
+        ("transductive", BOOLEAN),
         ("confidence", REAL),
         ("n_tries", INTEGER),  # everything tried on the parts; the decision holds for all of it
         ("n_named_before", INTEGER),  # tries that were named before any was scored; 0: none were
