@@ -102,7 +102,7 @@ def open_for(
     path = results.with_name(f"{prompt}.yaml")
     block = settings.methods[method]
     alone = block.only_prompt(prompt) if prompt in block.own_prompts(dataset) else {}
-    own = _settings_of(raw, dataset, method, prompt, results, alone)
+    own = settings_of(raw, dataset, method, prompt, results, alone)
     write_text(yaml.safe_dump(own, sort_keys=False), path)
     return Confirmation(path, results, said)
 
@@ -118,7 +118,7 @@ def _only_locked(settings: Settings) -> str:
     return names[0]
 
 
-def _settings_of(
+def settings_of(
     raw: Mapping[str, Any],
     dataset: str,
     method: str,
@@ -126,7 +126,16 @@ def _settings_of(
     results: Path,
     alone: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The settings with this run alone, on the locked parts."""
+    """Give the settings with one run alone, on the locked parts.
+
+    Args:
+        raw: The settings that the method was chosen under, as parsed.
+        dataset: Name of the data set.
+        method: Name of the method block.
+        prompt: Name of the prompt set, or of the rater.
+        results: Folder of the results.
+        alone: Keys of the block with which it has the prompt alone; see `only_prompt`.
+    """
     own = copy.deepcopy(dict(raw))
     block = own["datasets"][dataset]
     block["split"] = {**block["split"], "opened": True}

@@ -89,6 +89,10 @@ def test_result_says_status_score_iou_and_verdict():
         ({"label": "OK", "iou": None, "label_predicted": "OK"}, "Verdict OK, rightly"),
         ({"iou": 0.0}, "a defective part is rejected, though none of the defect is marked."),
         ({"iou": np.nan}, "No IoU: nobody drew where the defect is."),
+        (
+            {"status": "missing", "iou": None, "label_predicted": None},
+            "No IoU: the image was not judged. No verdict.",
+        ),
     ],
 )
 def test_result_names_each_outcome(changes, words):

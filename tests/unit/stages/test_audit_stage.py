@@ -1,14 +1,20 @@
 """The audit: each leak is found, stops or is flagged as the settings say, and clean data pass."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from realitycheck.core.constants import AUDIT_CHECKS
+from realitycheck.core.images import read_image, write_png
 from realitycheck.core.masks import MaskReading
 from realitycheck.core.schemas import AUDIT_FINDINGS
 from realitycheck.core.tables import check_table
 from realitycheck.datasets.findings import named_defects
+from realitycheck.datasets.locked import file_digest
+from realitycheck.datasets.registry import list_records
+from realitycheck.methods.imported.settings import ImportedMethod
 from realitycheck.report.tables.audit import AUDIT, audit_table, groups_in_two_folds
 from realitycheck.settings.run import AuditSettings
 from realitycheck.stages.audit import (
@@ -367,3 +373,48 @@ def test_parts_that_other_methods_need_count_by_category():
         audit(few, learners=PLAIN)
     counts, _ = audit(no_train, learners=PLAIN)
     assert set(counts.values()) == {0}
+
+
+def test_files_from_elsewhere_that_fit_no_image_stop_with_all_their_faults(tmp_path):
+    """Before anything is computed, of every method at once; locked images have names, too."""
+    for name in ("OK/a", "OK/locked", "NOK/b"):
+        path = tmp_path / "data" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(drawn(name), path)
+    rows = images(n_ok=1, n_nok=1, n_train=0)
+    rows["image_path"] = [str(tmp_path / "data" / name) for name in ("OK/a.png", "NOK/b.png")]
+    split = {"kind": "all", "seed": 0, "train_fraction": 0.0}
+    listed = {"format": "folder", "root": str(tmp_path / "data"), "split": split}
+    ids = {str(each.image_path): each.image_id for each in list_records(listed).records}
+    rows["image_id"] = [ids[path] for path in rows["image_path"]]
+    (tmp_path / "first.csv").write_text("image,label\na,OK\nlocked,OK\n")
+    (tmp_path / "second.csv").write_text("image,label\nx,OK\ny,OK\n")
+    sources = {
+        name: {
+            "kind": "imported",
+            "settings": ImportedMethod(
+                kind="imported", verdicts=str(tmp_path / f"{name}.csv")
+            ).plain(),
+        }
+        for name in ("first", "second")
+    }
+    read = {"read": read_image, "sources": sources, "listed": listed}
+    with pytest.raises(AuditError) as stopped:
+        audit(rows, **read)
+    told = str(stopped.value)
+    assert "what was made elsewhere has 2 faults" in told and "first:" not in told
+    assert "second: " in told and "'x' (line 2)" in told and "'y' (line 3)" in told
+    del sources["second"]
+    audit(rows, **read)
+
+
+def test_training_images_of_a_method_that_are_scored_stop(tmp_path):
+    """Whatever `audit` says of other findings: the scores would say nothing."""
+    rows = images(n_ok=2, n_nok=1, n_train=0)
+    rows["image_path"] = [str(tmp_path / f"{number}.png") for number in range(3)]
+    for path in rows["image_path"]:
+        write_png(drawn(path), path)
+    rows["sha256"] = [file_digest(Path(path)) for path in rows["image_path"]]
+    declared = {"vendor": {"paths": [str(tmp_path / "1.png")]}}
+    with pytest.raises(AuditError, match="1.png and p/test/OK/1: the same file"):
+        audit(rows, read=read_image, declared=declared, rules=FLAGS)

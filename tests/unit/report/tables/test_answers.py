@@ -56,6 +56,8 @@ def test_refused_answers_cost_too_and_an_unknown_cost_is_no_zero(tmp_path):
     free = verdicts_file(tmp_path, method="free", labels="N O", cost=None)
     local = verdicts_file(tmp_path, method="local", labels="N O", cost=None, latency_s=None)
     found = answer_facts([paid, free, local]).set_index("method")
+    told = verdicts_file(tmp_path, method="told", labels="N O", latency_s=None)
+    assert answer_facts([told])["cost_per_1000_parts_usd"][0] == pytest.approx(10)
     assert found.loc["paid", "cost_per_1000_parts_usd"] == pytest.approx(10)
     assert found.loc[["free", "local"], "cost_per_1000_parts_usd"].isna().all()
     assert (found["n_samples"] == 1).all() and found["fleiss_kappa"].isna().all()
