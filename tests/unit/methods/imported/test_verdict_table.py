@@ -8,6 +8,9 @@ from realitycheck.core.tables import check_table
 from realitycheck.methods.imported.classifier import verdicts
 from realitycheck.methods.imported.settings import ImportedMethod
 from realitycheck.methods.imported.verdict_table import raters_of
+from realitycheck.metrics.agreement import verdict_matrix
+from realitycheck.report.tables.agreement import agreement_table
+from realitycheck.stages.evaluate import score_labels
 
 GOOD = "image,label\n" + "".join(f"{name},OK\n" for name in ("OK/a", "OK/b", "NOK/a"))
 
@@ -164,3 +167,18 @@ def test_raters_and_repeats_are_known_before_anything_runs(chips, text, again):
     (chips.vendor / "w.csv").write_text(text.replace("repeat", "Durchgang"))
     assert other.judges_again("chips") is again
     assert not ImportedMethod(kind="imported", masks="m").judges_again("chips")
+
+
+def test_people_go_from_their_table_to_that_of_agreement(chips):
+    """Anna judges twice and contradicts herself on one part, Ben judges one part only."""
+    scores, matrices = [], {}
+    for rater in ("Anna_B.", "Ben"):
+        found = table_of(chips, PEOPLE, rater)
+        scores += score_labels(chips.manifest, found)
+        matrices["chips", "vendor", rater] = verdict_matrix(found)
+    notes = {"datasets": {"chips": {}}, "methods": {"vendor": {"has_raters": True}}}
+    table = agreement_table(pd.DataFrame(scores), matrices, **notes, confidence=0.95)
+    own = table.set_index(["prompt", "quantity"])[["n_agree", "n_open", "n_verdicts"]]
+    assert own.loc[("Anna_B.", "within")].tolist() == [0, len(chips.manifest) - 1, 2]
+    assert own.loc[("*", "between")].tolist() == [0, len(chips.manifest) - 1, 3]
+    assert own.loc[("Ben", "truth")].tolist() == [0, len(chips.manifest) - 1, 1]
