@@ -127,6 +127,11 @@ class ImportedMethod(MethodBlock):
         return self.verdicts is None
 
     @property
+    def has_raters(self) -> bool:  # type: ignore[override]
+        """Whether the source is verdicts, whose prompts are raters."""
+        return self.verdicts is not None
+
+    @property
     def gives_score_map(self) -> bool:  # type: ignore[override]
         """Whether the source is score maps."""
         return self.maps is not None
@@ -151,6 +156,16 @@ class ImportedMethod(MethodBlock):
         found = raters_of(Path(path), column=self.columns.get("rater", "rater"))
         wanted = {path_name(rater) for rater in self.raters}
         return [rater for rater in found if not wanted or rater in wanted]
+
+    def judges_again(self, dataset: str) -> bool:
+        """Whether its table of verdicts names several raters, or repeats."""
+        if self.verdicts is None:
+            return False
+        from realitycheck.methods.imported.verdict_table import has_repeats
+
+        (path,) = self.sources(dataset)
+        column = self.columns.get("repeat", "repeat")
+        return len(self.own_prompts(dataset)) > 1 or has_repeats(Path(path), column=column)
 
     def only_prompt(self, prompt: str) -> dict[str, Any]:
         """The one rater."""

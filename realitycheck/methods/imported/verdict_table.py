@@ -112,16 +112,25 @@ def doubled_verdicts(by_image: Mapping[str, list[Prediction]]) -> list[Fault]:
 
 def raters_of(path: Path, *, column: str) -> list[str]:
     """Raters that a table names, sorted, safe as paths; none where it cannot be read."""
+    return sorted({path_name(rater) for rater in _values(path, column)})
+
+
+def has_repeats(path: Path, *, column: str) -> bool:
+    """Whether a table tells repeats apart; not, where it cannot be read."""
+    return len(_values(path, column)) > 1
+
+
+def _values(path: Path, column: str) -> frozenset[str]:
+    """What stands in a column; nothing where the table cannot be read."""
     try:
         found = path.stat()
     except OSError:
-        return []
-    named = _raters(path, column, found.st_mtime_ns, found.st_size)
-    return sorted({path_name(rater) for rater in named})
+        return frozenset()
+    return _values_of(path, column, found.st_mtime_ns, found.st_size)
 
 
 @functools.lru_cache(maxsize=64)
-def _raters(path: Path, column: str, _mtime_ns: int, _size: int) -> frozenset[str]:
+def _values_of(path: Path, column: str, _mtime_ns: int, _size: int) -> frozenset[str]:
     rows, faults = _rows(path)
     return frozenset() if faults else frozenset({_text(row.get(column)) for _, row in rows} - {""})
 
@@ -132,9 +141,8 @@ def path_name(rater: str) -> str:
 
 
 def _raters_of_one_name(path: Path, column: str) -> Iterator[Fault]:
-    found = path.stat()
     by_name = defaultdict(list)
-    for rater in sorted(_raters(path, column, found.st_mtime_ns, found.st_size)):
+    for rater in sorted(_values(path, column)):
         by_name[path_name(rater)].append(rater)
     for name, raters in by_name.items():
         if len(raters) > 1:

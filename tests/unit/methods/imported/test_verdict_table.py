@@ -6,7 +6,11 @@ import pytest
 from realitycheck.core.schemas import VERDICTS
 from realitycheck.core.tables import check_table
 from realitycheck.methods.imported.classifier import verdicts
+from realitycheck.methods.imported.settings import ImportedMethod
 from realitycheck.methods.imported.verdict_table import raters_of
+from realitycheck.metrics.agreement import verdict_matrix
+from realitycheck.report.tables.agreement import agreement_table
+from realitycheck.stages.evaluate import score_labels
 
 GOOD = "image,label\n" + "".join(f"{name},OK\n" for name in ("OK/a", "OK/b", "NOK/a"))
 
@@ -140,3 +144,41 @@ def test_other_encodings_are_refused(chips):
     (chips.vendor / "v.parquet").write_bytes(b"no parquet")
     (line,) = chips.faults(verdicts="v.parquet")
     assert "expected a Parquet file, but" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        (PEOPLE, True),
+        (PEOPLE.replace("Ben", "Anna B."), True),
+        ("image,label,rater\nOK/a,OK,Ben\nOK/a,OK,Anna\n", True),
+        ("image,label,repeat\nOK/a,OK,1\nOK/a,OK,2\n", True),
+        ("image,label,rater,repeat\nOK/a,OK,Ben,1\nOK/b,OK,Ben,1\n", False),
+        (GOOD, False),
+    ],
+)
+def test_raters_and_repeats_are_known_before_anything_runs(chips, text, again):
+    """So the table of agreement is planned where there is something to compare, and only there."""
+    (chips.vendor / "v.csv").write_text(text)
+    block = ImportedMethod(kind="imported", verdicts=str(chips.vendor / "v.csv"))
+    assert block.judges_again("chips") is again and block.has_raters
+    columns = {"repeat": "Durchgang", "rater": "rater"}
+    other = ImportedMethod(kind="imported", verdicts=str(chips.vendor / "w.csv"), columns=columns)
+    (chips.vendor / "w.csv").write_text(text.replace("repeat", "Durchgang"))
+    assert other.judges_again("chips") is again
+    assert not ImportedMethod(kind="imported", masks="m").judges_again("chips")
+
+
+def test_people_go_from_their_table_to_that_of_agreement(chips):
+    """Anna judges twice and contradicts herself on one part, Ben judges one part only."""
+    scores, matrices = [], {}
+    for rater in ("Anna_B.", "Ben"):
+        found = table_of(chips, PEOPLE, rater)
+        scores += score_labels(chips.manifest, found)
+        matrices["chips", "vendor", rater] = verdict_matrix(found)
+    notes = {"datasets": {"chips": {}}, "methods": {"vendor": {"has_raters": True}}}
+    table = agreement_table(pd.DataFrame(scores), matrices, **notes, confidence=0.95)
+    own = table.set_index(["prompt", "quantity"])[["n_agree", "n_open", "n_verdicts"]]
+    assert own.loc[("Anna_B.", "within")].tolist() == [0, len(chips.manifest) - 1, 2]
+    assert own.loc[("*", "between")].tolist() == [0, len(chips.manifest) - 1, 3]
+    assert own.loc[("Ben", "truth")].tolist() == [0, len(chips.manifest) - 1, 1]
