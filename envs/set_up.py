@@ -148,7 +148,9 @@ def installer(venv: Path) -> tuple[list[str], dict[str, str], str]:
             )
             if fetched.returncode:
                 return by_pip, {}, "pip, for uv is not to be had"
-    return [uv, "pip", "install", "--python", python], variables, name
+    # Where Python may write none later, each of a run's many jobs would compile its packages again.
+    compiles = ["--compile-bytecode"] if os.environ.get("PYTHONDONTWRITEBYTECODE") else []
+    return [uv, "pip", "install", "--python", python, *compiles], variables, name
 
 
 def set_up(venv: Path, *, tests: bool) -> int:

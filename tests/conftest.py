@@ -1,9 +1,7 @@
 """What all tests share."""
 
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,17 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-
-
-def pytest_configure(config):
-    """Keep bytecode beside the tests' files where Python is told to write none beside its sources.
-
-    Python starts hundreds of times here, and compiles torch and all else each time without it.
-    """
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-        folder = tempfile.mkdtemp(prefix="realitycheck-bytecode-")
-        os.environ["PYTHONPYCACHEPREFIX"] = folder
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+# Python starts hundreds of times here, and would compile all that it imports each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_sessionstart(session):

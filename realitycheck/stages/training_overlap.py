@@ -75,13 +75,13 @@ def check_training(
     pairs = list(_overlap(by_path, small, manifest, scored))
     if pairs:
         n_scored = len({image_id for _, image_id, _ in pairs})
-        lines = [f"  {path} and {image_id}: {how}" for path, image_id, how in pairs[:_MOST_PAIRS]]
+        told = [f"  {path} and {image_id}: {how}" for path, image_id, how in pairs[:_MOST_PAIRS]]
         if len(pairs) > _MOST_PAIRS:
-            lines.append(f"  … and {len(pairs) - _MOST_PAIRS} more")
+            told.append(f"  … and {len(pairs) - _MOST_PAIRS} more")
         raise AuditError(
             f"data set {dataset}: {key}: {method} has learned from {n_scored} of the "
             f"{len(manifest)} scored images, so its scores would say nothing of new parts:\n"
-            + "\n".join(lines)
+            + "\n".join(told)
             + "\nscore it on images that it has not seen, or train it without these"
         )
 

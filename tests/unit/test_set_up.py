@@ -81,6 +81,13 @@ def test_uv_of_the_path_comes_first(set_up, venv, calls, monkeypatch):
     assert command[5] == "--constraint" and command[6].endswith("constraints.txt")
 
 
+def test_packages_are_compiled_where_python_would_never_keep_that(set_up, venv, calls, monkeypatch):
+    """Else each of a run's many jobs compiles torch and all it imports again."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    set_up.set_up(venv, tests=False)
+    assert "--compile-bytecode" in installs(calls)[0]
+
+
 def test_uv_is_fetched_where_there_is_none(set_up, venv, calls):
     set_up.set_up(venv, tests=False)
     assert [command[-1] for command, _ in calls[0]][1] == "uv"

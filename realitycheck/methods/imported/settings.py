@@ -90,7 +90,6 @@ class ImportedMethod(MethodBlock):
     )
     prompt_key: ClassVar[str | None] = None
     gives_either: ClassVar[bool] = True
-    has_raters: ClassVar[bool] = True
     is_outside: ClassVar[bool] = True
     label: ClassVar[str] = "Imported"
     job: ClassVar[Job] = Job(memory_mb=1_500, kb_per_image=10, seconds_per_image=0.5)
