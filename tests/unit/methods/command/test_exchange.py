@@ -48,7 +48,7 @@ def test_right_answers_are_taken_in_the_order_of_the_images(folder):
 
 ROWS = {"index": [0, 1, 2], "label": ["OK"] * 3}
 WRONG_TABLES = {
-    "unknown column": ({**ROWS, "lable": ["OK"] * 3}, "found as well: lable"),
+    "unknown column": ({**ROWS, "labl": ["OK"] * 3}, "found as well: labl"),
     "no label": ({"index": [0, 1, 2]}, "the column label is missing"),
     "missing image": ({"index": [0, 2], "label": ["OK"] * 2}, "no row for index 1"),
     "doubled image": ({"index": [0, 1, 1, 2], "label": ["OK"] * 4}, "more than one row.* 1"),
