@@ -25,6 +25,8 @@ ARTIFACT_FORMAT = 1
 
 _PACKAGE = Path(__file__).parents[1]
 _REPOSITORY = _PACKAGE.parent
+#: Folder of Snakefile, rules, scripts and envs: in an installed package its own, else the checkout.
+WORKFLOW = _PACKAGE / "workflow" if (_PACKAGE / "workflow").is_dir() else _REPOSITORY
 
 #: Modules that move data and change no number: an edit of theirs re-runs nothing.
 _PLUMBING = frozenset(
@@ -90,7 +92,7 @@ def sources(*entries: str) -> dict[str, str]:
 
 def _source_file(entry: str) -> Path:
     if entry.endswith(".py"):
-        return _REPOSITORY / entry
+        return WORKFLOW / entry
     if entry.partition(".")[0] != "realitycheck":
         found = importlib.util.find_spec(entry)
         if found is None or not (found.origin or "").endswith(".py"):

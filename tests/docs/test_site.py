@@ -15,6 +15,7 @@ from markdown.extensions.toc import slugify
 from snakemake.cli import get_argument_parser
 
 from realitycheck.__main__ import main
+from realitycheck.commands.run import split
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BESIDE_README = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"]
@@ -226,6 +227,9 @@ def test_commands_exist(words, rules, capsys):
             check_make(rest)
         case "python":
             check_python(rest)
+        case "realitycheck" if rest[0] == "run":
+            file, *its = split(rest[1:])
+            check_snakemake([*(["--configfile", file, "-n"] if file else []), *its], rules)
         case "realitycheck":
             check_realitycheck(rest, capsys)
         case "snakemake":

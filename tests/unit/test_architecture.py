@@ -22,6 +22,7 @@ LAYERS = (
     {"settings", "stages"},
     {"planning"},
     {"face"},
+    {"commands"},
     {"__main__"},
 )
 RANK = {place: rank for rank, layer in enumerate(LAYERS) for place in layer}
