@@ -19,13 +19,14 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from realitycheck.metrics.sample_size import PLANNED_TRIES, best_split
+from realitycheck.metrics.sample_size import PLANNED_TRIES, parts_needed, power_of_split
 from realitycheck.metrics.tries import n_unproven, upper_bounds
 
 MAX_SLIP, MAX_OVERKILL = 0.02, 0.05
@@ -131,6 +132,62 @@ def wrong_shares(
         by_resampling & (is_slip | is_below(other, n_parts, MAX_SLIP, TAIL)),
     )
     return tuple(float(way[:, :n_unfit].any(axis=1).mean()) for way in ways)
+
+
+class Split(NamedTuple):
+    """How parts are shared between choosing a method and confirming it.
+
+    Attributes:
+        n_choose: Parts on which all are tried.
+        n_confirm: Parts that are locked away until one is chosen.
+        power: Chance that the fit one is chosen and proven; 0 where the parts cannot prove it.
+    """
+
+    n_choose: int
+    n_confirm: int
+    power: float
+
+
+def best_split(
+    n_parts: int,
+    limit: float,
+    *,
+    n_tries: int,
+    fit_rate: float,
+    unfit_rate: float,
+    confidence: float = 0.95,
+) -> Split:
+    """Find the split that most likely chooses the one fit method and proves it.
+
+    Only sizes of the second part that allow one error more than a smaller one can be best: between
+    them every further part only adds chances of an error. So the best is found exactly.
+
+    Args:
+        n_parts: Parts of one label in all.
+        limit: As for `power_of_split`, and so the rest.
+        n_tries: See there.
+        fit_rate: See there.
+        unfit_rate: See there.
+        confidence: See there.
+
+    Returns:
+        The split; all parts to choose on and no chance where they are too few to prove the limit.
+    """
+    best = Split(n_parts, 0, 0.0)
+    n_errors = 0
+    while (n := parts_needed(limit, n_errors=n_errors, confidence=confidence)) <= n_parts:
+        power = power_of_split(
+            n_parts - n,
+            n,
+            limit,
+            n_tries=n_tries,
+            fit_rate=fit_rate,
+            unfit_rate=unfit_rate,
+            confidence=confidence,
+        )
+        best = max(best, Split(n_parts - n, n, power), key=lambda split: split.power)
+        n_errors += 1
+    return best
 
 
 def power_lines(n_sets: int, seed: int) -> Iterator[str]:

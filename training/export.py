@@ -5,7 +5,7 @@
 FOLDER holds the output folders of the four trainings, by their names. Written are half-precision
 safetensors in the official key layouts, small enough for a repository: rows of CLIP's vocabulary
 that no training text uses are left out and come back as zeros, and a tensor that appears under
-several names is stored once (`realitycheck.models.checkpoints.read.save_compact`).
+several names is stored once (`save_compact`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import argparse
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from realitycheck.models.checkpoints.known import SHIPPED_FOLDER
-from realitycheck.models.checkpoints.read import save_compact
+from realitycheck.models.checkpoints.read import COMPACT_KEY
 from realitycheck.models.clip.model import surgery_templates
 from training import words
 from training.clip import PART
@@ -38,6 +39,50 @@ def used_tokens() -> list[int]:
     phrases = [text.replace("{}", word) for text in texts for word in ("", "cat")]
     tokens = {token for text in phrases for token in tokenizer.encode(text)}
     return sorted({*tokens, tokenizer.sot_token_id, tokenizer.eot_token_id, 0})
+
+
+def save_compact(
+    state: Mapping[str, torch.Tensor], path: str | Path, *, rows: Mapping[str, Sequence[int]]
+) -> Path:
+    """Write safetensors without what need not be stored; `load_state` gives all of it back.
+
+    Args:
+        state: Tensors by name.
+        path: Where to; appears complete or not at all.
+        rows: For some names the rows that are stored; all others must be zero.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: If a row that would be left out is not zero.
+    """
+    stored: dict[str, torch.Tensor] = {}
+    same_as: dict[str, str] = {}
+    by_content: dict[tuple, str] = {}
+    for name, tensor in state.items():
+        if name in rows:
+            left_out = tensor.clone()
+            left_out[list(rows[name])] = 0
+            if left_out.any():
+                raise ValueError(
+                    f"{path}: {name} has values in rows that are to be left out; store them too"
+                )
+            stored[f"{name}.rows"] = torch.tensor(list(rows[name]), dtype=torch.int32)
+            stored[f"{name}.values"] = tensor[list(rows[name])].contiguous()
+            continue
+        content = tensor.contiguous().view(torch.uint8) if tensor.ndim else tensor.reshape(1)
+        key = (tuple(tensor.shape), tensor.dtype, content.cpu().numpy().tobytes())
+        if tensor.numel() > 64 and key in by_content:
+            same_as[name] = by_content[key]
+            continue
+        by_content[key] = name
+        stored[name] = tensor.contiguous().clone()
+    plan = {"n_rows": {name: len(state[name]) for name in rows}, "same_as": same_as}
+    path = Path(path)
+    passing = path.with_name(path.name + ".part")
+    save_file(stored, passing, metadata={COMPACT_KEY: json.dumps(plan)})
+    return passing.replace(path)
 
 
 def export(

@@ -153,10 +153,6 @@ class Count:
         """All tries on the parts."""
         return self.n_scored + self.n_elsewhere
 
-    def n_for(self, digest: str) -> int:
-        """Tries that share the error with one: its family's where it was named before, else all."""
-        return len(self.family) if digest in self.family else max(1, self.n_tries)
-
     def words(self) -> str:
         """Say it in one sentence."""
         if not (self.since or self.n_tries):
@@ -516,11 +512,6 @@ def count(records: Sequence[Record], dataset: str, parts: str) -> Count:
 def openings(records: Sequence[Record], parts: str) -> list[Record]:
     """Every opening of locked parts, the first one first."""
     return [r for r in records if r.kind == "opened" and r.body["parts"] == parts]
-
-
-def n_opened(records: Sequence[Record], parts: str, of: str) -> int:
-    """How many candidates share the error of locked parts, one that is opened for among them."""
-    return len({r.body["try"] for r in openings(records, parts)} | {of})
 
 
 def _seen_of(records: Sequence[Record]) -> Seen:

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 REMOVED = "[key removed]"
@@ -108,7 +109,7 @@ def hidden(redact: Redactor) -> Iterator[None]:
                 logging.setLogRecordFactory(_plain_factory)
 
 
-def _make_record(*args, **kwargs) -> logging.LogRecord:
+def _make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
     record = _plain_factory(*args, **kwargs)
     try:
         record.msg, record.args = _without_keys(record.getMessage()), None

@@ -42,7 +42,7 @@ class RateLimits:
     max_pauses: int = 10
     window_s: float = 60.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         faults = [
             f"{name}: expected at least {low}, got {getattr(self, name)}"
             for name, low in (("in_flight", 1), ("max_tries", 1), ("max_unknown", 0))

@@ -68,7 +68,7 @@ class PromptTemplate:
     example_caption: str = "Example image, labelled {label}:"
     image_caption: str = "Image to inspect:"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("text", "system"):
             check_text(getattr(self, name), where=name)
         if not self.text.strip():

@@ -8,7 +8,7 @@ from a parabola, and Wald's bounds are too narrow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -342,7 +342,7 @@ def _upper_log_a90(
     )
 
 
-def _crossing(excess, level: float, direction: float) -> float:
+def _crossing(excess: Callable[[float], float], level: float, direction: float) -> float:
     """Logit away from the maximum at which the likelihood has fallen as far as allowed."""
     from scipy import optimize
 
@@ -378,7 +378,7 @@ def _checked(areas: Sequence[float], hits: Sequence[bool]) -> tuple[np.ndarray, 
     return areas, hits
 
 
-def _rounded(value: float, how) -> float:
+def _rounded(value: float, how: Callable[[float], float]) -> float:
     """Round to two significant digits; down and up never end on the other side of the value."""
     if value <= 0:
         return 0.0

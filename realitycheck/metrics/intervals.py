@@ -9,7 +9,7 @@ distinct row appears, and 10,000 of them are a few matrix products.
 import math
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -203,14 +203,7 @@ def stratified_bootstrap(
 
 
 def f2_interval(
-    labels: Sequence[str],
-    predicted: Sequence[str],
-    *,
-    categories: Sequence[str],
-    rng: np.random.Generator,
-    groups: Sequence[str | None] | None = None,
-    n_resamples: int = 10_000,
-    confidence: float = 0.95,
+    labels: Sequence[str], predicted: Sequence[str], *, categories: Sequence[str], **bootstrap: Any
 ) -> Interval:
     """Bound F2 by a bootstrap over parts, stratified by label and category.
 
@@ -219,36 +212,23 @@ def f2_interval(
         predicted: Verdicts, "OK" or "NOK", length N; fill in missing ones first, once as wrong
             and once as right.
         categories: Category of each part, length N.
-        rng: Source of chance.
-        groups: As for `stratified_bootstrap`.
-        n_resamples: As for `stratified_bootstrap`.
-        confidence: As for `stratified_bootstrap`.
+        bootstrap: `rng`, `groups`, `n_resamples`, `confidence`, as for `stratified_bootstrap`.
 
     Returns:
         F2 with its limits; undefined without a defective part.
     """
     is_nok = np.asarray(labels, dtype=object) == "NOK"
     is_rejected = np.asarray(predicted, dtype=object) == "NOK"
-    table = np.stack([is_nok & is_rejected, ~is_nok & is_rejected, is_nok & ~is_rejected], axis=1)
     return stratified_bootstrap(
-        table,
+        np.stack([is_nok & is_rejected, ~is_nok & is_rejected, is_nok & ~is_rejected], axis=1),
         lambda sums: f_beta(Confusion(sums[..., 0], sums[..., 1], sums[..., 2], 0.0), 2.0),
         strata=list(zip(labels, categories, strict=True)),
-        groups=groups,
-        rng=rng,
-        n_resamples=n_resamples,
-        confidence=confidence,
+        **bootstrap,
     )
 
 
 def mean_iou_interval(
-    ious: Sequence[float],
-    categories: Sequence[str],
-    *,
-    rng: np.random.Generator,
-    groups: Sequence[str | None] | None = None,
-    n_resamples: int = 10_000,
-    confidence: float = 0.95,
+    ious: Sequence[float], categories: Sequence[str], **bootstrap: Any
 ) -> Interval:
     """Bound the mean IoU of defective images by a bootstrap stratified by category.
 
@@ -258,24 +238,12 @@ def mean_iou_interval(
     Args:
         ious: IoU of each image, length N.
         categories: Category of each image, length N.
-        rng: Source of chance.
-        groups: As for `stratified_bootstrap`.
-        n_resamples: As for `stratified_bootstrap`.
-        confidence: As for `stratified_bootstrap`.
+        bootstrap: As for `f2_interval`.
 
     Returns:
         The mean with its limits; undefined if N is 0.
     """
-    ious = np.asarray(ious, dtype=np.float64)
-    return stratified_bootstrap(
-        np.stack([ious, np.ones(len(ious))], axis=1),
-        _quotient,
-        strata=list(categories),
-        groups=groups,
-        rng=rng,
-        n_resamples=n_resamples,
-        confidence=confidence,
-    )
+    return pooled_iou_interval(ious, np.ones(len(ious)), categories=categories, **bootstrap)
 
 
 def pooled_iou_interval(
@@ -283,10 +251,7 @@ def pooled_iou_interval(
     union_px: Sequence[float],
     *,
     categories: Sequence[str],
-    rng: np.random.Generator,
-    groups: Sequence[str | None] | None = None,
-    n_resamples: int = 10_000,
-    confidence: float = 0.95,
+    **bootstrap: Any,
 ) -> Interval:
     """Bound the pooled IoU by a bootstrap over images stratified by category.
 
@@ -294,10 +259,7 @@ def pooled_iou_interval(
         intersection_px: Intersection of each image, length N.
         union_px: Union of each image, length N.
         categories: Category of each image, length N.
-        rng: Source of chance.
-        groups: As for `stratified_bootstrap`.
-        n_resamples: As for `stratified_bootstrap`.
-        confidence: As for `stratified_bootstrap`.
+        bootstrap: As for `f2_interval`.
 
     Returns:
         The pooled IoU with its limits; undefined if N is 0 or a resample has no union.
@@ -306,10 +268,7 @@ def pooled_iou_interval(
         np.stack([np.asarray(intersection_px, float), np.asarray(union_px, float)], axis=1),
         _quotient,
         strata=list(categories),
-        groups=groups,
-        rng=rng,
-        n_resamples=n_resamples,
-        confidence=confidence,
+        **bootstrap,
     )
 
 

@@ -21,20 +21,6 @@ PLANNED_TRIES = (1, 5, 20, 100)
 MAX_PARTS = 1_000_000
 
 
-class Split(NamedTuple):
-    """How parts are shared between choosing a method and confirming it.
-
-    Attributes:
-        n_choose: Parts on which all are tried.
-        n_confirm: Parts that are locked away until one is chosen.
-        power: Chance that the fit one is chosen and proven; 0 where the parts cannot prove it.
-    """
-
-    n_choose: int
-    n_confirm: int
-    power: float
-
-
 class LockedShare(NamedTuple):
     """Which share of all parts to lock away for confirming, and what it is worth.
 
@@ -202,48 +188,6 @@ def power_of_split(
         n_confirm, limit, n_tries=1, fit_rate=fit_rate, confidence=confidence
     )
     return float(own @ chosen) * is_proven
-
-
-def best_split(
-    n_parts: int,
-    limit: float,
-    *,
-    n_tries: int,
-    fit_rate: float,
-    unfit_rate: float,
-    confidence: float = 0.95,
-) -> Split:
-    """Find the split that most likely chooses the one fit method and proves it.
-
-    Only sizes of the second part that allow one error more than a smaller one can be best: between
-    them every further part only adds chances of an error. So the best is found exactly.
-
-    Args:
-        n_parts: Parts of one label in all.
-        limit: As for `power_of_split`, and so the rest.
-        n_tries: See there.
-        fit_rate: See there.
-        unfit_rate: See there.
-        confidence: See there.
-
-    Returns:
-        The split; all parts to choose on and no chance where they are too few to prove the limit.
-    """
-    best = Split(n_parts, 0, 0.0)
-    n_errors = 0
-    while (n := parts_needed(limit, n_errors=n_errors, confidence=confidence)) <= n_parts:
-        power = power_of_split(
-            n_parts - n,
-            n,
-            limit,
-            n_tries=n_tries,
-            fit_rate=fit_rate,
-            unfit_rate=unfit_rate,
-            confidence=confidence,
-        )
-        best = max(best, Split(n_parts - n, n, power), key=lambda split: split.power)
-        n_errors += 1
-    return best
 
 
 def best_share(

@@ -305,7 +305,9 @@ def json_schema() -> dict[str, Any]:
 
 def _allow_one_for_list(field: dict[str, Any]) -> dict[str, Any]:
     """Let the schema accept one entry where a list is meant, as `as_meant` does."""
-    notes = {key: field[key] for key in ("title", "description", "default") if key in field}
+    notes: dict[str, Any] = {
+        key: field[key] for key in ("title", "description", "default") if key in field
+    }
     members = field.get("anyOf", [{k: v for k, v in field.items() if k not in notes}])
     single = [
         member["items"]

@@ -214,10 +214,6 @@ class Settings(Strict):
         """Names of the method blocks that give a value for each pixel."""
         return [name for name, block in self.methods.items() if block.gives_score_map]
 
-    def verdict_methods(self) -> list[str]:
-        """Names of the method blocks that give verdicts and no masks."""
-        return [name for name, block in self.methods.items() if not block.gives_masks]
-
     def mask_runs(self) -> list[tuple[str, str, str]]:
         """Those runs that give masks."""
         return [run for run in self.runs() if self.methods[run[1]].gives_masks]

@@ -59,19 +59,6 @@ def timed_steps(steps: Mapping[str, str | Path | Sequence[str | Path]]) -> Secon
     return found
 
 
-def seconds_before(
-    *, and_then: Seconds | None = None, **steps: str | Path | Sequence[str | Path]
-) -> dict[str, Seconds]:
-    """Give the fact of a table that says how long the steps before it took.
-
-    Args:
-        and_then: Further steps with their seconds.
-        steps: As for `timed_steps`, the name's blanks as underscores.
-    """
-    named = {name.replace("_", " "): paths for name, paths in steps.items()}
-    return {"seconds": timed_steps(named) | (and_then or {})}
-
-
 def median_seconds(seconds: Sequence[float]) -> float | None:
     """Median of seconds; None without any."""
     return _median(pd.DataFrame({"latency_s": list(seconds)}, dtype=float))

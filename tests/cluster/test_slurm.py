@@ -93,11 +93,7 @@ def test_jobs_get_gpus_of_their_own_and_a_cancelled_one_comes_again(run, finishe
     assert {job["TresPerJob"] for job in of_gpus.values()} == {"gres:gpu:1"}
     assert {job["gpu"] for job in of_gpus.values()} == {0, 1}
     others = [job for job in seen.values() if job["rule"] not in GPU_RULES]
-    assert {job["rule"] for job in others} == {
-        "gather_masks_parts",
-        "segment_command_own",
-        "segment_whole_image",
-    }
+    assert {job["rule"] for job in others} == {"gather_masks_parts", "segment_command_own"}
     assert [job["rule"] for job in others if "TresPerJob" in job or job["gpu"] is not None] == []
     assert all(job["Partition"] == "normal" for job in seen.values())
 

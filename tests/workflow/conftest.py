@@ -54,6 +54,8 @@ LARGE = {
 }
 #: Scripts that have no use for tables.
 WITHOUT_TABLES = {"fetch_weights", "generate_dataset"}
+#: As it is before a test adds packages of its own, which no other test is to find.
+_PYTHONPATH = os.environ.get("PYTHONPATH", "")
 N_SHARDS = 2
 PART_SIZE = (96, 80)
 
@@ -307,7 +309,7 @@ def _starter():
     """Process of this worker that has Snakemake imported; ends with it, as its stdin does."""
     return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("starter.py"))],
-        env=_environment(),
+        env={**_environment(), "PYTHONPATH": _PYTHONPATH},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

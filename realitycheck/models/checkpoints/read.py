@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,67 +112,20 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 #: Metadata of a compact safetensors file: which rows of which tensor it holds, which names are one.
-_COMPACT_KEY = "realitycheck_compact"
+COMPACT_KEY = "realitycheck_compact"
 #: Tables that are given back: 20 times the vocabulary of CLIP, 5 times its table in float32.
 _MOST_ROWS = 1_000_000
 _LARGEST_TABLE_BYTES = 1 << 29
 
 
-def save_compact(
-    state: Mapping[str, Tensor], path: str | Path, *, rows: Mapping[str, Sequence[int]]
-) -> Path:
-    """Write safetensors without what need not be stored; `load_state` gives all of it back.
-
-    Args:
-        state: Tensors by name.
-        path: Where to; appears complete or not at all.
-        rows: For some names the rows that are stored; all others must be zero.
-
-    Returns:
-        The file.
-
-    Raises:
-        ValueError: If a row that would be left out is not zero.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    stored: dict[str, Tensor] = {}
-    same_as: dict[str, str] = {}
-    by_content: dict[tuple, str] = {}
-    for name, tensor in state.items():
-        if name in rows:
-            left_out = tensor.clone()
-            left_out[list(rows[name])] = 0
-            if left_out.any():
-                raise ValueError(
-                    f"{path}: {name} has values in rows that are to be left out; store them too"
-                )
-            stored[f"{name}.rows"] = torch.tensor(list(rows[name]), dtype=torch.int32)
-            stored[f"{name}.values"] = tensor[list(rows[name])].contiguous()
-            continue
-        content = tensor.contiguous().view(torch.uint8) if tensor.ndim else tensor.reshape(1)
-        key = (tuple(tensor.shape), tensor.dtype, content.cpu().numpy().tobytes())
-        if tensor.numel() > 64 and key in by_content:
-            same_as[name] = by_content[key]
-            continue
-        by_content[key] = name
-        stored[name] = tensor.contiguous().clone()
-    plan = {"n_rows": {name: len(state[name]) for name in rows}, "same_as": same_as}
-    path = Path(path)
-    passing = path.with_name(path.name + ".part")
-    save_file(stored, passing, metadata={_COMPACT_KEY: json.dumps(plan)})
-    return passing.replace(path)
-
-
 def _expand(stored: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Give back what `save_compact` left out; other files come through unchanged."""
+    """Give back what `training.export` left out; other files come through unchanged."""
     from safetensors import safe_open
 
     with safe_open(str(path), framework="pt") as file:
-        plan = json.loads((file.metadata() or {}).get(_COMPACT_KEY, "{}"))
+        plan = json.loads((file.metadata() or {}).get(COMPACT_KEY, "{}"))
     if not isinstance(plan, dict):
-        raise BrokenCheckpoint(f"its metadata {_COMPACT_KEY} are no mapping")
+        raise BrokenCheckpoint(f"its metadata {COMPACT_KEY} are no mapping")
     for name, n_rows in plan.get("n_rows", {}).items():
         values, rows = stored.pop(f"{name}.values"), stored.pop(f"{name}.rows")
         if not (type(n_rows) is int and rows.ndim == 1 and 0 <= n_rows <= _MOST_ROWS):

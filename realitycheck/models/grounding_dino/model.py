@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -249,30 +248,6 @@ def _check_text_encoder(folder: Path) -> None:
                 f"tokenizer.json), but {' and '.join(names)} is missing; fetch bert-base-uncased "
                 "(its weights are not needed)"
             )
-
-
-def read_vocabulary(text_encoder: str | Path) -> tuple[str, ...]:
-    """Read the word pieces of a text encoder folder; the position of each is its id.
-
-    With them, stored token ids become tokens for `phrase` without loading a tokeniser.
-
-    Args:
-        text_encoder: Folder with BERT's `vocab.txt` or `tokenizer.json`.
-
-    Returns:
-        All word pieces.
-
-    Raises:
-        FileNotFoundError: If the folder lacks a needed file.
-    """
-    folder = Path(text_encoder)
-    _check_text_encoder(folder)
-    if (folder / "vocab.txt").is_file():
-        text = (folder / "vocab.txt").read_text(encoding="utf-8")
-        return tuple(text.removesuffix("\n").split("\n"))
-    listed = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    ids = listed["model"]["vocab"]
-    return tuple(sorted(ids, key=ids.get))
 
 
 def build_network(

@@ -224,7 +224,7 @@ def _decide_among(
     decisions: list[Any] = [None] * len(rows)
     for is_named in set(named):
         places = [place for place, own in enumerate(named) if own == is_named]
-        told = {"n_tries": max(1, count.n_tries)}
+        told: dict[str, Any] = {"n_tries": max(1, count.n_tries)}
         if is_named:
             date = str(count.family_date)[:10]
             told = {

@@ -17,7 +17,6 @@ from realitycheck.core.tries_file import (
     TriesFile,
     Try,
     count,
-    n_opened,
     openings,
     parts_digest,
 )
@@ -87,7 +86,7 @@ def test_edited_truth_begins_a_new_count_and_says_so(file):
 def test_no_file_yet_counts_nothing(tmp_path):
     """And says that it does not count."""
     found = count(TriesFile(tmp_path / "none.jsonl").read(), "chips", PARTS)
-    assert (found.n_tries, found.since, found.n_for("x")) == (0, None, 1)
+    assert (found.n_tries, found.since) == (0, None)
     assert found.words() == "Tries are not counted yet."
 
 
@@ -103,7 +102,7 @@ def test_tries_made_elsewhere_are_declared(file):
 
 
 def test_family_is_named_before_anything_is_scored(tmp_path):
-    """Its members share the error among themselves only; whatever comes later, among all."""
+    """Whatever comes later is a try, and no member."""
     file = TriesFile(tmp_path / "t.jsonl")
     members = [a_try(text) for text in "abcd"]
     file.name_family("chips", PARTS, [each.digest for each in members], now=DAY)
@@ -111,8 +110,8 @@ def test_family_is_named_before_anything_is_scored(tmp_path):
     file.add_tries([*members, a_try("e"), a_try("f")])
     records = file.read()
     found = count(records, "chips", PARTS)
-    assert found.n_for(members[0].digest) == 4
-    assert found.n_for(a_try("e").digest) == 6
+    assert set(found.family) == {each.digest for each in members}
+    assert found.n_tries == 6
     assert found.family_date == "2026-03-01T12:00:00+00:00"
     assert found.family_digest == records[1].digest
     with pytest.raises(TriesError, match="a family was named on its parts on 2026-03-01"):
@@ -136,8 +135,6 @@ def test_every_opening_of_locked_parts_is_recorded(file):
         file.open_locked("chips", "locked", of=a_try(text), by="settings", now=DAY)
     records = file.read()
     assert [r.body["by"] for r in openings(records, "locked")] == ["settings"] * 3
-    assert n_opened(records, "locked", a_try("a").digest) == 2
-    assert n_opened(records, "locked", a_try("new").digest) == 3
     assert n_tries(file) == 3
 
 

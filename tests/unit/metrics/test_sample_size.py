@@ -11,7 +11,6 @@ from realitycheck.metrics.sample_size import (
     MAX_PARTS,
     PLANNED_TRIES,
     best_share,
-    best_split,
     parts_needed,
     parts_to_settle,
     power_of_split,
@@ -131,17 +130,6 @@ def test_power_of_split_by_hand_and_by_simulation():
     drawn = is_chosen.mean() * 0.99**149
     found = power_of_split(60, 149, 0.02, n_tries=20, fit_rate=0.01, unfit_rate=0.05)
     assert found == pytest.approx(drawn, abs=0.004)  # four standard errors of the 20,000
-
-
-@given(st.integers(20, 240), st.integers(1, 30), st.sampled_from([0.05, 0.1]))
-@settings(max_examples=25, deadline=None)
-def test_best_split_is_the_best_of_all(n_parts, n_tries, limit):
-    """Against every split there is."""
-    given = {"n_tries": n_tries, "fit_rate": limit / 5, "unfit_rate": 2 * limit}
-    powers = [power_of_split(n_parts - n, n, limit, **given) for n in range(n_parts + 1)]
-    found = best_split(n_parts, limit, **given)
-    assert found.power == pytest.approx(max(powers), abs=1e-12)
-    assert found.n_choose + found.n_confirm == n_parts
 
 
 def test_share_to_lock_away_is_worth_what_a_simulation_says():

@@ -8,7 +8,6 @@ from realitycheck.stages.timing import (
     OWN_STEP,
     median_seconds,
     part_time,
-    seconds_before,
     timed_steps,
 )
 
@@ -86,11 +85,3 @@ def test_median_of_nothing_is_nothing():
     """A shard without images has no time."""
     assert median_seconds([3.0, 1.0, 2.0]) == 2.0
     assert median_seconds([]) is None
-
-
-def test_fact_of_a_table_names_steps_in_words(tmp_path):
-    """Keywords cannot hold blanks; people read them with blanks."""
-    encoder = encodings(tmp_path / "encoder", [2.0])
-    assert seconds_before(image_encoder=encoder, and_then={OWN_STEP: 0.5}) == {
-        "seconds": {"image encoder": 2.0, OWN_STEP: 0.5}
-    }

@@ -19,7 +19,7 @@ from realitycheck.models.checkpoints.known import (
     shipped_files,
     weights_digest,
 )
-from realitycheck.models.checkpoints.read import load_state, save_compact
+from realitycheck.models.checkpoints.read import load_state
 from realitycheck.models.clip import model as clip
 from realitycheck.models.clip import surgery as clip_surgery
 from realitycheck.models.grounding_dino import model as grounding_dino
@@ -27,6 +27,7 @@ from realitycheck.models.saliency import load_saliency
 from realitycheck.models.sam import inference as sam
 from realitycheck.models.sam.load import load_sam
 from realitycheck.report.tables.self_test import self_test, stored_bands, verdict
+from training.export import save_compact
 
 SIZE = (256, 256)
 

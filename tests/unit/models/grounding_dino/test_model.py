@@ -248,18 +248,9 @@ def test_text_encoder_needs_configuration_and_vocabulary_only(tmp_path, files):
         "tokenizer_config.json",
         "vocab.txt",
     ]
-    assert gd.read_vocabulary(folder) == vocabulary()
     (folder / "vocab.txt").unlink()
     with pytest.raises(FileNotFoundError, match="vocab.txt and tokenizer.json is missing"):
         gd.load_grounding_dino(files["grounding_dino"], text_encoder=folder, variant=DETECTOR_SIZE)
-
-
-def test_vocabulary_is_read_from_either_file(tmp_path, tokenizer):
-    """Hubs ship one or the other."""
-    tokenizer.save_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "vocab.txt").unlink(missing_ok=True)
-    assert gd.read_vocabulary(tmp_path) == vocabulary()
 
 
 def test_stale_position_ids_are_tolerated_and_nothing_else(tmp_path, files):

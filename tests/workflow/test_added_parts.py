@@ -1,4 +1,8 @@
-"""Methods of another package, and a program of one's own, go all the way to the page."""
+"""What the documents say how to add goes all the way to the page.
+
+Methods, a format and a service come from another package; a program runs in its own environment; a table and a figure are added to the
+code by a module and a line of their registry.
+"""
 
 import json
 import os
@@ -7,12 +11,29 @@ import sysconfig
 import venv
 
 import pytest
+from PIL import Image
 
 SETTINGS = {
     "datasets": {
-        "parts": {"format": "folder", "root": "data/parts", "alignment": {"method": "none"}}
+        "parts": {
+            "format": "good_and_bad",
+            "root": "data/parts",
+            "alignment": {"method": "none"},
+            "may_leave_site": True,
+            "object_name": "part",
+        }
     },
-    "methods": {"marks": {"kind": "red_marks"}, "redness": {}},
+    "prompts": {"parts": {"basic": {"lvlm": "Is the {object} defective?", "reference": False}}},
+    "methods": {
+        "marks": {"kind": "red_marks"},
+        "redness": {},
+        "asked": {
+            "kind": "lvlm",
+            "backend": "pessimist",
+            "model": "p-1",
+            "price": {"input": 1, "output": 1},
+        },
+    },
     "compute": {"device": "cpu", "threads": 1},
     "evaluation": {"n_resamples": 200, "area_verdicts": False},
     "report": {"n_overlays": 1, "panels": "chosen"},
@@ -34,7 +55,16 @@ for index, file in zip(images["index"], images["file"]):
 ENTRY_POINTS = """[realitycheck.methods]
 red_marks = outside.red_marks
 redness = outside.redness
+[realitycheck.formats]
+good_and_bad = outside.parts
+[realitycheck.services]
+pessimist = outside.service
 """
+#: Line of each registry for what the folder `inside` of the plug-ins holds.
+LINES = {
+    "table": '"rejected": Table("Rejected parts"),',
+    "figure": '"rejected": FigureEntry("Rejected parts"),',
+}
 
 
 @pytest.fixture
@@ -52,6 +82,22 @@ def outside(repository, tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def added(repository, code, tmp_path):
+    """A copy of the code with a table and a figure, by the files that CONTRIBUTING.md names."""
+    code = shutil.copytree(code, tmp_path / "code")
+    for what, line in LINES.items():
+        folder = code / "realitycheck" / "report" / f"{what}s"
+        module = repository / "tests" / "plugins" / "inside" / f"rejected_{what}.py"
+        shutil.copy(module, folder / "rejected.py")
+        registry = folder / "registry.py"
+        opening = f"{what.upper()}S = {{\n"
+        text = registry.read_text()
+        assert opening in text
+        registry.write_text(text.replace(opening, f"{opening}    {line}\n"))
+    return code
+
+
+@pytest.fixture
 def own(tmp_path):
     """A block of a program in another virtual environment, which finds the packages of this one."""
     folder = tmp_path / "environment"
@@ -65,15 +111,18 @@ def own(tmp_path):
     }
 
 
-def test_methods_from_elsewhere_reach_every_result(new_run, outside, own, tmp_path):
-    """Masks, pixel scores, panels, both tables, the page; an edit runs that method only."""
+def test_what_is_added_reaches_every_result(new_run, outside, added, own, tmp_path):
+    """Masks, pixel scores, panels, verdicts, tables, figures, page; an edit runs its own jobs."""
     settings = {**SETTINGS, "methods": {**SETTINGS["methods"], "own": own}}
     run = new_run(tmp_path / "parts", settings)
+    run.code = added
     (run.folder / "program.py").write_text(PROGRAM)
     for label, names in {"OK": "abc", "NOK": "xyz"}.items():
         for name in names:
             run.add_part(label, name)
     run.finish()
+    manifest = run.read("manifests/parts.parquet")
+    assert set(manifest["image_id"].str.rpartition("/")[0]) == {"part/OK", "part/NOK"}
     masks = run.read("predictions/parts/marks/none/masks.parquet").set_index("image_id")
     assert (masks["status"] == "ok").sum() == 3
     assert run.read("scores/parts/marks/none/pixels.parquet")["auroc"].item() > 0.95
@@ -83,19 +132,29 @@ def test_methods_from_elsewhere_reach_every_result(new_run, outside, own, tmp_pa
     assert table.loc["marks", "mean_iou"] > 0.5
     verdicts = run.read("tables/classification.parquet").set_index("method")
     assert verdicts.loc["redness", ["tp", "tn", "fp", "fn"]].tolist() == [3, 3, 0, 0]
+    assert verdicts.loc["asked", ["tp", "tn", "fp", "fn"]].tolist() == [3, 0, 3, 0]
     assert verdicts.loc["marks", "verdict_by"] == "any mask"
     assert verdicts.loc["redness", "verdict_by"] == "model"
     assert table.loc["own", "mean_iou"] > 0.5
     assert run.read("scores/parts/own/none/pixels.parquet")["auroc"].item() > 0.95
     assert len(run.read("predictions/parts/own/none/panels.parquet")) == 1
     assert verdicts.loc["own", ["tp", "tn"]].tolist() == [3, 3]
+    rejected = run.read("tables/rejected.parquet").set_index("method")["n_rejected"]
+    assert rejected[["marks", "redness", "asked", "accept_everything"]].tolist() == [3, 3, 6, 0]
+    for path in ("tables/rejected.csv", "tables/rejected.md", "tables/rejected.tex"):
+        assert (run.results / path).is_file()
+    assert Image.open(run.results / "figures" / "rejected.png").size[0] > 100
     page = (run.results / "report.html").read_text(encoding="utf-8")
-    assert "Red marks" in page and "Redness" in page and "Own redness" in page
+    for words in ("Red marks", "Redness", "Own redness", "drawn for a test", "It is never good."):
+        assert words in page
+    assert "How much is rejected" in page and "A bar for each run." in page
 
     views = outside / "red_marks" / "views.py"
     views.write_text(views.read_text().replace("Excess of red", "Too red"))
     assert run.planned_jobs() == {"plot_panels": 1, "render_report": 1}
-
+    figure = added / "realitycheck" / "report" / "figures" / "rejected.py"
+    figure.write_text(figure.read_text().replace("width=3", "width=2"))
+    assert run.planned_jobs() == {"plot_panels": 1, "plot": 1, "render_report": 1}
     (run.folder / "program.py").write_text(PROGRAM + "raise SystemExit('edited')\n")
     said = run.fail("results/predictions/parts/own/none/masks.parquet")
     assert "Its last lines" in said and "edited" in said
