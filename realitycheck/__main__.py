@@ -13,7 +13,7 @@ from realitycheck.commands.registry import COMMANDS
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
     parser = argparse.ArgumentParser(prog="realitycheck", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="action", required=True)
     for name, module in COMMANDS.items():
         command = importlib.import_module(module)
         its_parser = commands.add_parser(name, help=command.HELP, description=command.__doc__)

@@ -85,6 +85,19 @@ def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
         return file.read(columns=None if columns is None else list(columns)).to_pandas()
 
 
+def read_foreign(path: Path) -> pa.Table:
+    """Read a file that is none of the results: it has no seal, and stays if it is damaged.
+
+    Raises:
+        ValueError: If it is no readable Parquet file.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read()
+    except pa.ArrowException as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+
+
 def removed(path: Path) -> str:
     """Remove a damaged file of the results; say so, and what comes next."""
     try:

@@ -43,7 +43,7 @@ STATUS_WORDS = {
     "stopped": Words("stopped"),
     "not_in_schema": Words("answer out of form"),
     "unreadable": Words("reply unreadable"),
-    "failed": Words("no reply"),
+    "failed": Words("no reply", "the program could not judge the image"),
     "wrong_model": Words("another model answered"),
     "not_asked": Words("not asked"),
 }

@@ -195,7 +195,7 @@ def test_overhead_is_measured_on_every_mask_method(repository, monkeypatch):
     monkeypatch.syspath_prepend(str(repository / "benchmarks"))
     settings = load_settings(importlib.import_module("workflow_overhead").settings_of(300, 2))
     kinds = {settings.methods[name].kind for name in settings.mask_methods()}
-    others = {"lvlm", "resnet_mlp", "clip_zero_shot", "tuned_clip"}
+    others = {"lvlm", "resnet_mlp", "clip_zero_shot", "tuned_clip", "imported", "command"}
     assert kinds == set(METHODS) - others
     assert settings.datasets["chips"].n_ok + settings.datasets["chips"].n_nok == 300
 

@@ -1,7 +1,7 @@
 """What the documents say how to add goes all the way to the page.
 
-Methods, a format and a service come from another package; a program runs in its own environment; a table and a figure are added to the
-code by a module and a line of their registry.
+Methods, a format and a service come from another package; a program runs in an environment of its
+own; a table and a figure are added to the code by a module and a line of their registry.
 """
 
 import json

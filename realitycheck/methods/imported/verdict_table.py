@@ -176,13 +176,9 @@ def _rows(path: Path) -> tuple[Iterator[tuple[int, dict[str, Any]]], list[Fault]
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from realitycheck.core.parquet import read_foreign
 
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        raise ValueError(str(error).splitlines()[0]) from None
+    table = read_foreign(path)
 
     def rows() -> Iterator[tuple[int, dict[str, Any]]]:
         yield 0, dict.fromkeys(table.column_names)

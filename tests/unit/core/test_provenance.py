@@ -72,6 +72,7 @@ def package(tmp_path, monkeypatch):
         "from realitycheck.core.job import job_log\nfrom realitycheck.method import Method\n"
     )
     monkeypatch.setattr(provenance, "_REPOSITORY", tmp_path)
+    monkeypatch.setattr(provenance, "WORKFLOW", tmp_path)
     return tmp_path
 
 
@@ -184,6 +185,7 @@ def test_same_code_has_the_same_digest_elsewhere(repository, tmp_path, monkeypat
     for name in ("realitycheck", "scripts"):
         shutil.copytree(repository / name, tmp_path / name)
     monkeypatch.setattr(provenance, "_REPOSITORY", tmp_path)
+    monkeypatch.setattr(provenance, "WORKFLOW", tmp_path)
     assert source_digest("realitycheck.encoders.sam_embeddings") == here
     path = tmp_path / "realitycheck" / "models" / "sam" / "inference.py"
     path.write_text(path.read_text().replace("MASK_THRESHOLD = 0.0", "MASK_THRESHOLD = 0.1"))

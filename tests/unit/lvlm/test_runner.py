@@ -648,7 +648,7 @@ def test_only_the_configured_host_is_talked_to(service, serve, put, make_questio
 
 
 def test_statuses_are_a_closed_list():
-    assert len(set(VERDICT_STATUSES)) == len(VERDICT_STATUSES) == 11
+    assert len(set(VERDICT_STATUSES)) == len(VERDICT_STATUSES) == 12
 
 
 def test_no_questions_are_no_rows(put, make_questions, make_backend, tmp_path, prices):

@@ -192,6 +192,7 @@ def copied(tmp_path_factory, repository):
 def edit(copied, monkeypatch):
     """Edit a file of the copy; afterwards it is as it was."""
     monkeypatch.setattr(provenance, "_REPOSITORY", copied)
+    monkeypatch.setattr(provenance, "WORKFLOW", copied)
     kept = {}
 
     def change(name, old, new):
