@@ -19,6 +19,7 @@ import pandas as pd
 
 from realitycheck.core.constants import LABELS
 from realitycheck.core.images import write_png
+from realitycheck.core.parquet import read_foreign
 
 #: Version of the format, told in each request; raise it when something that is there changes.
 FORMAT = 1
@@ -220,7 +221,7 @@ def _table(folder: Path, faults: list[str], *, needed: bool) -> pd.DataFrame | N
         return None
     try:
         if there[0] is parquet:
-            return pd.read_parquet(parquet)
+            return read_foreign(parquet).to_pandas()
         return pd.read_csv(csv, dtype={"label": str, "reasoning": str, "status": str})
     except (OSError, ValueError) as error:
         faults.append(f"{there[0].name}: cannot be read ({error})")
