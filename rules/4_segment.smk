@@ -148,9 +148,15 @@ for method, block in cfg.methods.items():
             prefix=f"<results>/environments/{method}.txt",
         log:
             f"logs/find_environment/{method}.log",
+        benchmark:
+            f"benchmarks/find_environment/{method}.tsv"
         localrule: True
         conda:
             str(Path(block.environment_file).absolute())
+        threads: 1
+        resources:
+            mem_mb=more_each_time(500),
+            runtime=more_each_time(10),
         message:
             f"Environment of {method}"
         shell:
